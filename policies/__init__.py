@@ -1,0 +1,1 @@
+"""Robot policies: the joint video-action model, its baselines, fine-tuning and evaluation."""

@@ -1,0 +1,1 @@
+"""The video Self-Flow world model: schedule, objective, transformer, sampler, data, training."""
