@@ -1,0 +1,68 @@
+"""Files that are whole or absent: write to a temporary name, flush, rename."""
+
+import errno
+import os
+from pathlib import Path
+
+from envs.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one stroke, so that a kill leaves the old file or the new one.
+
+    Raises `UserError` when the disk is full or the folder is not writable; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log such as `episodes.jsonl`; a line that does not fit is taken back.
+
+    A last line that a kill cut short is dropped first, so that the file stays readable.
+    Raises `UserError` when the disk is full or the folder is not writable.
+    """
+    if "\n" in line:
+        raise ValueError("a log line must not contain a line break")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drop_torn_line(path)
+        whole = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, whole)
+            raise
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut a last line without its line break, which only a kill or a full disk leaves behind."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def disk_error(error: OSError, path: Path) -> UserError:
+    """Say in one sentence why `path` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"the disk is full, {path} could not be written: free some space and start the same "
+            "command again (what was finished before is kept)."
+        )
+    return UserError(f"{path} could not be written ({error.strerror or error}): check the folder.")

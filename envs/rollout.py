@@ -1,0 +1,270 @@
+"""One episode: a policy acts in an environment, recorders watch, a record comes out."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+
+from envs.errors import UserError
+
+DEMONSTRATIONS = "demos"
+"""The protocol that names demonstration episodes; their seeds never meet an evaluation's."""
+
+_DEMONSTRATION_BIT = 1 << 31
+
+MAX_TRANSLATION = 1.0
+"""Metres a single action may ask for before it counts as a defect of the policy."""
+MAX_ROTATION = float(np.pi)
+"""Radians a single action may ask for."""
+MAX_GRIPPER = 10.0
+"""Gripper units a single action may ask for (+-1 is the full stroke)."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What makes an episode: the same one gives the same start whenever and wherever it is run."""
+
+    task: str
+    index: int
+    seed: int
+    robot_pose: str | None = None
+    object_xy: tuple[float, float] | None = None
+
+    def reset_options(self) -> dict[str, Any]:
+        """Return the options for `env.reset`; what is not fixed here is drawn from the seed."""
+        options: dict[str, Any] = {}
+        if self.robot_pose is not None:
+            options["robot_pose"] = self.robot_pose
+        if self.object_xy is not None:
+            options["object_xy"] = self.object_xy
+        return options
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees before it acts.
+
+    `image` uint8 `(h, w, 3)` or None, `state` float32 `(10,)`: gripper xyz (m) and 6-D rotation in
+    the robot's base frame, mean finger angle (rad). `privileged` is for scripted experts only.
+    """
+
+    image: np.ndarray | None
+    state: np.ndarray
+    instruction: str
+    step: int
+    privileged: Mapping[str, Any]
+
+
+class Policy(Protocol):
+    """Acts in chunks. An optional attribute `done: bool` ends the episode early when True."""
+
+    name: str
+
+    def reset(self, instruction: str, seed: int) -> None:
+        """Forget the last episode; all randomness of the next one follows from `seed`."""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Return float32 `(k, 7)`, k >= 1: the actions to execute before looking again."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """The outcome of one episode; one JSON line.
+
+    `seconds` is the wall time from reset to end, `policy_seconds` the part of it inside the
+    policy, `calls` how often the policy was asked for a chunk.
+    """
+
+    task: str
+    index: int
+    seed: int
+    robot_pose: str
+    object_xy: tuple[float, float] | None
+    policy: str
+    success_at_end: bool
+    success_ever: bool
+    success_strict: bool
+    subtask: int
+    steps: int
+    calls: int
+    seconds: float
+    policy_seconds: float
+    versions: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "EpisodeRecord":
+        """Read back what `to_json` wrote; fields that others added to the line are ignored."""
+        values = json.loads(line)
+        known = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        if known["object_xy"] is not None:
+            known["object_xy"] = tuple(known["object_xy"])
+        return cls(**known)
+
+
+class Recorder(Protocol):
+    """Watches an episode. An episode that breaks off gets no `end`; the next `start` clears it."""
+
+    def start(self, episode: Episode, observation: Observation) -> None:
+        """Begin a new episode with what the policy sees first."""
+
+    def step(
+        self,
+        before: Observation,
+        action: np.ndarray,
+        info: Mapping[str, Any],
+        after: Observation,
+    ) -> None:
+        """Take one control step: `action` `(7,)` led from `before` to `after`."""
+
+    def end(self, record: EpisodeRecord) -> None:
+        """Finish the episode."""
+
+
+def episode_seed(task: str, protocol: str, index: int, base: int = 0) -> int:
+    """Return the 32-bit seed of episode `index`: a hash, so the same on every machine.
+
+    Demonstrations have the highest bit set and evaluations do not, so no evaluation can meet an
+    episode that a policy was trained on. `base` gives another set of episodes of a protocol.
+    """
+    digest = hashlib.sha256(json.dumps([task, protocol, index, base]).encode()).digest()
+    bits = int.from_bytes(digest[:4], "little") & (_DEMONSTRATION_BIT - 1)
+    return bits | _DEMONSTRATION_BIT if protocol == DEMONSTRATIONS else bits
+
+
+def run_episode(
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    episode: Episode,
+    recorders: Sequence[Recorder] = (),
+    max_steps: int | None = None,
+) -> EpisodeRecord:
+    """Run one episode to the step limit or until the policy says that it is done.
+
+    Success does not end an episode: success at the end and success ever are two figures.
+    Raises `UserError` for an action that no robot could mean, naming the policy and the step.
+    """
+    started = time.perf_counter()
+    policy_seconds, calls, step = 0.0, 0, 0
+    raw, info = env.reset(seed=episode.seed, options=episode.reset_options())
+    observation = _observe(raw, info, step)
+    policy.reset(observation.instruction, episode.seed)
+    for recorder in recorders:
+        recorder.start(episode, observation)
+
+    over = False
+    while not over:
+        asked = time.perf_counter()
+        answer = policy.act(observation)
+        policy_seconds += time.perf_counter() - asked
+        calls += 1
+        for action in validated_chunk(answer, policy.name, step):
+            raw, _, terminated, truncated, info = env.step(action)
+            step += 1
+            after = _observe(raw, info, step)
+            for recorder in recorders:
+                recorder.step(observation, action, info, after)
+            observation = after
+            over = terminated or truncated or (max_steps is not None and step >= max_steps)
+            if over:
+                break
+        over = over or bool(getattr(policy, "done", False))
+
+    record = EpisodeRecord(
+        task=episode.task,
+        index=episode.index,
+        seed=episode.seed,
+        robot_pose=str(info["robot_pose"]),
+        object_xy=episode.object_xy,
+        policy=policy.name,
+        success_at_end=bool(info["success"]),
+        success_ever=bool(info["success_ever"]),
+        success_strict=bool(info["success_strict"]),
+        subtask=int(info["subtask"]),
+        steps=step,
+        calls=calls,
+        seconds=round(time.perf_counter() - started, 3),
+        policy_seconds=round(policy_seconds, 3),
+        versions=versions(),
+    )
+    for recorder in recorders:
+        recorder.end(record)
+    return record
+
+
+def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:
+    """Return the policy's answer as float32 `(k, 7)`, or raise a `UserError` that says what is off.
+
+    `step` is the control step at which the first of the actions would be executed.
+    """
+    try:
+        chunk = np.asarray(answer)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"policy '{policy}' returned no array of actions at step {step} ({error}): "
+            "act() must return (k, 7) with k >= 1."
+        ) from error
+    if chunk.ndim != 2 or chunk.shape[1] != 7 or chunk.shape[0] < 1:
+        raise UserError(
+            f"policy '{policy}' returned actions of shape {chunk.shape} at step {step}: "
+            "act() must return (k, 7) with k >= 1."
+        )
+    if not (np.issubdtype(chunk.dtype, np.floating) or np.issubdtype(chunk.dtype, np.integer)):
+        raise UserError(
+            f"policy '{policy}' returned actions of type {chunk.dtype} at step {step}: "
+            "act() must return float32."
+        )
+    chunk = chunk.astype(np.float32)
+    for offset, action in enumerate(chunk):
+        if not np.isfinite(action).all():
+            raise UserError(
+                f"policy '{policy}' returned NaN or infinity in the action for step "
+                f"{step + offset}: {np.array2string(action, precision=4)}."
+            )
+        for what, size, limit, unit in (
+            ("moves", float(np.linalg.norm(action[:3])), MAX_TRANSLATION, "m"),
+            ("turns", float(np.linalg.norm(action[3:6])), MAX_ROTATION, "rad"),
+            ("closes the gripper", abs(float(action[6])), MAX_GRIPPER, "units"),
+        ):
+            if size > limit * (1 + 1e-6):
+                raise UserError(
+                    f"policy '{policy}' returned an action for step {step + offset} that {what} "
+                    f"by {size:.3g} {unit}, more than {limit:.3g}: check its units and its "
+                    "normalisation statistics."
+                )
+    return chunk
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions that decide an episode's outcome, for its record."""
+    packages = ("self-flow-robotics", "mani-skill", "sapien", "torch", "numpy")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _observe(raw: Mapping[str, Any], info: Mapping[str, Any], step: int) -> Observation:
+    return Observation(
+        image=raw.get("image"),
+        state=np.asarray(raw["state"], dtype=np.float32),
+        instruction=str(info["instruction"]),
+        step=step,
+        privileged=info.get("privileged", {}),
+    )
