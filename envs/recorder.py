@@ -1,0 +1,101 @@
+"""Rollouts to videos one likes to watch: one mp4 an episode, what happens written into it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from envs.durable import write_bytes
+from envs.errors import UserError
+from envs.rollout import Episode, EpisodeRecord, Observation
+from envs.video import Mp4Encoder
+
+PICTURE = (640, 512)
+"""Width and height of a recorded frame, the camera's own 5:4."""
+
+_WHITE, _GREEN, _AMBER = (255, 255, 255), (112, 224, 128), (255, 196, 92)
+_MARGIN, _STRIP = 14, 40
+
+
+def video_path(folder: Path, index: int) -> Path:
+    """Return where the video of episode `index` lies."""
+    return folder / f"episode_{index:04d}.mp4"
+
+
+class VideoRecorder:
+    """Writes `folder/episode_0007.mp4` with instruction, step, robot pose and success drawn in.
+
+    `fps` is the playback rate: at 3 Hz control, 6 shows an episode at twice its speed.
+    Raises `UserError` where the environment makes no pictures and when the disk is full.
+    """
+
+    def __init__(self, folder: str | Path, fps: int = 6) -> None:
+        self._folder = Path(folder)
+        self._fps = fps
+        self._encoder: Mp4Encoder | None = None
+        self._label = ""
+
+    def start(self, episode: Episode, observation: Observation) -> None:
+        """Begin the video of `episode` with its first picture."""
+        self._encoder = Mp4Encoder(*PICTURE, self._fps, crf=20, gop=30)
+        self._label = f"{episode.task} #{episode.index}"
+        self._encoder.add(captioned(observation, self._label, "", _WHITE))
+
+    def step(
+        self,
+        before: Observation,  # noqa: ARG002
+        action: np.ndarray,  # noqa: ARG002
+        info: Mapping[str, Any],
+        after: Observation,
+    ) -> None:
+        """Add the picture after the action, with the success so far."""
+        assert self._encoder is not None
+        if info["success"]:
+            verdict, colour = "success", _GREEN
+        elif info["success_ever"]:
+            verdict, colour = "success, then lost", _AMBER
+        else:
+            verdict, colour = "", _WHITE
+        label = f"{self._label} {info['robot_pose']}"
+        self._encoder.add(captioned(after, label, verdict, colour))
+
+    def end(self, record: EpisodeRecord) -> None:
+        """Write the finished video in one stroke."""
+        assert self._encoder is not None
+        write_bytes(video_path(self._folder, record.index), self._encoder.finish())
+        self._encoder = None
+
+
+def captioned(
+    observation: Observation, label: str, verdict: str, colour: tuple[int, int, int]
+) -> np.ndarray:
+    """Return the picture at `PICTURE` size with its captions, uint8 `(512, 640, 3)`."""
+    if observation.image is None:
+        raise UserError("recording needs pictures: give a resolution such as resolution=[160,128].")
+    picture = _fit(Image.fromarray(observation.image))
+    width, height = PICTURE
+    veil = Image.new("RGBA", PICTURE, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(veil)
+    draw.rectangle((0, 0, width, _STRIP), fill=(0, 0, 0, 150))
+    draw.rectangle((0, height - _STRIP, width, height), fill=(0, 0, 0, 150))
+    top, bottom = _STRIP // 2, height - _STRIP // 2
+    large, small = ImageFont.load_default(size=20), ImageFont.load_default(size=16)
+    draw.text((_MARGIN, top), observation.instruction, _WHITE, large, anchor="lm")
+    draw.text((width - _MARGIN, top), label, _WHITE, small, anchor="rm")
+    draw.text((_MARGIN, bottom), f"step {observation.step}", _WHITE, small, anchor="lm")
+    draw.text((width - _MARGIN, bottom), verdict, colour, large, anchor="rm")
+    return np.asarray(Image.alpha_composite(picture.convert("RGBA"), veil).convert("RGB"))
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    """Scale to `PICTURE`, aspect kept, black beside it where the shapes differ."""
+    scale = min(PICTURE[0] / picture.width, PICTURE[1] / picture.height)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    scaled = picture.resize(size, Image.Resampling.BICUBIC)
+    if size == PICTURE:
+        return scaled
+    canvas = Image.new("RGB", PICTURE)
+    canvas.paste(scaled, ((PICTURE[0] - size[0]) // 2, (PICTURE[1] - size[1]) // 2))
+    return canvas
