@@ -1,0 +1,260 @@
+"""SIMPLER's control mode: Cartesian deltas at the gripper, turned into jerk-limited joint paths.
+
+Once a control step the arm's action becomes a target pose, inverse kinematics makes joint targets
+of it, and Ruckig plans a path from the end of the last path (velocity included). Before every
+simulation step the next point of that path becomes the drives' target. The drives lag behind; that
+lag is part of the task (about 29 % of a commanded step is realised within it).
+
+Drive targets are written to SAPIEN's own joint objects: ManiSkill's batched setters cost four times
+as much per control step on the CPU.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import ruckig
+import sapien
+import torch
+from gymnasium import spaces
+from mani_skill.agents.controllers.base_controller import BaseController, ControllerConfig
+from numpy.typing import NDArray
+from transforms3d.quaternions import qmult
+
+Vector = NDArray[np.float64]
+
+# PhysX reports a wrong velocity for a stalled joint (one velocity iteration), so the start velocity
+# of a path is taken from positions, over this many simulation steps.
+VELOCITY_WINDOW = 8
+
+
+def rotation_vector_to_quaternion(rotation: Vector) -> Vector:
+    """Axis-angle `(3,)` in radians to a unit quaternion `(4,)`, w x y z."""
+    angle = float(np.linalg.norm(rotation))
+    if angle < 1e-12:
+        return np.array([1.0, *(0.5 * rotation)])
+    return np.array([np.cos(angle / 2), *(np.sin(angle / 2) / angle * rotation)])
+
+
+def plan_path(
+    start: Vector,
+    start_velocity: Vector,
+    target: Vector,
+    limits: tuple[float, float, float],
+    steps: int,
+    timestep: float,
+) -> tuple[Vector, Vector]:
+    """Time-optimal synchronised path from `start` to rest at `target`.
+
+    Args: joint positions and velocities `(j,)` in rad and rad/s; `limits` are velocity,
+        acceleration and jerk; `steps` simulation steps of `timestep` seconds are sampled.
+    Returns: positions and velocities `(steps + 1, j)`; the target is held after the end.
+    Raises: `RuntimeError` when Ruckig refuses the problem.
+    """
+    velocity, acceleration, jerk = limits
+    problem = ruckig.InputParameter(len(start))
+    problem.current_position = start.tolist()
+    problem.current_velocity = np.clip(start_velocity, -velocity, velocity).tolist()
+    problem.current_acceleration = [0.0] * len(start)
+    problem.target_position = target.tolist()
+    problem.target_velocity = [0.0] * len(start)
+    problem.target_acceleration = [0.0] * len(start)
+    problem.max_velocity = [velocity] * len(start)
+    problem.max_acceleration = [acceleration] * len(start)
+    problem.max_jerk = [jerk] * len(start)
+    trajectory = ruckig.Trajectory(len(start))
+    result = ruckig.Ruckig(len(start)).calculate(problem, trajectory)
+    if result.value < 0:
+        raise RuntimeError(f"no joint path from {start} to {target}: Ruckig answered {result}")
+    times = np.minimum(np.arange(steps + 1) * timestep, trajectory.duration)
+    samples = [trajectory.at_time(t) for t in times]
+    return np.array([s[0] for s in samples]), np.array([s[1] for s in samples])
+
+
+class PlannedJointController(BaseController):
+    """Follow a planned joint path with PD drives; subclasses decide where the path leads."""
+
+    config: "PlannedJointConfig"
+    # ManiSkill asks this to decide what to send to a GPU simulation.
+    sets_target_qpos = True
+    sets_target_qvel = True
+
+    def _initialize_joints(self) -> None:
+        super()._initialize_joints()
+        # One scene on the CPU: SAPIEN's own objects, found by name (active joints are ordered
+        # breadth-first, which is not the order of the configuration).
+        self._articulation: sapien.physx.PhysxArticulation = self.articulation._objs[0]
+        active = self._articulation.active_joints
+        names = [joint.name for joint in self.articulation.active_joints]
+        self._indices = [names.index(name) for name in self.config.joint_names]
+        self._joints = [active[i] for i in self._indices]
+
+    def set_drive_property(self) -> None:
+        for joint, stiffness, damping, force in zip(
+            self._joints,
+            self.config.stiffness,
+            self.config.damping,
+            self.config.force_limit,
+            strict=True,
+        ):
+            joint.set_drive_properties(stiffness, damping, force_limit=force, mode="force")
+            joint.set_friction(0.0)
+
+    def joint_positions(self) -> Vector:
+        """Measured positions `(j,)` of this controller's joints, rad."""
+        return self._articulation.qpos[self._indices].astype(np.float64)
+
+    def reset(self) -> None:
+        super().reset()
+        self._step = 0
+        self._path: Vector | None = None
+        self._path_velocity: Vector | None = None
+        self._window_start = self.joint_positions()
+        self.target_positions = self.joint_positions()
+        self._drive(self.target_positions)
+        for joint in self._joints:
+            joint.set_drive_velocity_target(0.0)
+
+    def _drive(self, positions: Vector) -> None:
+        self.last_drive_positions = positions
+        for joint, position in zip(self._joints, positions, strict=True):
+            joint.set_drive_target(position)
+
+    def _plan(self, start: Vector, start_velocity: Vector) -> None:
+        limits = (
+            self.config.velocity_limit,
+            self.config.acceleration_limit,
+            self.config.jerk_limit,
+        )
+        self._path, self._path_velocity = plan_path(
+            start,
+            start_velocity,
+            self.target_positions,
+            limits,
+            self._sim_steps,
+            self.articulation.px.timestep,
+        )
+        self._step = 0
+
+    def before_simulation_step(self) -> None:
+        if self._path is None or self._path_velocity is None:
+            return
+        if self._step == self._sim_steps - VELOCITY_WINDOW:
+            self._window_start = self.joint_positions()
+        self._step = min(self._step + 1, self._sim_steps)
+        self._drive(self._path[self._step])
+        if self.config.drive_velocity:
+            for joint, velocity in zip(self._joints, self._path_velocity[self._step], strict=True):
+                joint.set_drive_velocity_target(velocity)
+
+    def _action(self, action: torch.Tensor) -> Vector:
+        return action[0].detach().cpu().numpy().astype(np.float64)
+
+
+class CartesianDeltaController(PlannedJointController):
+    """Arm: `(6,)` = translation (m) and rotation vector (rad) added at the gripper, base axes.
+
+    The translation is added to the measured gripper position, the rotation is multiplied from the
+    left in the base frame (SIMPLER's `ee_align`). When inverse kinematics does not converge the
+    target is the measured position: the arm stands still for that step.
+    """
+
+    config: "CartesianDeltaConfig"
+
+    def _initialize_joints(self) -> None:
+        super()._initialize_joints()
+        self._kinematics = self._articulation.create_pinocchio_model()
+        self._end_effector = self.articulation.links_map[self.config.end_effector]._objs[0]
+        self._end_effector_index = self._articulation.links.index(self._end_effector)
+        self._mask = np.zeros(self._articulation.dof, dtype=np.int32)
+        self._mask[self._indices] = 1
+
+    def _initialize_action_space(self) -> None:
+        high = np.array([1.0] * 3 + [np.pi / 2] * 3, dtype=np.float32)
+        self.single_action_space = spaces.Box(-high, high, dtype=np.float32)
+
+    def end_effector_pose(self) -> sapien.Pose:
+        """Measured gripper pose in the robot's base frame."""
+        return self._articulation.pose.inv() * self._end_effector.pose
+
+    def set_action(self, action: torch.Tensor) -> None:
+        delta = self._action(action)
+        measured = self.end_effector_pose()
+        self.target_pose = sapien.Pose(
+            measured.p + delta[:3],
+            qmult(rotation_vector_to_quaternion(delta[3:]), measured.q),
+        )
+        solution, converged, _ = self._kinematics.compute_inverse_kinematics(
+            self._end_effector_index,
+            self.target_pose,
+            initial_qpos=self._articulation.qpos,
+            active_qmask=self._mask,
+            max_iterations=100,
+        )
+        positions = self.joint_positions()
+        self.target_positions = (
+            np.asarray(solution, dtype=np.float64)[self._indices] if converged else positions
+        )
+        if self._path is None or self._path_velocity is None:
+            self._plan(positions, np.zeros(len(positions)))
+        else:
+            self._plan(self._path[-1], self._path_velocity[-1])
+
+
+class GripperTargetController(PlannedJointController):
+    """Fingers: `(1,)`, +1 closes and -1 opens, a delta on the last drive target.
+
+    A command below 1e-3 repeats the last target, as the original does.
+    """
+
+    config: "GripperTargetConfig"
+
+    def _initialize_action_space(self) -> None:
+        one = np.ones(1, dtype=np.float32)
+        self.single_action_space = spaces.Box(-one, one, dtype=np.float32)
+
+    def set_action(self, action: torch.Tensor) -> None:
+        delta = np.clip(self._action(action), -1.0, 1.0) * self.config.radians_per_unit
+        if abs(delta[0]) >= 1e-3:
+            self.target_positions = np.clip(
+                self.last_drive_positions + delta, *self.config.target_limits
+            )
+        positions = self.joint_positions()
+        velocity = np.zeros(len(positions))
+        if self._path is not None:
+            velocity = (positions - self._window_start) / (
+                VELOCITY_WINDOW * self.articulation.px.timestep
+            )
+        self._plan(positions, velocity)
+
+
+@dataclass
+class PlannedJointConfig(ControllerConfig):
+    """Gains `(j,)` in joint order and the planner's limits (rad/s, rad/s^2, rad/s^3)."""
+
+    stiffness: tuple[float, ...] = ()
+    damping: tuple[float, ...] = ()
+    force_limit: tuple[float, ...] = ()
+    velocity_limit: float = 1.0
+    acceleration_limit: float = 1.0
+    jerk_limit: float = 50.0
+    drive_velocity: bool = False
+    controller_cls: ClassVar[type] = PlannedJointController
+
+
+@dataclass
+class CartesianDeltaConfig(PlannedJointConfig):
+    """Arm controller; `end_effector` is the link whose pose the action moves."""
+
+    end_effector: str = ""
+    controller_cls: ClassVar[type] = CartesianDeltaController
+
+
+@dataclass
+class GripperTargetConfig(PlannedJointConfig):
+    """Gripper controller; limits of the target in rad."""
+
+    radians_per_unit: float = 1.0
+    target_limits: tuple[float, float] = (0.0, 1.0)
+    drive_velocity: bool = True
+    controller_cls: ClassVar[type] = GripperTargetController
