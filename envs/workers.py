@@ -1,6 +1,7 @@
 """Many episodes in several processes, each with its own environment, policy and recorders."""
 
 import contextlib
+import importlib
 import inspect
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import torch
 from hydra.errors import InstantiationException
 from tqdm import tqdm
 
-from envs.errors import UserError
+from envs.errors import UserError, nearest
 from envs.rollout import Episode, EpisodeRecord, run_episode
 
 Description = Mapping[str, Any]
@@ -180,11 +181,7 @@ def build(description: Description) -> Any:
     target = description.get("_target_")
     if not isinstance(target, str):
         raise UserError(f"{dict(description)} names no '_target_' to build, such as module.Name.")
-    try:
-        found = hydra.utils.get_object(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise UserError(f"'{target}' could not be imported: {reason}.") from error
+    found = locate(target)
     arguments = {key: value for key, value in description.items() if not key.startswith("_")}
     try:
         inspect.signature(found).bind(**arguments)
@@ -194,6 +191,19 @@ def build(description: Description) -> Any:
         return hydra.utils.instantiate(dict(description), _convert_="all")
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
+
+
+def locate(target: str) -> Any:
+    """Import what `module.Name` says; raises `UserError` with the nearest names otherwise."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"'{target}' could not be imported: {error}.") from error
+    if not hasattr(found, name):
+        public = [known for known in vars(found) if not known.startswith("_")]
+        raise UserError(f"'{module}' has no '{name}'.{nearest(name, public)}")
+    return getattr(found, name)
 
 
 def available_cores() -> int:

@@ -1,0 +1,185 @@
+"""`python -m envs.collect task=open_and_place episodes=N`: demonstrations to a data set.
+
+Episode i has the same start, the same actions and the same pictures whenever and wherever it is
+made; the data set holds the N successful episodes of the lowest indices, in that order.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from envs.durable import write_bytes
+from envs.errors import UserError, exit_on_user_error
+from envs.lerobot_writer import assemble, total_episodes
+from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
+from envs.settings import load
+from envs.staging import StagedEpisode, staged_episodes
+from envs.workers import Description, Workers, available_cores
+
+ROBOT = "google_robot"
+
+_TRIED_BEFORE_GIVING_UP, _LEAST_SUCCESS = 40, 0.05
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What to collect. `env` and `policy` are descriptions that every worker builds from."""
+
+    task: str
+    episodes: int
+    out: Path
+    env: Description
+    policy: Description
+    workers: int
+    keep_failures: bool
+    robot_poses: tuple[str, ...]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
+        """Check the settings of `configs/collect.yaml`; raises `UserError` naming a bad one."""
+        workers = settings["workers"] if settings["workers"] is not None else available_cores()
+        for name, count in (("episodes", settings["episodes"]), ("workers", workers)):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise UserError(f"{name}={count}: give a whole number of at least 1.")
+        if not isinstance(settings["keep_failures"], bool):
+            raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
+        return cls(
+            task=str(settings["task"]),
+            episodes=settings["episodes"],
+            out=Path(settings["out"]),
+            env=settings["env"],
+            policy=settings["policy"],
+            workers=workers,
+            keep_failures=settings["keep_failures"],
+            robot_poses=tuple(settings["robot_poses"] or ()),
+        )
+
+    @property
+    def staging(self) -> Path:
+        """Return the folder of finished episodes."""
+        return self.out / ".staging"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides each episode; the same for all runs into one folder."""
+        return {
+            "task": self.task,
+            "env": {key: value for key, value in self.env.items() if key != "asset_root"},
+            "policy": dict(self.policy),
+            "keep_failures": self.keep_failures,
+            "robot_poses": list(self.robot_poses),
+        }
+
+    def episode(self, index: int) -> Episode:
+        """Return demonstration `index`."""
+        poses = self.robot_poses
+        return Episode(
+            task=self.task,
+            index=index,
+            seed=episode_seed(self.task, DEMONSTRATIONS, index),
+            robot_pose=poses[index % len(poses)] if poses else None,
+        )
+
+
+def collect(collection: Collection) -> None:
+    """Bring the data set `collection.out` to the wanted number of episodes.
+
+    Goes on where an earlier run was cut off. Raises `UserError` when the folder belongs to other
+    settings, the policy hardly ever succeeds, or the disk is full.
+    """
+    claim(collection)
+    if total_episodes(collection.out) >= collection.episodes:
+        print(f"{collection.out} has its {collection.episodes} episodes already.")
+        return
+    started = time.perf_counter()
+    staged = _make_episodes(collection)
+    kept = [episode for _, episode in sorted(staged.items()) if episode.kept]
+    assemble(collection.out, kept[: collection.episodes], robot=ROBOT)
+    tried = max(staged) + 1
+    print(
+        f"{collection.out}: {collection.episodes} episodes ({len(kept)} of {tried} tried were "
+        f"kept) in {time.perf_counter() - started:.0f} s."
+    )
+
+
+def claim(collection: Collection) -> None:
+    """Mark the folder as this collection's; raises `UserError` if it is another's."""
+    mark = collection.out / "collect.json"
+    identity = collection.identity()
+    begun = (collection.out / "meta").exists() or any(collection.staging.glob("episode_*.json"))
+    if not begun:
+        write_bytes(mark, json.dumps(identity, indent=2).encode())
+        return
+    if not mark.exists():
+        raise UserError(f"{collection.out} holds a data set made otherwise: give another out=.")
+    try:
+        other = json.loads(mark.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{mark} is damaged ({error}): give another out=.") from error
+    for name, value in identity.items():
+        if other.get(name) != value:
+            raise UserError(
+                f"{collection.out} was collected with {name}={other.get(name)}, now it is {value}: "
+                "give another out=, or the old setting."
+            )
+
+
+def wanted(staged: Mapping[int, StagedEpisode], episodes: int) -> list[int]:
+    """Return which indices to try next, if all of them succeed: the lowest that are not staged."""
+    missing: list[int] = []
+    index = kept = 0
+    while kept + len(missing) < episodes:
+        if index not in staged:
+            missing.append(index)
+        elif staged[index].kept:
+            kept += 1
+        index += 1
+    return missing
+
+
+def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
+    staged = staged_episodes(collection.staging)
+    keep = "all" if collection.keep_failures else "successes"
+    recorder = {
+        "_target_": "envs.staging.StagingRecorder",
+        "folder": str(collection.staging),
+        "keep": keep,
+    }
+    count = min(collection.workers, max(1, len(wanted(staged, collection.episodes))))
+    workers = Workers(collection.env, collection.policy, [recorder], count=count)
+    kept = sum(episode.kept for episode in staged.values())
+    with (
+        workers,
+        tqdm(total=collection.episodes, initial=kept, desc=collection.task, unit="episode") as bar,
+    ):
+        while missing := wanted(staged, collection.episodes):
+            _check_progress(collection, staged)
+            for record in workers.run([collection.episode(index) for index in missing]):
+                good = record.success_ever and record.success_strict
+                bar.update(int(collection.keep_failures or good))
+            staged = staged_episodes(collection.staging)
+    return staged
+
+
+def _check_progress(collection: Collection, staged: Mapping[int, StagedEpisode]) -> None:
+    kept = sum(episode.kept for episode in staged.values())
+    if len(staged) >= _TRIED_BEFORE_GIVING_UP and kept < _LEAST_SUCCESS * len(staged):
+        raise UserError(
+            f"{collection.policy.get('_target_')} succeeded in {kept} of {len(staged)} episodes of "
+            f"{collection.task}: give another policy, or keep_failures=true."
+        )
+
+
+@exit_on_user_error
+def main() -> None:
+    """Read the settings and collect."""
+    collect(Collection.from_settings(load("collect", sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()
