@@ -1,0 +1,75 @@
+"""Asset pack `primitives`: SIMPLER's bodies in boxes, cylinders and spheres, nothing downloaded.
+
+Joints, origins, axes, limits, masses and inertias are the original's (ManiSkill2_real2sim, commit
+ef7a4d4), link and joint names too, so the code that loads and drives them is the same for both
+packs. Shapes are fitted to the extents of the original's collision hulls.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UserError, nearest
+from envs.simpler.primitives import apple, cabinet, google_robot
+
+OBJECTS = ("baked_apple_v2",)
+
+
+def robot_urdf(coloring: str = "", folder: Path | None = None) -> Path:
+    """File with the robot in one of SIMPLER's colourings.
+
+    Raises: `UserError` for an unknown colouring.
+    """
+    if coloring not in google_robot.PALETTES:
+        raise UserError(f"unknown coloring {coloring!r}.{nearest(coloring, google_robot.PALETTES)}")
+    return write(google_robot.urdf(coloring), "google_robot", folder)
+
+
+def cabinet_urdf(separate_panels: bool = False, folder: Path | None = None) -> Path:
+    """File with the cabinet; see `cabinet.links` for `separate_panels`."""
+    return write(cabinet.urdf(separate_panels), "cabinet", folder)
+
+
+def add_object(builder: Any, model: str, material: Any) -> None:
+    """Add the shapes of object `model` to a SAPIEN actor builder.
+
+    Raises: `UserError` for an object that has no primitive.
+    """
+    if model not in OBJECTS:
+        raise UserError(f"unknown object {model!r}.{nearest(model, OBJECTS)}")
+    apple.add_shapes(builder, material)
+
+
+def object_damping(model: str) -> tuple[float, float]:
+    """Linear and angular damping of object `model` (1/s)."""
+    if model not in OBJECTS:
+        raise UserError(f"unknown object {model!r}.{nearest(model, OBJECTS)}")
+    return apple.LINEAR_DAMPING, apple.ANGULAR_DAMPING
+
+
+def write(text: str, name: str, folder: Path | None = None) -> Path:
+    """Write URDF text to `folder` (default: the user's cache) under a name that holds its hash.
+
+    Safe for many processes at once: an existing file of that name has that content, and a new one
+    appears whole.
+    """
+    folder = folder or cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.urdf"
+    if not path.is_file():
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}-")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    return path
+
+
+def cache_folder() -> Path:
+    """Folder for generated files: $XDG_CACHE_HOME, or ~/.cache, or the temporary folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    candidate = Path(base) if base else Path.home() / ".cache"
+    if not os.access(candidate if candidate.exists() else candidate.parent, os.W_OK):
+        candidate = Path(tempfile.gettempdir())
+    return candidate / "self-flow-robotics"
