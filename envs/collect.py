@@ -1,11 +1,6 @@
-"""`python -m envs.collect task=open_and_place episodes=N`: demonstrations to a data set.
-
-Episode i has the same start, the same actions and the same pictures whenever and wherever it is
-made; the data set holds the N successful episodes of the lowest indices, in that order.
-"""
+"""Collect demonstrations of a task into a LeRobot v3.0 data set."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +9,23 @@ from typing import Any
 
 from tqdm import tqdm
 
+from envs.configuration import from_command_line, plain
 from envs.durable import write_bytes
 from envs.errors import UserError, exit_on_user_error
 from envs.lerobot_writer import assemble, total_episodes
 from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
-from envs.settings import load
 from envs.staging import StagedEpisode, staged_episodes
 from envs.workers import Description, Workers, available_cores
+
+USAGE = """
+Collect demonstrations of a task into a LeRobot v3.0 data set.
+
+    python -m envs.collect task=open_and_place episodes=100
+    python -m envs.collect policy=oracle|random|my_module.MyPolicy out=FOLDER workers=2
+
+Started again with the same out=, it goes on where it was. Episode i is the same whenever and
+wherever it is made; the data set holds the successful episodes of the lowest indices.
+"""
 
 ROBOT = "google_robot"
 
@@ -50,7 +55,7 @@ class Collection:
         if not isinstance(settings["keep_failures"], bool):
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
         return cls(
-            task=str(settings["task"]),
+            task=str(settings["task"]["name"]),
             episodes=settings["episodes"],
             out=Path(settings["out"]),
             env=settings["env"],
@@ -178,7 +183,7 @@ def _check_progress(collection: Collection, staged: Mapping[int, StagedEpisode])
 @exit_on_user_error
 def main() -> None:
     """Read the settings and collect."""
-    collect(Collection.from_settings(load("collect", sys.argv[1:])))
+    collect(Collection.from_settings(plain(from_command_line("collect", USAGE))))
 
 
 if __name__ == "__main__":
