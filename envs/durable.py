@@ -1,5 +1,6 @@
 """Files that are whole or absent: write to a temporary name, flush, rename."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -21,7 +22,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error
 
 
