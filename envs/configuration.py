@@ -133,8 +133,15 @@ def _check_option(override: Override) -> None:
 def _check_key(key: str, config: DictConfig) -> None:
     known = flattened(cast(dict[str, Any], OmegaConf.to_container(config)))
     inner = {".".join(k.split(".")[:n]) for k in known for n in range(1, k.count(".") + 1)}
-    if key not in {*known, *inner}:
-        raise UserError(f"unknown setting '{key}'.{nearest(key, known)}")
+    if key in {*known, *inner}:
+        return
+    # Name only what stands beside the key, or the list would be a page.
+    parent = key.rpartition(".")[0]
+    while parent and parent not in inner:
+        parent = parent.rpartition(".")[0]
+    depth = parent.count(".") + 2 if parent else 1
+    beside = {".".join(k.split(".")[:depth]) for k in known if k.startswith(parent)}
+    raise UserError(f"unknown setting '{key}'.{nearest(key, beside)}")
 
 
 def _one_line(error: Exception) -> str:

@@ -12,12 +12,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from envs.configuration import ROOT, flattened, from_command_line, plain, typed
 from envs.durable import append_line, write_bytes
 from envs.errors import UserError, exit_on_user_error
 from envs.rollout import Episode, EpisodeRecord
 from envs.workers import Description, Workers, available_cores
 from policies import report
-from policies.configuration import ROOT, flattened, from_command_line, plain, typed
 from policies.contact_sheet import write_contact_sheet
 from policies.protocol import Protocol, episodes
 

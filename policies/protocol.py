@@ -10,9 +10,9 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from envs.configuration import from_command_line, plain, typed
 from envs.errors import UserError, exit_on_user_error
 from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
-from policies.configuration import from_command_line, plain, typed
 
 V = TypeVar("V")
 
