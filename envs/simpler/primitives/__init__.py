@@ -3,6 +3,8 @@
 Joints, origins, axes, limits, masses and inertias are the original's (ManiSkill2_real2sim, commit
 ef7a4d4), link and joint names too, so the code that loads and drives them is the same for both
 packs. Shapes are fitted to the extents of the original's collision hulls.
+
+`drawn=False` leaves out everything that is only to be seen, for machines that cannot draw.
 """
 
 import hashlib
@@ -17,29 +19,31 @@ from envs.simpler.primitives import apple, cabinet, google_robot
 OBJECTS = ("baked_apple_v2",)
 
 
-def robot_urdf(coloring: str = "", folder: Path | None = None) -> Path:
+def robot_urdf(coloring: str = "", drawn: bool = True, folder: Path | None = None) -> Path:
     """File with the robot in one of SIMPLER's colourings.
 
     Raises: `UserError` for an unknown colouring.
     """
     if coloring not in google_robot.PALETTES:
         raise UserError(f"unknown coloring {coloring!r}.{nearest(coloring, google_robot.PALETTES)}")
-    return write(google_robot.urdf(coloring), "google_robot", folder)
+    return write(google_robot.urdf(coloring, drawn), "google_robot", folder)
 
 
-def cabinet_urdf(separate_panels: bool = False, folder: Path | None = None) -> Path:
+def cabinet_urdf(
+    separate_panels: bool = False, drawn: bool = True, folder: Path | None = None
+) -> Path:
     """File with the cabinet; see `cabinet.links` for `separate_panels`."""
-    return write(cabinet.urdf(separate_panels), "cabinet", folder)
+    return write(cabinet.urdf(separate_panels, drawn), "cabinet", folder)
 
 
-def add_object(builder: Any, model: str, material: Any) -> None:
+def add_object(builder: Any, model: str, material: Any, drawn: bool = True) -> None:
     """Add the shapes of object `model` to a SAPIEN actor builder.
 
     Raises: `UserError` for an object that has no primitive.
     """
     if model not in OBJECTS:
         raise UserError(f"unknown object {model!r}.{nearest(model, OBJECTS)}")
-    apple.add_shapes(builder, material)
+    apple.add_shapes(builder, material, drawn)
 
 
 def object_damping(model: str) -> tuple[float, float]:

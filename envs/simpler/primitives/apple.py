@@ -19,12 +19,14 @@ STEM_BROWN = (0.06, 0.03, 0.01)
 STEM_SIZE = (0.002, 0.006)
 
 
-def add_shapes(builder: Any, material: Any) -> None:
+def add_shapes(builder: Any, material: Any, drawn: bool = True) -> None:
     """Add the apple to a SAPIEN actor builder; `material` is its PhysxMaterial (None = default).
 
     Its frame is the centre of the sphere, z up along the stem.
     """
     builder.add_sphere_collision(radius=RADIUS, material=material, density=DENSITY)
+    if not drawn:
+        return
     builder.add_sphere_visual(radius=RADIUS, material=_paint(RED), name="apple")
     radius, half_length = STEM_SIZE
     # SAPIEN's cylinders lie along x.

@@ -81,6 +81,7 @@ def joints(separate_panels: bool = False) -> tuple[Joint, ...]:
     return tuple(made)
 
 
-def urdf(separate_panels: bool = False) -> str:
-    """URDF text of the cabinet."""
-    return render("mk_station", links(separate_panels), joints(separate_panels), PALETTE)
+def urdf(separate_panels: bool = False, drawn: bool = True) -> str:
+    """URDF text of the cabinet; nothing to see in it unless `drawn`."""
+    palette = PALETTE if drawn else None
+    return render("mk_station", links(separate_panels), joints(separate_panels), palette)

@@ -393,6 +393,6 @@ JOINTS = (
 )
 
 
-def urdf(coloring: str = "") -> str:
+def urdf(coloring: str = "", drawn: bool = True) -> str:
     """URDF text of the robot in one of SIMPLER's colourings (a key of `PALETTES`)."""
-    return render("google_robot", LINKS, JOINTS, PALETTES[coloring])
+    return render("google_robot", LINKS, JOINTS, PALETTES[coloring] if drawn else None)

@@ -76,9 +76,15 @@ class Joint:
 
 
 def render(
-    name: str, links: Sequence[Link], joints: Sequence[Joint], palette: Mapping[str, Color]
+    name: str,
+    links: Sequence[Link],
+    joints: Sequence[Joint],
+    palette: Mapping[str, Color] | None,
 ) -> str:
     """URDF text of a robot called `name`; `palette` maps colour names to linear rgb in [0, 1].
+
+    Without a palette nothing is drawn: SAPIEN's loader cannot make a colour on a machine that has
+    no rendering device, not even for a simulation without pictures.
 
     Raises: KeyError for a shape whose colour is not in the palette.
     """
@@ -91,7 +97,7 @@ def render(
     return ElementTree.tostring(robot, encoding="unicode") + "\n"
 
 
-def _link(link: Link, palette: Mapping[str, Color]) -> ElementTree.Element:
+def _link(link: Link, palette: Mapping[str, Color] | None) -> ElementTree.Element:
     element = ElementTree.Element("link", name=link.name)
     if link.inertial is not None:
         inertial = ElementTree.SubElement(element, "inertial")
@@ -101,7 +107,7 @@ def _link(link: Link, palette: Mapping[str, Color]) -> ElementTree.Element:
         values = {key: _text(v) for key, v in zip(names, link.inertial.tensor, strict=True)}
         ElementTree.SubElement(inertial, "inertia", attrib=values)
     for shape in link.shapes:
-        if shape.color:
+        if shape.color and palette is not None:
             visual = ElementTree.SubElement(element, "visual")
             visual.append(_origin(shape.xyz, shape.rpy))
             visual.append(shape.geometry())

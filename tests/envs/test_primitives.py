@@ -1,0 +1,248 @@
+"""The primitive asset pack: the same mechanism as SIMPLER's files, in simpler shapes."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from envs.errors import UserError
+from envs.simpler import primitives
+from envs.simpler.primitives import apple, cabinet, google_robot
+from envs.simpler.primitives.urdf import Joint, Link, Shape, render
+
+ROBOT_FILE = (
+    "mani_skill2_real2sim/assets/descriptions/googlerobot_description/"
+    "google_robot_meta_sim_fix_wheel_fix_fingertip.urdf"
+)
+CABINET_FILE = "data/custom/mk_station_recolor.urdf"
+
+
+@pytest.fixture(scope="module")
+def original() -> Path:
+    root = os.environ.get("SIMPLER_ASSETS")
+    if not root:
+        pytest.skip("SIMPLER_ASSETS does not name a clone of ManiSkill2_real2sim")
+    return Path(root)
+
+
+def load(path: Path) -> Any:
+    """The articulation in a scene of its own without any renderer; the scene comes along."""
+    import sapien
+
+    scene = sapien.Scene([sapien.physx.PhysxCpuSystem()])
+    loader = scene.create_urdf_loader()
+    loader.fix_root_link = True
+    articulation = loader.load(str(path))
+    return scene, articulation
+
+
+def without_visuals(path: Path, folder: Path) -> Path:
+    """A copy of an original URDF that needs no renderer, meshes named by absolute paths."""
+    tree = ElementTree.parse(path)
+    for link in tree.getroot().iter("link"):
+        for visual in link.findall("visual"):
+            link.remove(visual)
+        for mesh in link.iter("mesh"):
+            mesh.set("filename", str(path.parent / mesh.attrib["filename"]))
+    copy = folder / path.name
+    tree.write(copy)
+    return copy
+
+
+# ---- the text ---------------------------------------------------------------------------------
+
+
+def test_fixed_joints_have_neither_axis_nor_limit() -> None:
+    robot = ElementTree.fromstring(google_robot.urdf())
+    fixed = [joint for joint in robot.iter("joint") if joint.attrib["type"] == "fixed"]
+    assert len(fixed) == 25
+    assert all(joint.find("axis") is None and joint.find("limit") is None for joint in fixed)
+
+
+@pytest.mark.parametrize("text", [google_robot.urdf(), cabinet.urdf(), cabinet.urdf(True)])
+def test_links_make_one_tree(text: str) -> None:
+    robot = ElementTree.fromstring(text)
+    names = [link.attrib["name"] for link in robot.iter("link")]
+    children = [joint.find("child").attrib["link"] for joint in robot.iter("joint")]  # type: ignore[union-attr]
+    parents = {joint.find("parent").attrib["link"] for joint in robot.iter("joint")}  # type: ignore[union-attr]
+    assert len(set(names)) == len(names)
+    assert len(set(children)) == len(children) == len(names) - 1
+    assert parents <= set(names)
+
+
+def test_inertias_are_physical() -> None:
+    for link in google_robot.LINKS:
+        if link.inertial is None:
+            continue
+        xx, xy, xz, yy, yz, zz = link.inertial.tensor
+        moments = np.linalg.eigvalsh(np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]))
+        assert link.inertial.mass > 0, link.name
+        assert moments.min() > 0, link.name
+
+
+def test_handles_do_not_collide_and_panels_do() -> None:
+    assert not any(shape.solid for shape in cabinet.HANDLE)
+    drawer = next(link for link in cabinet.links() if link.name == "top_drawer")
+    solid = [shape for shape in drawer.shapes if shape.solid]
+    assert solid[2] is cabinet.BOTTOM_PANEL
+
+
+def test_every_coloring_differs_in_color_alone() -> None:
+    texts = {coloring: google_robot.urdf(coloring) for coloring in google_robot.PALETTES}
+    assert len(set(texts.values())) == 4
+    assert len({re.sub(r'rgba="[^"]*"', "", text) for text in texts.values()}) == 1
+
+
+def test_nothing_is_drawn_without_a_palette() -> None:
+    for text in (google_robot.urdf(drawn=False), cabinet.urdf(drawn=False)):
+        assert "<visual>" not in text
+        assert "<collision>" in text
+
+
+def test_render_writes_numbers_that_read_back_exactly() -> None:
+    value = 4.3374896e-03 / 3
+    links = (Link("a"), Link("b", shapes=(Shape((value,), (value, 0, 0)),)))
+    text = render("r", links, (Joint("j", "a", "b", xyz=(value, 0, 0)),), None)
+    robot = ElementTree.fromstring(text)
+    origins = [origin.attrib["xyz"].split()[0] for origin in robot.iter("origin")]
+    assert [float(text) for text in origins] == [value, value]
+    assert float(next(robot.iter("sphere")).attrib["radius"]) == value
+
+
+def test_unknown_names_are_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="recolor_tabletop_visual_matching_1"):
+        primitives.robot_urdf("recolor_tabletop_visual_matching_11")
+    with pytest.raises(UserError, match="baked_apple_v2"):
+        primitives.object_damping("baked_apple_v3")
+
+
+def test_files_are_named_by_content_and_appear_whole(tmp_path: Path) -> None:
+    first = primitives.robot_urdf(folder=tmp_path)
+    changed = first.stat().st_mtime_ns
+    assert primitives.robot_urdf(folder=tmp_path) == first
+    assert first.stat().st_mtime_ns == changed
+    assert primitives.robot_urdf(drawn=False, folder=tmp_path) != first
+    assert first.read_text() == google_robot.urdf()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# ---- in the simulator -------------------------------------------------------------------------
+
+
+def opened_by(path: Path, force: float, friction: float) -> np.ndarray:
+    """Positions (3,) of the drawers after half a second of `force` (N) on each joint."""
+    scene, articulation = load(path)
+    scene.set_timestep(1 / 500)
+    for joint in articulation.active_joints:
+        joint.set_friction(friction)
+    for _ in range(250):
+        articulation.set_qf(np.full(articulation.dof, force))
+        scene.step()
+    return np.array(articulation.qpos)
+
+
+@pytest.mark.simulator
+def test_separate_panels_leave_the_drawers_as_they_were(tmp_path: Path) -> None:
+    together = primitives.cabinet_urdf(drawn=False, folder=tmp_path)
+    apart = primitives.cabinet_urdf(separate_panels=True, drawn=False, folder=tmp_path)
+    free = opened_by(together, 20.0, friction=0.0)
+    # Half the acceleration of the mass that the original's boxes have, times the time squared.
+    np.testing.assert_allclose(free, 0.5 * 20.0 / 11.3765 * 0.5**2, rtol=0.02)
+    np.testing.assert_allclose(opened_by(apart, 20.0, friction=0.0), free, rtol=1e-4)
+    # The engine's joint friction grows with the joint's load, which it splits over the links:
+    # with the task's friction the drawer opens a little less far, so the panels stay optional.
+    rubbed = opened_by(together, 20.0, friction=0.05)
+    np.testing.assert_allclose(opened_by(apart, 20.0, friction=0.05), rubbed, rtol=0.03)
+
+
+@pytest.mark.simulator
+def test_apple_has_the_originals_mass() -> None:
+    import sapien
+
+    scene = sapien.Scene([sapien.physx.PhysxCpuSystem()])
+    builder = scene.create_actor_builder()
+    primitives.add_object(builder, "baked_apple_v2", None, drawn=False)
+    body = builder.build().find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
+    assert body.mass == pytest.approx(0.21444590389728546, rel=1e-6)
+    assert apple.RADIUS == 0.0375
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize("which", ["robot", "cabinet"])
+def test_mechanism_equals_the_original(which: str, original: Path, tmp_path: Path) -> None:
+    if which == "robot":
+        ours, theirs = primitives.robot_urdf(drawn=False, folder=tmp_path), original / ROBOT_FILE
+    else:
+        ours, theirs = (
+            primitives.cabinet_urdf(drawn=False, folder=tmp_path),
+            original / CABINET_FILE,
+        )
+    scene, mine = load(ours)
+    other_scene, reference = load(without_visuals(theirs, tmp_path))
+    assert scene is not other_scene
+    assert [joint.name for joint in mine.active_joints] == [
+        joint.name for joint in reference.active_joints
+    ]
+    np.testing.assert_array_equal(mine.qlimits, reference.qlimits)
+    links = {link.name: link for link in mine.links}
+    assert set(links) == {link.name for link in reference.links}
+    for wanted in reference.links:
+        link = links[wanted.name]
+        # The left nail's hull is another file than the right one's: 2e-6 kg.
+        assert link.mass == pytest.approx(wanted.mass, rel=1e-5, abs=3e-6), wanted.name
+        if "nail" in wanted.name:
+            continue
+        np.testing.assert_allclose(link.inertia, wanted.inertia, rtol=1e-4, atol=1e-9)
+        np.testing.assert_allclose(link.cmass_local_pose.p, wanted.cmass_local_pose.p, atol=1e-6)
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        low, high = reference.qlimits.T
+        qpos = generator.uniform(low, high)
+        mine.qpos, reference.qpos = qpos, qpos
+        for wanted in reference.links:
+            pose, wanted_pose = links[wanted.name].entity_pose, wanted.entity_pose
+            np.testing.assert_allclose(pose.p, wanted_pose.p, atol=1e-5, err_msg=wanted.name)
+            assert abs(np.dot(pose.q, wanted_pose.q)) > 1 - 1e-6, wanted.name
+
+
+def corners(link: Any) -> np.ndarray:
+    """Lowest and highest corner (2, 3) of a link's collision shapes in its frame."""
+    import sapien
+
+    points = []
+    for shape in link.collision_shapes:
+        if isinstance(shape, sapien.physx.PhysxCollisionShapeBox):
+            local = np.array(np.meshgrid(*[(-h, h) for h in shape.half_size])).reshape(3, -1).T
+        elif isinstance(shape, sapien.physx.PhysxCollisionShapeCylinder):
+            angles = np.linspace(0, 2 * np.pi, 33)
+            ring = shape.radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+            ends = [np.full((33, 1), s * shape.half_length) for s in (-1, 1)]
+            local = np.concatenate([np.concatenate([end, ring], 1) for end in ends])
+        else:
+            local = shape.vertices * shape.scale
+        matrix = shape.local_pose.to_transformation_matrix()
+        points.append(local @ matrix[:3, :3].T + matrix[:3, 3])
+    stacked = np.concatenate(points)
+    return np.stack([stacked.min(0), stacked.max(0)])
+
+
+@pytest.mark.simulator
+def test_shapes_fit_the_originals_hulls(original: Path, tmp_path: Path) -> None:
+    scene, mine = load(primitives.robot_urdf(drawn=False, folder=tmp_path))
+    other_scene, reference = load(without_visuals(original / ROBOT_FILE, tmp_path))
+    assert scene is not other_scene
+    hulls = {link.name: corners(link) for link in reference.links if link.collision_shapes}
+    boxes = {link.name: corners(link) for link in mine.links if link.collision_shapes}
+    assert set(boxes) == set(hulls)
+    for name, hull in hulls.items():
+        outside = np.maximum(hull[0] - boxes[name][0], boxes[name][1] - hull[1])
+        assert outside.max() < 0.002, (name, outside)
+        if name not in ("link_base", "link_head_pan", "link_head_tilt"):
+            inside = np.abs(hull - boxes[name])
+            assert inside.max() < 0.012, (name, inside)
+    head = boxes["link_head_tilt"]
+    assert head[1, 1] - head[0, 1] <= 0.15 + 1e-6
