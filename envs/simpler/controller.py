@@ -88,6 +88,7 @@ class PlannedJointController(BaseController):
         names = [joint.name for joint in self.articulation.active_joints]
         self._indices = [names.index(name) for name in self.config.joint_names]
         self._joints = [active[i] for i in self._indices]
+        self._limits = np.array([joint.limits[0] for joint in self._joints], dtype=np.float64)
 
     def set_drive_property(self) -> None:
         for joint, stiffness, damping, force in zip(
@@ -117,7 +118,10 @@ class PlannedJointController(BaseController):
 
     def _drive(self, positions: Vector) -> None:
         self.last_drive_positions = positions
-        for joint, position in zip(self._joints, positions, strict=True):
+        # PhysX 4 under the original keeps a drive's target within the joint's limits (seen in the
+        # recordings: a wrist sent past its limit creeps up to it); PhysX 5 does not.
+        clipped = np.clip(positions, self._limits[:, 0], self._limits[:, 1])
+        for joint, position in zip(self._joints, clipped, strict=True):
             joint.set_drive_target(position)
 
     def _plan(self, start: Vector, start_velocity: Vector) -> None:
@@ -175,7 +179,7 @@ class CartesianDeltaController(PlannedJointController):
 
     def end_effector_pose(self) -> sapien.Pose:
         """Measured gripper pose in the robot's base frame."""
-        return self._articulation.pose.inv() * self._end_effector.pose
+        return self._articulation.pose.inv() * self._end_effector.entity_pose
 
     def set_action(self, action: torch.Tensor) -> None:
         delta = self._action(action)

@@ -36,7 +36,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if scene.resolution is not None:
             width, height = scene.resolution
             spaces["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
         high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
 
@@ -109,7 +109,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return result
 
     def _gripper_in_base(self) -> Any:
-        return self.scene._robot.pose.inv() * self.scene._gripper_link.pose
+        return self.scene._robot.pose.inv() * self.scene._gripper_link.entity_pose
 
     def _fingers(self) -> float:
         qpos = self._qpos()
@@ -136,11 +136,11 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 "qpos": self._qpos(),
                 "base_pose": _pose(scene._robot.pose),
                 "gripper_pose_base": _pose(self._gripper_in_base()),
-                "gripper_pose_world": _pose(scene._gripper_link.pose),
+                "gripper_pose_world": _pose(scene._gripper_link.entity_pose),
                 "gripper_target": float(np.mean(gripper.target_positions)),
                 "finger_angle": self._fingers(),
                 "drawer_position": float(scene._cabinet.qpos[scene._drawer_index]),
-                "drawer_pose_world": _pose(scene._drawer_link.pose),
+                "drawer_pose_world": _pose(scene._drawer_link.entity_pose),
                 "cabinet_pose_world": _pose(scene._cabinet.pose),
                 "object_pose_world": _pose(body.entity_pose),
                 "object_velocity": np.concatenate(

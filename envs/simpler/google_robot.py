@@ -74,7 +74,7 @@ CAMERA_FOCAL = 425.0
 
 
 def camera_intrinsics(width: int, height: int) -> np.ndarray:
-    """Intrinsic matrix (3, 3) for a picture of `width` x `height` with the original's field of view.
+    """Intrinsic matrix (3, 3) of a `width` x `height` picture with the original's view.
 
     The original is 640 x 512 with fx = fy = 425 and the principal point in the middle; another
     size scales each axis by itself, so the same scene fills the picture.

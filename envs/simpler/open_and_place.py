@@ -27,7 +27,7 @@ from envs.simpler.google_robot import (
     GRIPPER_LINK,
     GoogleRobot,
 )
-from envs.simpler.placement import Placement, draw_placement
+from envs.simpler.placement import draw_placement
 from envs.simpler.registry import TASKS, TaskSpec
 from envs.simpler.success import DrawerState, PlaceInDrawer
 
@@ -262,7 +262,7 @@ class DrawerScene(BaseEnv):
                 touched_by_robot |= bool(np.linalg.norm(total) > 1e-6)
             if panel_shape in contact.shapes and panel_body in (first, second):
                 impulse += total if first == self._object_body else -total
-        local = (self._drawer_link.pose.inv() * self._object_body.entity_pose).p
+        local = (self._drawer_link.entity_pose.inv() * self._object_body.entity_pose).p
         return DrawerState(
             drawer=float(self._cabinet.qpos[self._drawer_index]),
             contact_impulse=float(np.linalg.norm(impulse)),
@@ -273,6 +273,15 @@ class DrawerScene(BaseEnv):
             ),
             released=not touched_by_robot,
             speed=float(np.linalg.norm(self._object_body.linear_velocity)),
+        )
+
+    def robot_touches_itself(self) -> bool:
+        """Whether two links of the robot press on each other."""
+        links = set(self._robot.links)
+        return any(
+            links.issuperset(contact.bodies)
+            and np.linalg.norm(np.sum([p.impulse for p in contact.points], axis=0)) > 1e-6
+            for contact in self.scene.px.get_contacts()
         )
 
     # ---- what is seen ---------------------------------------------------------------------
