@@ -142,9 +142,8 @@ def _read(path: Path) -> DictConfig:
     return config
 
 
-@exit_on_user_error
-def main() -> None:
-    """Read the settings, evaluate, print the table."""
+def run() -> None:
+    """Read the settings, evaluate, print the table; raises `UserError` for settings amiss."""
     settings = settings_of(from_command_line("eval", USAGE))
     scalars = typed(Scalars, {f.name: settings[f.name] for f in dataclasses.fields(Scalars)})
     policy = settings["policy"]["_target_"].rpartition(".")[2]
@@ -171,6 +170,8 @@ def main() -> None:
     console.print(report.table(records, evaluation.reference))
     console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
 
+
+main = exit_on_user_error(run)
 
 if __name__ == "__main__":
     main()

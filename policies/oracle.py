@@ -1,0 +1,329 @@
+"""The scripted closed-loop expert of open_and_place: reads the true state, acts like any policy.
+
+What to do next is decided from what is there (drawer, apple, hand, fingers), hardly from what was
+done before: the expert recovers from its own failures, and it can label states that another policy
+got into. Poses are planned in the world frame, whose x points out of the cabinet, and each action
+leads a part of the way towards one goal pose.
+
+Numbers: the cabinet's drawer front is a board 1.5 cm thick whose upper edge stands 10.7 cm below
+the table top's underside; the hand reaches through that gap, one finger behind the board, one in
+front. Handles have no collision shape.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transforms3d.axangles import mat2axangle
+from transforms3d.quaternions import quat2mat
+
+from policies.contract import Observation
+
+Vector = NDArray[np.float64]
+
+GRIPPER_STROKE = 1.31
+"""Radians of finger target for an action of 1."""
+
+# Hand orientations are a pitch below the horizontal and whether the hand is rolled so that the
+# fingers close sideways (around the apple) or up and down (around the board).
+PITCH_OPEN = np.deg2rad(48.0)
+PITCH_PICK = np.deg2rad(50.0)
+
+# The cabinet in the drawer's frame (m): the board's middle plane and upper edge, the panel's floor.
+BOARD_X = 0.305
+BOARD_TOP = 0.07
+FLOOR_Z = -0.05
+# The cabinet body in its own frame (m): the table top's upper side.
+TABLE_Z = 0.865
+
+# Gripper point relative to the board's edge when it is pinched, and above it before that.
+PINCH = np.array([-0.014, 0.0, -0.055])
+ABOVE = np.array([-0.014, 0.0, -0.012])
+BEFORE = np.array([0.135, 0.0, -0.006])
+
+DRAWER_GOAL = 0.22
+DRAWER_ENOUGH = 0.15
+
+FINGERS_PINCH = 0.60
+FINGERS_PICK = 0.35
+
+PAST_CENTRE = 0.02
+"""How far along the hand the gripper point lies past the apple's centre when it is grasped (m)."""
+
+
+class Goal(NamedTuple):
+    """A gripper pose in the world, the finger target (rad), and how fast to go there."""
+
+    position: Vector
+    rotation: Vector
+    fingers: float
+    speed: float = 1.0
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """How the expert moves.
+
+    max_translation (m) and max_rotation (rad) bound one action; `gain` multiplies the remaining
+    error, as only a third of a commanded step is realised within it. `jitter` scales the random
+    waypoints of an episode (0 = none, every episode then follows from the state alone).
+    """
+
+    max_translation: float = 0.09
+    max_rotation: float = 0.30
+    gain: float = 1.6
+    jitter: float = 1.0
+
+
+@dataclass(frozen=True)
+class Habits:
+    """One episode's random choices, all zero-mean around what works."""
+
+    pinch_y: float
+    pitch: float
+    carry_height: float
+    drop: Vector
+    pause: float
+    speed: float
+    sway: Vector
+
+
+def hand_rotation(pitch: float, sideways: bool) -> Vector:
+    """Rotation matrix (3, 3) of the gripper in the world, pointing at the cabinet.
+
+    Columns: x, y (the axis along which the fingers close), z (the way the hand points).
+    """
+    cos, sin = np.cos(pitch), np.sin(pitch)
+    ahead = np.array([-cos, 0.0, -sin])
+    if sideways:
+        return np.stack([[-sin, 0.0, cos], [0.0, 1.0, 0.0], ahead], axis=1)
+    return np.stack([[0.0, 1.0, 0.0], [sin, 0.0, -cos], ahead], axis=1)
+
+
+def rotation_between(current: Vector, goal: Vector) -> Vector:
+    """Rotation vector (3,) that multiplied from the left turns `current` into `goal`."""
+    axis, angle = mat2axangle(goal @ current.T)
+    return np.asarray(axis, dtype=np.float64) * float(angle)
+
+
+def shortened(vector: Vector, limit: float) -> Vector:
+    """`vector`, no longer than `limit`."""
+    length = float(np.linalg.norm(vector))
+    return vector if length <= limit else vector * (limit / length)
+
+
+class Scene:
+    """The privileged state in the world frame, with the questions the expert asks of it."""
+
+    def __init__(self, privileged: Mapping[str, Any]) -> None:
+        self.base_rotation = quat2mat(privileged["base_pose"][3:])
+        self.hand = np.asarray(privileged["gripper_pose_world"][:3], dtype=np.float64)
+        self.rotation = quat2mat(privileged["gripper_pose_world"][3:])
+        self.fingers = float(privileged["finger_angle"])
+        self.finger_target = float(privileged["gripper_target"])
+        self.drawer = float(privileged["drawer_position"])
+        drawer = np.asarray(privileged["drawer_pose_world"], dtype=np.float64)[:3]
+        self.floor = drawer + [0.0, 0.0, FLOOR_Z]
+        self.board = drawer + [BOARD_X, 0.0, BOARD_TOP]
+        self.cabinet = np.asarray(privileged["cabinet_pose_world"], dtype=np.float64)[:3]
+        self.table = float(self.cabinet[2]) + TABLE_Z
+        self.apple = np.asarray(privileged["object_pose_world"], dtype=np.float64)[:3]
+        self.apple_speed = float(np.linalg.norm(privileged["object_velocity"][:3]))
+
+    @property
+    def hand_at_board(self) -> Vector:
+        """Gripper point relative to the middle of the board's upper edge."""
+        return self.hand - self.board
+
+    def apple_inside(self) -> bool:
+        """Whether the apple's centre is in the drawer, below the board's edge."""
+        local = self.apple - self.floor
+        return bool(abs(local[0]) < 0.28 and abs(local[1]) < 0.26 and 0 < local[2] < 0.10)
+
+    def apple_lost(self) -> bool:
+        """Whether the apple fell from the table and not into the drawer."""
+        return bool(self.apple[2] < self.table - 0.06 and not self.apple_over_drawer())
+
+    def apple_over_drawer(self) -> bool:
+        """Whether the apple is above the part of the drawer that the table does not cover."""
+        local = self.apple - self.floor
+        in_front = self.apple[0] > self.cabinet[0] + 0.315
+        return bool(in_front and local[0] < 0.29 and abs(local[1]) < 0.26 and local[2] > 0)
+
+    def turn_to(self, rotation: Vector) -> float:
+        """Angle (rad) between the hand and `rotation`."""
+        return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
+
+
+class OpenAndPlaceExpert:
+    """Opens the top drawer by pinching its board, then puts the apple into it and retreats.
+
+    `done` is set after the retreat, once the second subtask is on (SIMPLER counts success there).
+    `subtask_done` says that the drawer is open: a rollout may advance the subtask on it.
+    """
+
+    name = "oracle"
+
+    def __init__(
+        self,
+        max_translation: float = 0.09,
+        max_rotation: float = 0.30,
+        gain: float = 1.6,
+        jitter: float = 1.0,
+    ) -> None:
+        self.config = ExpertConfig(max_translation, max_rotation, gain, jitter)
+        self.reset("", 0)
+
+    def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
+        """Draw this episode's habits from `seed`."""
+        self.done = False
+        self.subtask_done = False
+        self.phase = ""
+        self._last_fingers = 0.0
+        self._generator = np.random.default_rng(seed)
+        draw = self._generator.uniform
+        scale = self.config.jitter
+        self._habits = Habits(
+            pinch_y=scale * draw(-0.02, 0.02),
+            pitch=scale * draw(-0.04, 0.04),
+            carry_height=scale * draw(-0.01, 0.02),
+            drop=scale * np.array([draw(-0.012, 0.012), draw(-0.04, 0.04), draw(0.0, 0.015)]),
+            pause=draw(0.0, 1.0),
+            speed=1.0 + scale * draw(-0.15, 0.15),
+            sway=np.zeros(3),
+        )
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """One action `(1, 7)` towards the goal of the present state."""
+        scene = Scene(observation.privileged)
+        self.subtask_done = scene.drawer >= DRAWER_ENOUGH
+        goal = self._goal(scene)
+        self.phase = goal.phase
+        if goal.phase in ("rest", "lost"):
+            self.done = goal.phase == "lost" or observation.instruction.startswith("place")
+        self._last_fingers = scene.fingers
+        return self._towards(scene, goal)[None].astype(np.float32)
+
+    # ---- what to do -----------------------------------------------------------------------
+
+    def _goal(self, scene: Scene) -> Goal:
+        holding = self._holds_apple(scene)
+        if scene.apple_inside() and not holding:
+            return self._retreat(scene)
+        if scene.apple_lost():
+            return Goal(scene.hand, scene.rotation, scene.finger_target, phase="lost")
+        if holding:
+            return self._carry(scene)
+        if scene.drawer < DRAWER_ENOUGH or (scene.drawer < DRAWER_GOAL and self._pinches(scene)):
+            return self._open(scene)
+        return self._pick(scene)
+
+    def _open(self, scene: Scene) -> Goal:
+        rotation = hand_rotation(PITCH_OPEN + self._habits.pitch, sideways=False)
+        edge = scene.board + [0.0, self._habits.pinch_y, 0.0]
+        at = scene.hand - edge
+        if self._pinches(scene):
+            ahead = edge + PINCH + [0.05 * self._habits.speed, 0.0, 0.0]
+            return Goal(np.array([ahead[0], *scene.hand[1:]]), rotation, 1.5, phase="pull")
+        aligned = scene.turn_to(rotation) < 0.15 and abs(at[1]) < 0.05
+        off = at - PINCH
+        if aligned and abs(off[0]) < 0.014 and abs(off[2]) < 0.014:
+            return Goal(edge + PINCH, rotation, 1.5, phase="pinch")
+        behind = aligned and abs(off[0]) < 0.02 and -0.02 < off[2] < 0.07
+        if behind:
+            return Goal(edge + PINCH, rotation, FINGERS_PINCH, phase="reach down")
+        gap = aligned and -0.03 < at[0] < 0.20 and abs(at[2] - ABOVE[2]) < 0.03
+        if gap:
+            return Goal(edge + ABOVE, rotation, FINGERS_PINCH, phase="reach in")
+        if at[0] < 0.06 and at[2] < 0.10:
+            # Somewhere in or on the cabinet: come out first.
+            out = scene.hand + [0.05, 0.0, 0.03]
+            return Goal(out, scene.rotation, FINGERS_PINCH, phase="come out")
+        return Goal(edge + BEFORE, rotation, FINGERS_PINCH, phase="go to drawer")
+
+    def _pick(self, scene: Scene) -> Goal:
+        rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
+        along = rotation[:, 2]
+        grasp = scene.apple + PAST_CENTRE * along
+        off = scene.hand - grasp
+        behind = float(off @ along)
+        aside = float(np.linalg.norm(off - behind * along))
+        aligned = scene.turn_to(rotation) < 0.15
+        if scene.hand[2] < scene.board[2] + 0.09 and scene.hand[0] > scene.cabinet[0] + 0.25:
+            # At the board after pulling: let go, then straight up.
+            free = scene.fingers < 0.62 or scene.hand_at_board[2] > 0.0
+            up = scene.hand + ([0.0, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
+            return Goal(up, scene.rotation, FINGERS_PICK, phase="let go of board")
+        if aligned and aside < 0.012 and abs(behind) < 0.012:
+            return Goal(grasp, rotation, 1.5, phase="grasp")
+        if aligned and aside < 0.025 and -0.16 < behind < 0.03:
+            return Goal(grasp, rotation, FINGERS_PICK, phase="approach")
+        ready = grasp - 0.10 * along
+        if scene.hand[2] < self._clear_height(scene) and aside > 0.025:
+            return Goal(
+                np.array([scene.hand[0] + 0.02, scene.hand[1], ready[2]]),
+                rotation,
+                FINGERS_PICK,
+                phase="rise",
+            )
+        return Goal(ready, rotation, FINGERS_PICK, phase="go to apple")
+
+    def _carry(self, scene: Scene) -> Goal:
+        rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
+        hold = scene.hand - scene.apple
+        drop = np.array([scene.board[0] - 0.115, scene.board[1], scene.floor[2] + 0.055])
+        drop = drop + self._habits.drop
+        high = scene.table + 0.075 + self._habits.carry_height
+        off = scene.apple - drop
+        over = abs(off[0]) < 0.03 and abs(off[1]) < 0.04
+        if over and off[2] < 0.015:
+            return Goal(scene.hand, rotation, 0.0, phase="release")
+        if over:
+            return Goal(drop + hold, rotation, 1.5, phase="lower")
+        if scene.apple[2] < high - 0.02 and scene.apple[0] < scene.cabinet[0] + 0.37:
+            up = np.array([scene.apple[0] + 0.01, scene.apple[1], high + 0.02])
+            return Goal(up + hold, rotation, 1.5, phase="lift")
+        return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, 1.5, phase="carry")
+
+    def _retreat(self, scene: Scene) -> Goal:
+        rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
+        if scene.hand[2] < scene.table - 0.02:
+            free = scene.fingers < 0.35
+            up = scene.hand + ([0.02, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
+            return Goal(up, rotation, 0.0, phase="retreat" if free else "open hand")
+        phase = "rest" if scene.apple_speed < 0.02 else "wait"
+        return Goal(scene.hand, scene.rotation, 0.0, phase=phase)
+
+    # ---- what is the case -----------------------------------------------------------------
+
+    def _pinches(self, scene: Scene) -> bool:
+        """Whether the fingers are closed around the board (they stall at about 0.83 rad)."""
+        at = scene.hand_at_board
+        near = abs(at[0] - PINCH[0]) < 0.04 and abs(at[2] - PINCH[2]) < 0.04
+        return bool(near and scene.finger_target > 1.2 and 0.72 < scene.fingers < 1.15)
+
+    def _holds_apple(self, scene: Scene) -> bool:
+        """Whether the fingers are closed around the apple and have come to a stop."""
+        centre = scene.hand - PAST_CENTRE * scene.rotation[:, 2]
+        near = float(np.linalg.norm(centre - scene.apple)) < 0.035
+        stalled = abs(scene.fingers - self._last_fingers) < 0.03
+        return bool(near and scene.finger_target > 1.2 and 0.45 < scene.fingers < 1.1 and stalled)
+
+    def _clear_height(self, scene: Scene) -> float:
+        return scene.table + 0.04
+
+    # ---- the action -----------------------------------------------------------------------
+
+    def _towards(self, scene: Scene, goal: Goal) -> Vector:
+        config = self.config
+        reach = config.max_translation * self._habits.speed * goal.speed
+        step = shortened(config.gain * (goal.position - scene.hand), reach)
+        turn = shortened(
+            config.gain * rotation_between(scene.rotation, goal.rotation), config.max_rotation
+        )
+        fingers = (goal.fingers - scene.finger_target) / GRIPPER_STROKE
+        to_base = scene.base_rotation.T
+        return np.concatenate([to_base @ step, to_base @ turn, [np.clip(fingers, -1.0, 1.0)]])

@@ -1,0 +1,142 @@
+"""Evaluation on a toy world: records, resume, refusal of another run's folder."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from envs.configuration import ROOT, composed
+from envs.errors import UserError
+from policies.eval import RECORDS, Evaluation, claim_folder, evaluate, settings_of
+from policies.protocol import Protocol, episodes
+
+TOY = {"_target_": "tests.envs.toy.ToyEnv"}
+
+
+def evaluation(count: int, policy: str = "ToyPolicy", **arguments: object) -> Evaluation:
+    return Evaluation(
+        episodes=episodes(Protocol("default", ["a0", "b0", "c0"]), "toy", count),
+        env=TOY,
+        policy={"_target_": f"tests.envs.toy.{policy}", **arguments},
+    )
+
+
+def settings(*overrides: str) -> dict[str, object]:
+    return settings_of(composed("eval", ["policy=random", *overrides]))
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "policies.eval", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def indices(path: Path) -> list[int]:
+    return [int(line.split('"index": ')[1].split(",")[0]) for line in path.read_text().splitlines()]
+
+
+def test_records_videos_sheet_and_summary(tmp_path: Path) -> None:
+    records = evaluate(evaluation(3), tmp_path)
+    assert [r.index for r in records] == [0, 1, 2]
+    assert [r.robot_pose for r in records] == ["a0", "b0", "c0"]
+    assert len(list((tmp_path / "videos").glob("*.mp4"))) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {
+        RECORDS, "videos", "summary.json", "contact_sheet.png",
+    }  # fmt: skip
+
+
+def test_a_run_that_broke_off_goes_on(tmp_path: Path) -> None:
+    """The third episode kills the run; the next run repeats neither of the first two."""
+    third = evaluation(3).episodes[2].seed
+    with pytest.raises(UserError, match="step 8"):
+        evaluate(evaluation(4, "BrokenPolicy", how="nan", seed=third), tmp_path)
+    log = tmp_path / RECORDS
+    before = log.read_text()
+    assert indices(log) == [0, 1]
+
+    log.write_text(before + before[:30])  # a kill in the middle of a line
+    resumed = evaluate(evaluation(4), tmp_path)
+    assert indices(log) == [0, 1, 2, 3]
+    assert log.read_text().startswith(before)
+
+    straight = evaluate(evaluation(4), tmp_path / "straight")
+    assert outcomes(resumed) == outcomes(straight)
+
+
+def outcomes(records: Sequence[object]) -> list[tuple[object, ...]]:
+    fields = ("index", "seed", "robot_pose", "success_at_end", "success_ever", "steps")
+    return [tuple(getattr(record, field) for field in fields) for record in records]
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    evaluate(evaluation(2), tmp_path)
+    before = (tmp_path / RECORDS).read_bytes()
+    assert len(evaluate(evaluation(2, "BrokenPolicy", how="raise"), tmp_path)) == 2
+    assert (tmp_path / RECORDS).read_bytes() == before
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    claim_folder(tmp_path, settings("seed=1"))
+    claim_folder(tmp_path, settings("seed=2"))  # no record yet: still free
+    evaluate(evaluation(1), tmp_path)
+    claim_folder(tmp_path, settings("seed=2", "workers=7", "out=elsewhere"))
+    with pytest.raises(UserError, match=r"a run with seed=2, not 3"):
+        claim_folder(tmp_path, settings("seed=3"))
+    with pytest.raises(UserError, match=r"policy.chunk=6, not 2"):
+        claim_folder(tmp_path, settings("seed=2", "policy.chunk=2"))
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="holds other things"):
+        claim_folder(tmp_path, settings())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["task=open_and_plac"], "Did you mean 'open_and_place'"),
+        (["policy=orakle"], "Did you mean 'oracle'"),
+        (["episode=3"], "unknown setting 'episode'. Did you mean 'episodes'"),
+        (["policy=random", "policy.chunks=3"], "Did you mean 'policy.chunk'"),
+        (["policy=random", "seed=abc"], "seed"),
+        (["policy=random", "checkpoint=x"], "means nothing to this policy"),
+        (["episodes"], "key=value"),
+        (["--episodes", "3"], "key=value"),
+    ],
+)
+def test_bad_settings_get_one_sentence(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eval", *arguments])
+    error = exit_message()
+    assert sentence in error
+    assert "\n" not in error
+
+
+def exit_message() -> str:
+    from policies.eval import run
+
+    with pytest.raises(UserError) as caught:
+        run()
+    return str(caught.value)
+
+
+def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path) -> None:
+    out = f"out={tmp_path / 'run'}"
+    toy = ["env._target_=tests.envs.toy.ToyEnv", "~env.task", "~env.assets", "~env.asset_root"]
+    toy += ["episodes=3", "workers=2", out]
+    good = command("policy=tests.envs.toy.ToyPolicy", "+policy.chunk=5", *toy)
+    assert good.returncode == 0, good.stderr
+    assert "paper" in good.stdout
+    bad = command("policy=tests.envs.toy.NoPolicy", *toy[:-1], f"out={tmp_path / 'other'}")
+    assert bad.returncode == 2
+    assert bad.stderr.strip().splitlines()[-1].startswith("error: 'tests.envs.toy.NoPolicy'")
+    assert "Traceback" not in bad.stderr
