@@ -131,8 +131,7 @@ def exit_message() -> str:
 
 def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path) -> None:
     out = f"out={tmp_path / 'run'}"
-    toy = ["env._target_=tests.envs.toy.ToyEnv", "~env.task", "~env.assets", "~env.asset_root"]
-    toy += ["episodes=3", "workers=2", out]
+    toy = ["env._target_=tests.policies.toy_task.make", "episodes=3", "workers=2", out]
     good = command("policy=tests.envs.toy.ToyPolicy", "+policy.chunk=5", *toy)
     assert good.returncode == 0, good.stderr
     assert "paper" in good.stdout
