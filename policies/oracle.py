@@ -46,8 +46,11 @@ BEFORE = np.array([0.135, 0.0, -0.006])
 DRAWER_GOAL = 0.22
 DRAWER_ENOUGH = 0.15
 
-FINGERS_PINCH = 0.60
-FINGERS_PICK = 0.35
+# Finger targets (rad). Below OPEN and above SHUT the action is a full stroke, repeated as long as
+# it is meant: a delta on the target is only exact while the fingers stand still.
+OPEN = 0.0
+SHUT = 1.31
+HALF_OPEN = 0.60
 
 PAST_CENTRE = 0.02
 """How far along the hand the gripper point lies past the apple's centre when it is grasped (m)."""
@@ -227,22 +230,22 @@ class OpenAndPlaceExpert:
         at = scene.hand - edge
         if self._pinches(scene):
             ahead = edge + PINCH + [0.05 * self._habits.speed, 0.0, 0.0]
-            return Goal(np.array([ahead[0], *scene.hand[1:]]), rotation, 1.5, phase="pull")
+            return Goal(np.array([ahead[0], *scene.hand[1:]]), rotation, SHUT, phase="pull")
         aligned = scene.turn_to(rotation) < 0.15 and abs(at[1]) < 0.05
         off = at - PINCH
         if aligned and abs(off[0]) < 0.014 and abs(off[2]) < 0.014:
-            return Goal(edge + PINCH, rotation, 1.5, phase="pinch")
+            return Goal(edge + PINCH, rotation, SHUT, phase="pinch")
         behind = aligned and abs(off[0]) < 0.02 and -0.02 < off[2] < 0.07
         if behind:
-            return Goal(edge + PINCH, rotation, FINGERS_PINCH, phase="reach down")
+            return Goal(edge + PINCH, rotation, HALF_OPEN, phase="reach down")
         gap = aligned and -0.03 < at[0] < 0.20 and abs(at[2] - ABOVE[2]) < 0.03
         if gap:
-            return Goal(edge + ABOVE, rotation, FINGERS_PINCH, phase="reach in")
+            return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="reach in")
         if at[0] < 0.06 and at[2] < 0.10:
             # Somewhere in or on the cabinet: come out first.
             out = scene.hand + [0.05, 0.0, 0.03]
-            return Goal(out, scene.rotation, FINGERS_PINCH, phase="come out")
-        return Goal(edge + BEFORE, rotation, FINGERS_PINCH, phase="go to drawer")
+            return Goal(out, scene.rotation, HALF_OPEN, phase="come out")
+        return Goal(edge + BEFORE, rotation, HALF_OPEN, phase="go to drawer")
 
     def _pick(self, scene: Scene) -> Goal:
         rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
@@ -256,20 +259,20 @@ class OpenAndPlaceExpert:
             # At the board after pulling: let go, then straight up.
             free = scene.fingers < 0.62 or scene.hand_at_board[2] > 0.0
             up = scene.hand + ([0.0, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
-            return Goal(up, scene.rotation, FINGERS_PICK, phase="let go of board")
+            return Goal(up, scene.rotation, OPEN, phase="let go of board")
         if aligned and aside < 0.012 and abs(behind) < 0.012:
-            return Goal(grasp, rotation, 1.5, phase="grasp")
+            return Goal(grasp, rotation, SHUT, phase="grasp")
         if aligned and aside < 0.025 and -0.16 < behind < 0.03:
-            return Goal(grasp, rotation, FINGERS_PICK, phase="approach")
+            return Goal(grasp, rotation, OPEN, phase="approach")
         ready = grasp - 0.10 * along
         if scene.hand[2] < self._clear_height(scene) and aside > 0.025:
             return Goal(
                 np.array([scene.hand[0] + 0.02, scene.hand[1], ready[2]]),
                 rotation,
-                FINGERS_PICK,
+                OPEN,
                 phase="rise",
             )
-        return Goal(ready, rotation, FINGERS_PICK, phase="go to apple")
+        return Goal(ready, rotation, OPEN, phase="go to apple")
 
     def _carry(self, scene: Scene) -> Goal:
         rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
@@ -280,22 +283,22 @@ class OpenAndPlaceExpert:
         off = scene.apple - drop
         over = abs(off[0]) < 0.03 and abs(off[1]) < 0.04
         if over and off[2] < 0.015:
-            return Goal(scene.hand, rotation, 0.0, phase="release")
+            return Goal(scene.hand, rotation, OPEN, phase="release")
         if over:
-            return Goal(drop + hold, rotation, 1.5, phase="lower")
+            return Goal(drop + hold, rotation, SHUT, phase="lower")
         if scene.apple[2] < high - 0.02 and scene.apple[0] < scene.cabinet[0] + 0.37:
             up = np.array([scene.apple[0] + 0.01, scene.apple[1], high + 0.02])
-            return Goal(up + hold, rotation, 1.5, phase="lift")
-        return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, 1.5, phase="carry")
+            return Goal(up + hold, rotation, SHUT, phase="lift")
+        return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, SHUT, phase="carry")
 
     def _retreat(self, scene: Scene) -> Goal:
         rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
         if scene.hand[2] < scene.table - 0.02:
             free = scene.fingers < 0.35
             up = scene.hand + ([0.02, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
-            return Goal(up, rotation, 0.0, phase="retreat" if free else "open hand")
+            return Goal(up, rotation, OPEN, phase="retreat" if free else "open hand")
         phase = "rest" if scene.apple_speed < 0.02 else "wait"
-        return Goal(scene.hand, scene.rotation, 0.0, phase=phase)
+        return Goal(scene.hand, scene.rotation, OPEN, phase=phase)
 
     # ---- what is the case -----------------------------------------------------------------
 
@@ -324,6 +327,14 @@ class OpenAndPlaceExpert:
         turn = shortened(
             config.gain * rotation_between(scene.rotation, goal.rotation), config.max_rotation
         )
-        fingers = (goal.fingers - scene.finger_target) / GRIPPER_STROKE
         to_base = scene.base_rotation.T
-        return np.concatenate([to_base @ step, to_base @ turn, [np.clip(fingers, -1.0, 1.0)]])
+        return np.concatenate([to_base @ step, to_base @ turn, [self._fingers(scene, goal)]])
+
+    @staticmethod
+    def _fingers(scene: Scene, goal: Goal) -> float:
+        if goal.fingers >= SHUT:
+            return 1.0
+        if goal.fingers <= OPEN:
+            return -1.0
+        missing = goal.fingers - scene.finger_target
+        return float(np.clip(missing / GRIPPER_STROKE, -1.0, 1.0)) if abs(missing) > 0.03 else 0.0
