@@ -1,0 +1,219 @@
+"""`python -m envs.doctor`: what this machine has for the project, what it lacks, and the mend.
+
+Exit code 1 when the tasks cannot be simulated with pictures, 0 otherwise.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SETUP = "run ./setup.sh"
+
+PACKAGES = (
+    *("torch", "mani-skill", "sapien", "gymnasium", "numpy", "ruckig", "hydra-core"),
+    *("safetensors", "pyarrow", "av", "pillow"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: `mend` says what to do when `good` is False.
+
+    Without an `essential` thing no task can be simulated; the others are for some settings only.
+    """
+
+    name: str
+    good: bool
+    text: str
+    mend: str = ""
+    essential: bool = False
+
+
+def python_version() -> Finding:
+    """Python itself."""
+    text = f"{platform.python_version()} on {platform.platform(terse=True)}"
+    good = sys.version_info >= (3, 11)
+    return Finding("python", good, text, "install Python 3.11 or newer", essential=True)
+
+
+def packages() -> Finding:
+    """The packages that decide what an episode looks like, with their versions."""
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", False, f"missing: {', '.join(missing)}", SETUP, essential=True)
+    return Finding("packages", True, ", ".join(found), essential=True)
+
+
+def physics() -> Finding:
+    """One step of a falling box on the CPU, in a process of its own."""
+    good, said = _run(_PHYSICS)
+    return Finding("physics", good, said, SETUP, essential=True)
+
+
+def renderer() -> Finding:
+    """One frame drawn by SAPIEN, in a process of its own: a bad driver ends its process."""
+    good, said = _run(_FRAME)
+    mend = f"{SETUP}, which installs a software Vulkan driver (Mesa's lavapipe) where it can"
+    return Finding("renderer", good, said, mend, essential=True)
+
+
+def gpu() -> Finding:
+    """An NVIDIA GPU and a torch that can use it; none is needed."""
+    listed = ""
+    if shutil.which("nvidia-smi"):
+        answer = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+        )
+        listed = answer.stdout.strip().replace("\n", "; ") if answer.returncode == 0 else ""
+    good, said = _run(_TORCH)
+    if not listed:
+        return Finding("gpu", True, f"none, and none is needed ({said})")
+    if good and "cuda" in said:
+        return Finding("gpu", True, f"{listed} ({said})")
+    return Finding("gpu", False, f"{listed}, but {said}", "run TORCH=cuda ./setup.sh")
+
+
+def assets() -> Finding:
+    """The asset packs: primitives are in the code, SIMPLER's files are optional."""
+    folder = os.environ.get("SIMPLER_ASSETS")
+    mend = (
+        "for assets=simpler: git clone https://github.com/simpler-env/ManiSkill2_real2sim, and "
+        "name the folder in SIMPLER_ASSETS or as asset_root="
+    )
+    if not folder:
+        return Finding("assets", True, f"primitives; simpler is not installed ({mend})")
+    if not (Path(folder) / "mani_skill2_real2sim" / "assets").is_dir():
+        return Finding("assets", False, f"primitives; SIMPLER_ASSETS={folder} is no clone", mend)
+    return Finding("assets", True, f"primitives; simpler in {folder}")
+
+
+def video_encoder() -> Finding:
+    """A few frames to H.264 and back."""
+    good, said = _run(_VIDEO)
+    return Finding("video", good, said, SETUP)
+
+
+def disk() -> Finding:
+    """Room for runs and data sets in the current folder."""
+    free = shutil.disk_usage(".").free / 1e9
+    text = f"{free:.0f} GB free here; {len(os.sched_getaffinity(0))} cores"
+    return Finding("machine", free > 1, text, "free some space: runs and data sets need 1 GB")
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "python": python_version,
+    "packages": packages,
+    "physics": physics,
+    "renderer": renderer,
+    "gpu": gpu,
+    "assets": assets,
+    "video": video_encoder,
+    "machine": disk,
+}
+
+_PHYSICS = """
+import sapien
+scene = sapien.Scene([sapien.physx.PhysxCpuSystem()])
+builder = scene.create_actor_builder()
+builder.add_box_collision(half_size=[0.1, 0.1, 0.1])
+box = builder.build("box")
+for _ in range(10):
+    scene.step()
+assert box.pose.p[2] < 0, "a box does not fall"
+print("PhysX on the CPU")
+"""
+
+_FRAME = """
+import numpy as np, sapien
+device = sapien.render.RenderSystem().device
+scene = sapien.Scene([sapien.physx.PhysxCpuSystem(), sapien.render.RenderSystem(device)])
+scene.set_ambient_light([0.5, 0.5, 0.5])
+builder = scene.create_actor_builder()
+material = sapien.render.RenderMaterial(base_color=[1, 0, 0, 1])
+builder.add_box_visual(half_size=[0.1, 0.1, 0.1], material=material)
+builder.build_static("box").set_pose(sapien.Pose([1, 0, 0]))
+camera = scene.add_camera("camera", 64, 64, 1.0, 0.01, 10)
+scene.update_render()
+camera.take_picture()
+picture = np.asarray(camera.get_picture("Color"))[..., :3]
+assert picture[32, 32, 0] > picture[32, 32, 1] + 0.3, "the frame came out without the red box"
+print(f"{device.name or device}, drew a frame")
+"""
+
+_TORCH = """
+import torch
+if torch.cuda.is_available():
+    print(f"torch {torch.__version__} with cuda {torch.version.cuda}")
+else:
+    print(f"torch {torch.__version__} without a GPU, {torch.get_num_threads()} threads")
+"""
+
+_VIDEO = """
+import io, av, numpy as np
+from envs.video import encode
+frames = np.zeros((4, 64, 80, 3), np.uint8)
+with av.open(io.BytesIO(encode(frames, 3, crf=20, gop=2))) as video:
+    assert len(list(video.decode(video=0))) == 4, "frames were lost"
+print(f"H.264 through PyAV {av.__version__}")
+"""
+
+
+def report(names: list[str]) -> list[Finding]:
+    """Make the checks called `names`, print a line each, and return the findings."""
+    findings = []
+    for name in names:
+        finding = CHECKS[name]()
+        sign = "ok     " if finding.good else "MISSING"
+        print(f"{sign}  {finding.name:<9} {finding.text}")
+        if not finding.good:
+            print(f"{'':<9}{'':<10}mend: {finding.mend}")
+        findings.append(finding)
+    return findings
+
+
+def _run(code: str) -> tuple[bool, str]:
+    """Run `code` in a process of its own; return whether it went well and the last thing it said.
+
+    A crash in a driver, a missing library and a missing package all end up in one line.
+    """
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return False, "no answer within two minutes"
+    output = answer.stdout if answer.returncode == 0 else answer.stderr
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    said = lines[-1] if lines else ""
+    if answer.returncode < 0:
+        said = f"ended by signal {-answer.returncode}" + (f" after: {said}" if said else "")
+    return answer.returncode == 0, said
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=list(CHECKS), help="make one check")
+    chosen = parser.parse_args().only
+    findings = report([chosen] if chosen else list(CHECKS))
+    if any(finding.essential and not finding.good for finding in findings):
+        print("\nThe tasks cannot be simulated here until what is missing is mended.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
