@@ -82,7 +82,7 @@ class Place(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        frequencies = math.pi * 2.0 ** (1 - torch.arange(_PLACE_OCTAVES))
+        frequencies = math.pi * 2.0 ** -torch.arange(_PLACE_OCTAVES)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.out = nn.Linear(6 * _PLACE_OCTAVES, width)
 

@@ -1,0 +1,1 @@
+"""Trajectories in: data sets, windows, normalisation, batches."""

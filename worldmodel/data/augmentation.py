@@ -1,0 +1,42 @@
+"""Random changes to the pictures of a window, the same for all its frames."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from worldmodel.data.windows import Windows
+from worldmodel.errors import UserError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Shifts of up to `shift` pixels; `brightness` and `contrast` changes of up to these shares."""
+
+    shift: int = 3
+    brightness: float = 0.1
+    contrast: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or not (0 <= self.brightness < 1 and 0 <= self.contrast < 1):
+            raise UserError(
+                "data.augmentation: shift must not be negative, brightness and contrast in [0, 1)."
+            )
+
+    def __call__(self, windows: Windows, generator: np.random.Generator) -> Windows:
+        """Return the windows with changed pictures; the edge is repeated where they shift."""
+        clips = np.concatenate([windows.frame[:, None], windows.future], axis=1)
+        count, _, height, width, _ = clips.shape
+        shifts = generator.integers(-self.shift, self.shift + 1, size=(count, 2))
+        tables = self._tables(count, generator)
+        for clip, (down, right), table in zip(clips, shifts, tables, strict=True):
+            rows = np.clip(np.arange(height) + down, 0, height - 1)
+            columns = np.clip(np.arange(width) + right, 0, width - 1)
+            clip[:] = table[clip[:, rows[:, None], columns]]
+        return replace(windows, frame=clips[:, 0], future=clips[:, 1:])
+
+    def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Return uint8 `(count, 256)`: the new level of each level."""
+        slope = 1 + generator.uniform(-self.contrast, self.contrast, size=(count, 1))
+        offset = 255 * generator.uniform(-self.brightness, self.brightness, size=(count, 1))
+        levels = 127.5 + slope * (np.arange(256) - 127.5) + offset
+        return levels.round().clip(0, 255).astype(np.uint8)

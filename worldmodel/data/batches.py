@@ -1,0 +1,124 @@
+"""Batches of clean tokens: step -> windows -> tokens, in an order that follows from the seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from worldmodel.data.augmentation import Augmentation
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.trajectories import Trajectories
+from worldmodel.data.windows import WindowConfig, Windows, cut
+from worldmodel.errors import UserError
+from worldmodel.model import Batch, Tokens, times_as_positions
+from worldmodel.seeding import numpy_generator
+from worldmodel.text import TextConfig, tokenize
+from worldmodel.tokenizer.pixel import PixelTokenizer
+
+_ORDER, _AUGMENTATION = 1, 2
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Windows -> tokens: `frame` and `video`, and with a normalisation `state` and `action`."""
+
+    tokenizer: PixelTokenizer
+    windows: WindowConfig
+    text: TextConfig
+    normalisation: Normalisation | None = None
+    with_state: bool = True
+
+    def __call__(self, windows: Windows) -> Batch:
+        """Return the clean tokens of the windows."""
+        parts = {
+            "frame": self.tokenizer.frame_tokens(windows.frame),
+            "video": self.tokenizer.video_tokens(
+                windows.future, self.windows.future, windows.future_valid
+            ),
+        }
+        if self.normalisation is not None:
+            if self.with_state:
+                parts["state"] = state_tokens(self.normalisation.state(windows.state))
+            values = torch.from_numpy(self.normalisation.action(windows.action))
+            valid = torch.from_numpy(windows.action_valid)
+            parts["action"] = Tokens.clean(values, action_position(windows.action.shape[1]), valid)
+        return Batch(parts, tokenize(windows.instructions, self.text))
+
+
+def state_tokens(state: np.ndarray) -> Tokens:
+    """Return one token a sample of normalised states `(b, s)`."""
+    return Tokens.clean(torch.from_numpy(state)[:, None], times_as_positions([0.0]))
+
+
+def action_position(chunk: int) -> torch.Tensor:
+    """Return `(1, chunk, 3)`: action i begins i control steps after the condition frame."""
+    return times_as_positions([float(i) for i in range(chunk)])
+
+
+class Order:
+    """Which windows make up the batch of a step: each once an epoch, a function of (seed, step)."""
+
+    def __init__(self, indices: np.ndarray, batch_size: int, seed: int) -> None:
+        self._indices, self._size, self._seed = indices, batch_size, seed
+        self._shuffled: dict[int, np.ndarray] = {}
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Return `(batch_size,)` frame numbers."""
+        places = step * self._size + np.arange(self._size)
+        epochs, places = np.divmod(places, len(self._indices))
+        wanted = set(epochs.tolist())
+        self._shuffled = {epoch: self._epoch(epoch) for epoch in wanted}
+        return np.asarray(
+            [self._shuffled[e][p] for e, p in zip(epochs.tolist(), places.tolist(), strict=True)]
+        )
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch in self._shuffled:
+            return self._shuffled[epoch]
+        return numpy_generator(_ORDER, self._seed, epoch).permutation(self._indices)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The training batch of each step: ordered, cut, augmented, tokenised."""
+
+    trajectories: Trajectories
+    order: Order
+    assembler: Assembler
+    augmentation: Augmentation | None
+    seed: int
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of `step`."""
+        windows = cut(self.trajectories, self.order(step), self.assembler.windows)
+        if self.augmentation is not None:
+            windows = self.augmentation(windows, numpy_generator(_AUGMENTATION, self.seed, step))
+        return self.assembler(windows)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How a data set is used: what a window is, how pictures are changed, what is held out."""
+
+    batch_size: int = 64
+    held_out: float = 0.03
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or not 0 <= self.held_out < 1:
+            raise UserError("data: batch_size must be at least 1 and held_out in [0, 1).")
+
+
+def usable(
+    trajectories: Trajectories, episodes: Sequence[int] | np.ndarray, reach: int
+) -> np.ndarray:
+    """Return the frames of `episodes` with `reach` frames after them; at least one."""
+    indices = trajectories.frames_of(np.asarray(episodes), reach)
+    if not len(indices):
+        raise UserError(
+            f"no episode of {trajectories.source} is longer than {reach} frames: "
+            "shorten data.windows.future or collect other episodes."
+        )
+    return indices

@@ -1,0 +1,51 @@
+"""Robot trajectories in memory, whatever data set they come from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldmodel.errors import UserError
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Episodes end to end: frame t is what was seen before action t.
+
+    `frames` uint8 `(n, h, w, 3)`, `state` float32 `(n, s)`, `action` float32 `(n, 7)`,
+    `instruction` int64 `(n,)` numbers into `instructions`, `starts` int64 `(episodes + 1,)` the
+    first frame of each episode and the end, `fps` control steps a second, `source` its name.
+    """
+
+    frames: np.ndarray
+    state: np.ndarray
+    action: np.ndarray
+    instruction: np.ndarray
+    instructions: tuple[str, ...]
+    starts: np.ndarray
+    fps: float
+    source: str
+
+    @property
+    def episodes(self) -> int:
+        """Return the number of episodes."""
+        return len(self.starts) - 1
+
+    def ends(self, indices: np.ndarray) -> np.ndarray:
+        """Return for each frame the end (exclusive) of its episode."""
+        return self.starts[np.searchsorted(self.starts, indices, side="right")]
+
+    def frames_of(self, episodes: np.ndarray, reach: int = 0) -> np.ndarray:
+        """Return the frames of `episodes` that have `reach` more frames after them."""
+        spans = [np.arange(self.starts[e], self.starts[e + 1] - reach) for e in episodes]
+        return np.concatenate(spans) if spans else np.zeros(0, dtype=np.int64)
+
+    def split(self, held_out: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the episodes to learn from and of those held out.
+
+        The held-out share is spread evenly over the data set and is at least one episode.
+        """
+        count = max(1, round(held_out * self.episodes))
+        if self.episodes < 2:
+            raise UserError(f"{self.source} needs at least 2 episodes, it has {self.episodes}.")
+        chosen = np.unique(np.linspace(0, self.episodes - 1, count + 2)[1:-1].astype(np.int64))
+        return np.setdiff1d(np.arange(self.episodes), chosen), chosen
