@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
@@ -31,17 +32,21 @@ _ROBOT = "google_robot_meta_sim_fix_wheel_fix_fingertip"
 
 
 class AssetPack(Protocol):
-    """Where a scene's geometry comes from."""
+    """Where a scene's geometry comes from.
+
+    `drawn=False` leaves out all that is only looked at: SAPIEN cannot even load a colour on a
+    machine without any Vulkan device.
+    """
 
     name: str
 
-    def robot_urdf(self, coloring: str) -> Path:
+    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
         """URDF of the robot in one of the `COLORINGS`."""
 
-    def cabinet_urdf(self) -> Path:
+    def cabinet_urdf(self, drawn: bool) -> Path:
         """URDF of the cabinet with its three drawers."""
 
-    def add_object(self, builder: Any, model: str, material: Any) -> None:
+    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
         """Add the collision and visual shapes of object `model` to an actor builder."""
 
     def object_damping(self, model: str) -> tuple[float, float]:
@@ -56,14 +61,14 @@ class PrimitivePack:
 
     name = "primitives"
 
-    def robot_urdf(self, coloring: str) -> Path:
-        return primitives.robot_urdf(coloring)
+    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
+        return primitives.robot_urdf(coloring, drawn=drawn)
 
-    def cabinet_urdf(self) -> Path:
-        return primitives.cabinet_urdf()
+    def cabinet_urdf(self, drawn: bool) -> Path:
+        return primitives.cabinet_urdf(drawn=drawn)
 
-    def add_object(self, builder: Any, model: str, material: Any) -> None:
-        primitives.add_object(builder, model, material)
+    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
+        primitives.add_object(builder, model, material, drawn=drawn)
 
     def object_damping(self, model: str) -> tuple[float, float]:
         return primitives.object_damping(model)
@@ -100,14 +105,16 @@ class SimplerPack:
             )
         return path
 
-    def robot_urdf(self, coloring: str) -> Path:
+    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
         suffix = f"_{coloring}" if coloring else ""
-        return self._file(f"{_DESCRIPTIONS}/{_ROBOT}{suffix}.urdf")
+        path = self._file(f"{_DESCRIPTIONS}/{_ROBOT}{suffix}.urdf")
+        return path if drawn else _undrawn(path)
 
-    def cabinet_urdf(self) -> Path:
-        return self._file("data/custom/mk_station_recolor.urdf")
+    def cabinet_urdf(self, drawn: bool) -> Path:
+        path = self._file("data/custom/mk_station_recolor.urdf")
+        return path if drawn else _undrawn(path)
 
-    def add_object(self, builder: Any, model: str, material: Any) -> None:
+    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
         if model not in self._models:
             raise UserError(f"unknown object {model!r}.{nearest(model, self._models)}")
         folder = f"data/custom/models/{model}"
@@ -116,6 +123,8 @@ class SimplerPack:
             material=material,
             density=self._models[model].get("density", 1000.0),
         )
+        if not drawn:
+            return
         kinds = ("textured.obj", "textured.dae", "textured.glb")
         visual = next((k for k in kinds if (self.root / folder / k).is_file()), kinds[-1])
         builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
@@ -130,6 +139,22 @@ class SimplerPack:
                 return np.asarray(picture.convert("RGB"))
         except OSError as error:
             raise UserError(f"{path} does not decode as a picture; fetch it again.") from error
+
+
+def _undrawn(path: Path) -> Path:
+    """Copy of a URDF in the cache without its visuals; meshes are named by absolute paths."""
+    try:
+        robot = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise UserError(f"{path} is not valid XML ({error}); fetch it again.") from error
+    for material in robot.findall("material"):
+        robot.remove(material)
+    for link in robot.iter("link"):
+        for visual in link.findall("visual"):
+            link.remove(visual)
+        for mesh in link.iter("mesh"):
+            mesh.set("filename", str((path.parent / mesh.get("filename", "")).resolve()))
+    return primitives.write(ElementTree.tostring(robot, encoding="unicode"), path.stem)
 
 
 def asset_pack(name: str, root: str | Path | None = None) -> AssetPack:

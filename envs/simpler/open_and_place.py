@@ -71,6 +71,11 @@ class DrawerScene(BaseEnv):
             *args, robot_uids=GoogleRobot.uid, num_envs=1, sim_backend="physx_cpu", **kwargs
         )
 
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a renderer."""
+        return self.resolution is not None
+
     # ManiSkill sets `backend` in its constructor; this is the one place where the device that
     # draws can be put right before the scene is made.
     @property
@@ -103,7 +108,7 @@ class DrawerScene(BaseEnv):
             "GoogleRobotHere",
             (GoogleRobot,),
             {
-                "urdf_path": str(self.pack.robot_urdf(self.placement.coloring)),
+                "urdf_path": str(self.pack.robot_urdf(self.placement.coloring, self.drawn)),
                 "camera_size": self.resolution,
             },
         )
@@ -126,7 +131,7 @@ class DrawerScene(BaseEnv):
         model = self.spec_of_task.object_model
         builder = self.scene.create_actor_builder()
         material = sapien.physx.PhysxMaterial(0.5, 0.5, 0.0)
-        self.pack.add_object(builder, model, material)
+        self.pack.add_object(builder, model, material, self.drawn)
         builder.initial_pose = sapien.Pose([0.0, 0.0, TABLE_HEIGHT + DROP_HEIGHT])
         self.object = builder.build(name=model)
         self._object_body = self.object._objs[0].find_component_by_type(
@@ -140,7 +145,7 @@ class DrawerScene(BaseEnv):
         loader = self.scene.create_urdf_loader()
         loader.name = "cabinet"
         loader.fix_root_link = True
-        parsed = loader.parse(str(self.pack.cabinet_urdf()))
+        parsed = loader.parse(str(self.pack.cabinet_urdf(self.drawn)))
         builder = parsed["articulation_builders"][0]
         builder.initial_pose = CABINET_POSE
         self.cabinet = builder.build()
