@@ -64,7 +64,11 @@ class Observation:
 
 
 class Policy(Protocol):
-    """Acts in chunks. An optional attribute `done: bool` ends the episode early when True."""
+    """Acts in chunks.
+
+    Optional attributes: `done: bool` ends the episode early when True; `subtask_done: bool` says
+    that the current subtask is finished, so the environment goes on to the next instruction.
+    """
 
     name: str
 
@@ -170,6 +174,8 @@ def run_episode(
         answer = policy.act(observation)
         policy_seconds += time.perf_counter() - asked
         calls += 1
+        if getattr(policy, "subtask_done", False):
+            env.unwrapped.advance_to_next_subtask()  # type: ignore[attr-defined]
         for action in validated_chunk(answer, policy.name, step):
             raw, _, terminated, truncated, info = env.step(action)
             step += 1

@@ -165,7 +165,9 @@ class OpenAndPlaceExpert:
     """Opens the top drawer by pinching its board, then puts the apple into it and retreats.
 
     `done` is set after the retreat, once the second subtask is on (SIMPLER counts success there).
-    `subtask_done` says that the drawer is open: a rollout may advance the subtask on it.
+    `subtask_done` says that the drawer is open, so the rollout advances the subtask. It does so in
+    a share of the episodes only: demonstrations then show the same states under both instructions,
+    as a policy meets them that never advances by itself and is forced on after 100 steps.
     """
 
     name = "oracle"
@@ -176,7 +178,9 @@ class OpenAndPlaceExpert:
         max_rotation: float = 0.30,
         gain: float = 1.6,
         jitter: float = 1.0,
+        advance_share: float = 0.5,
     ) -> None:
+        self.advance_share = advance_share
         self.config = ExpertConfig(max_translation, max_rotation, gain, jitter)
         self.reset("", 0)
 
@@ -198,11 +202,12 @@ class OpenAndPlaceExpert:
             speed=1.0 + scale * draw(-0.15, 0.15),
             sway=np.zeros(3),
         )
+        self._advances = self._generator.random() < self.advance_share
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """One action `(1, 7)` towards the goal of the present state."""
         scene = Scene(observation.privileged)
-        self.subtask_done = scene.drawer >= DRAWER_ENOUGH
+        self.subtask_done = self._advances and scene.drawer >= DRAWER_ENOUGH
         goal = self._goal(scene)
         self.phase = goal.phase
         if goal.phase in ("rest", "lost"):
