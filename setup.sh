@@ -4,6 +4,7 @@
 # PYTHON=python3.12   the interpreter to use (3.11 or newer, with pip)
 # TORCH=cpu|cuda      which build of torch; by default cuda where nvidia-smi finds a GPU
 set -euo pipefail
+export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 TORCH_RANGE='torch>=2.8,<2.14'
@@ -31,7 +32,7 @@ make_environment() {
     "$1" -m venv --clear --without-pip .venv
     local packages
     packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    "$1" -m pip install --quiet --disable-pip-version-check --target "$packages" pip ||
+    "$1" -m pip install --quiet --target "$packages" pip ||
         fail "pip could not install into .venv; check its configuration: $1 -m pip config list"
 }
 
@@ -54,7 +55,7 @@ use_uv() {
 }
 
 uv_install() { .venv/bin/python -m uv pip install --quiet "$@"; }
-pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+pip_install() { .venv/bin/python -m pip install --quiet "$@"; }
 
 wanted_torch() {
     if [ -n "${TORCH:-}" ]; then
@@ -125,11 +126,12 @@ apt_install() {
 
 can_draw() { .venv/bin/python -m envs.doctor --only renderer >/dev/null 2>&1; }
 
-# SAPIEN draws with Vulkan. Without a GPU that is Mesa's lavapipe, of which it needs 23.1 or newer.
+# SAPIEN draws with Vulkan. Without a GPU that is Mesa's lavapipe: 22.3 lacks a feature it needs,
+# 23.2 (Ubuntu 22.04) and newer have it.
 install_renderer() {
     can_draw && return
     command -v apt-get >/dev/null || fail "SAPIEN cannot draw a frame here; install a Vulkan driver" \
-        "(Mesa's lavapipe 23.1 or newer will do) and run ./setup.sh again"
+        "(Mesa's lavapipe 23.2 or newer will do) and run ./setup.sh again"
     say "installing a software Vulkan driver"
     . /etc/os-release
     if [ "${VERSION_CODENAME:-}" = bookworm ]; then
