@@ -34,6 +34,8 @@ def compose(name: str, arguments: Sequence[str]) -> DictConfig:
             if key not in known:
                 raise UserError(f"unknown setting {key!r}.{_hint(key, known)}")
         config = _compose(name, [*choices, *values])
+        for value in values:
+            _check_kind(value.partition("=")[0], chosen, config)
     if len(values) + len(choices) < len(arguments):
         print(OmegaConf.to_yaml(config))
         print("Set any of these as key=value; a group as group=choice:")
@@ -66,6 +68,16 @@ def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(str(error).splitlines()[0]) from error
     return config
+
+
+def _check_kind(key: str, before: DictConfig, after: DictConfig) -> None:
+    """Raise `UserError` if a number, flag or text was set to something of another kind."""
+    default, value = OmegaConf.select(before, key), OmegaConf.select(after, key)
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    for kind, words in kinds.items():
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if type(default) is kind and not fits:
+            raise UserError(f"{key}={value!r} must be {words}, such as {default!r}.")
 
 
 def _sort(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -84,7 +84,7 @@ class Trainer(Generic[AnyModel, AnyBatch]):
 
     `loss(model, teacher, batch, generator)` returns named scalars, `total` is minimised and a
     `tokens` count gives tokens/s; `batch(step)` makes the batch of a step. `observe(teacher's
-    model, step)` returns numbers for the log; `export(teacher's model, step, seconds)` writes a
+    model)` returns numbers for the log; `export(teacher's model, step, seconds)` writes a
     checkpoint whenever the state is saved. Writes `log.jsonl`, `curves.png`, `state.safetensors`.
     """
 
@@ -96,7 +96,7 @@ class Trainer(Generic[AnyModel, AnyBatch]):
         config: TrainerConfig,
         folder: Path,
         seed: int,
-        observe: Callable[[AnyModel, int], Mapping[str, float]] | None = None,
+        observe: Callable[[AnyModel], Mapping[str, float]] | None = None,
         export: Callable[[AnyModel, int, float], None] | None = None,
     ) -> None:
         self.config, self.folder, self.seed = config, folder, seed
@@ -198,7 +198,7 @@ class Trainer(Generic[AnyModel, AnyBatch]):
 
     def _observed(self) -> None:
         if self._observe is not None:
-            self._append({"step": self.step} | dict(self._observe(self.teacher.model, self.step)))
+            self._append({"step": self.step} | dict(self._observe(self.teacher.model)))
 
     def _append(self, record: Mapping[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a") as file:

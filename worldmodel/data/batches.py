@@ -29,6 +29,10 @@ class Assembler:
     normalisation: Normalisation | None = None
     with_state: bool = True
 
+    def __post_init__(self) -> None:
+        # Whether the future fills its tubelets is better known now than at the first batch.
+        self.tokenizer.video_position(self.windows.future)
+
     def __call__(self, windows: Windows) -> Batch:
         """Return the clean tokens of the windows."""
         parts = {

@@ -57,13 +57,13 @@ def _write(target: Path, clips: Sequence[Clip], tokenizer: PixelTokenizer) -> No
     shape = (sum(clip.length for clip in clips), tokenizer.height, tokenizer.width, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     partial = target.with_name(f".{target.name}.partial")
-    frames = tqdm(_frames(clips), total=shape[0], desc="decoding video", unit="frame")
+    frames = iter(tqdm(_frames(clips), total=shape[0], desc="decoding video", unit="frame"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Written as a stream: a full disk is an error here, in a memory map it is a crash.
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for several in itertools.batched(frames, _FRAMES_AT_ONCE):
+            while several := list(itertools.islice(frames, _FRAMES_AT_ONCE)):
                 file.write(tokenizer.resize(np.stack(several)).tobytes())
         partial.replace(target)
     except OSError as error:

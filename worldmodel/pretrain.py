@@ -1,0 +1,150 @@
+"""Entry point: learn to predict video.
+
+    python -m worldmodel.pretrain data=demos data.root=datasets/open_and_place
+
+The run folder holds the resolved configuration, `log.jsonl`, `curves.png`, `contact_sheet.png`
+and `checkpoint/`, which policies.finetune starts from. The same command with the same `out=FOLDER`
+goes on with a run that was stopped.
+"""
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldmodel import checkpoint, contact_sheet
+from worldmodel.configuration import build, compose
+from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
+from worldmodel.data.lerobot import LeRobot
+from worldmodel.data.trajectories import Trajectories
+from worldmodel.data.windows import cut
+from worldmodel.errors import exit_on_user_error
+from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.objective import Objective, losses
+from worldmodel.run_folder import open_run, versions
+from worldmodel.sampler import Sampling, sample
+from worldmodel.seeding import torch_generator
+from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.trainer import Trainer, TrainerConfig
+
+_MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
+_OBSERVED_WINDOWS = 256
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at a model on held-out windows: loss, and sampled clips on a contact sheet."""
+
+    trajectories: Trajectories
+    indices: np.ndarray
+    assembler: Assembler
+    objective: Objective
+    sampling: Sampling
+    clips: int
+    picture: Path
+    seed: int
+
+    def __call__(self, model: WorldModel) -> dict[str, float]:
+        """Return `held_out/generation` and `held_out/psnr` (dB), and write the contact sheet.
+
+        The same windows, noise and times at every call.
+        """
+        device = next(model.parameters()).device
+        return {
+            "held_out/generation": self._loss(model, device),
+            "held_out/psnr": self._psnr(model, device),
+        }
+
+    @torch.no_grad()
+    def _loss(self, model: WorldModel, device: torch.device) -> float:
+        chosen = self._choose(_OBSERVED_WINDOWS)
+        batch = self.assembler(cut(self.trajectories, chosen, self.assembler.windows)).to(device)
+        plain = Objective(
+            arm="flow_matching",
+            density=self.objective.density,
+            condition_noise=self.objective.condition_noise,
+        )
+        return losses(model, None, batch, torch_generator(self.seed, _OBSERVED), plain)[
+            "generation"
+        ].item()
+
+    def _psnr(self, model: WorldModel, device: torch.device) -> float:
+        windows = cut(self.trajectories, self._choose(self.clips), self.assembler.windows)
+        batch = self.assembler(windows).to(device)
+        generator = torch_generator(self.seed, _SAMPLED)
+        given = {"frame": batch.parts["frame"]}
+        unknown = {"video": batch.parts["video"].position}
+        values = sample(model, given, unknown, batch.text, self.sampling, generator)["video"]
+        predicted = self.assembler.tokenizer.decode(values)
+        future = self.assembler.windows.future
+        contact_sheet.write(
+            self.picture, windows.frame, windows.future, predicted, future, windows.instructions
+        )
+        return contact_sheet.psnr(windows.future, predicted)
+
+    def _choose(self, count: int) -> np.ndarray:
+        places = np.linspace(0, len(self.indices) - 1, min(count, len(self.indices)))
+        return self.indices[places.astype(np.int64)]
+
+
+def sections(
+    assembler: Assembler, step: int, seconds: float, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a checkpoint's `config.json` says beside the model."""
+    return {
+        "tokenizer": asdict(assembler.tokenizer),
+        "windows": asdict(assembler.windows),
+        "training": {"steps": step, "seconds": round(seconds, 1), **extra},
+        "versions": versions(),
+    }
+
+
+@exit_on_user_error
+def main() -> None:
+    """Compose the parts and train."""
+    config = compose("pretrain", sys.argv[1:])
+    tokenizer = build(config.tokenizer, PixelTokenizer)
+    model_config = build(config.model, ModelConfig)
+    objective = build(config.objective, Objective)
+    trainer_config = build(config.trainer, TrainerConfig)
+    data = build(config.data.use, DataConfig)
+    trajectories = build(config.data.source, LeRobot).read(tokenizer)
+    learned, held_out = trajectories.split(data.held_out)
+    reach = max(data.windows.future)
+    order = Order(usable(trajectories, learned, reach), data.batch_size, config.seed)
+    assembler = Assembler(tokenizer, data.windows, model_config.text)
+    batches = Batches(trajectories, order, assembler, data.augmentation, config.seed)
+    model = WorldModel(tokenizer.modalities, model_config, torch_generator(config.seed, _MODEL))
+    folder = open_run("pretrain", config)
+    observer = Observer(
+        trajectories,
+        usable(trajectories, held_out, reach),
+        assembler,
+        objective,
+        build(config.samples.sampling, Sampling),
+        config.samples.clips,
+        folder / "contact_sheet.png",
+        config.seed,
+    )
+
+    def export(averaged: WorldModel, step: int, seconds: float) -> None:
+        extra = {"data": trajectories.source, "seed": config.seed, "arm": objective.arm}
+        described = sections(assembler, step, seconds, extra)
+        checkpoint.save(folder / "checkpoint", averaged, described)
+
+    loss = functools.partial(losses, settings=objective)
+    trainer = Trainer(model, loss, batches, trainer_config, folder, config.seed, observer, export)
+    finished = trainer.run()
+    print(f"{folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
+    if not finished:
+        arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
+        sys.exit(f"to go on: python -m worldmodel.pretrain {' '.join(arguments)} out={folder}")
+
+
+if __name__ == "__main__":
+    main()
