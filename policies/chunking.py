@@ -1,0 +1,94 @@
+"""From predicted chunks to executed actions: predict several, execute some, look again (App. E)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from envs.errors import UserError
+from policies.contract import ACTION_SIZE, Observation
+from policies.gripper import FingerTarget, GripperKind, commands
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.windows import Windows
+
+# Quantiles are mapped to +-1 and hardly any demonstrated action lies beyond this.
+_LARGEST = 1.5
+
+
+@dataclass(frozen=True)
+class ActionCode:
+    """What a row of a predicted chunk means: `normalisation` of the pose, the `gripper`'s kind."""
+
+    normalisation: Normalisation
+    gripper: GripperKind
+
+    def decoded(self, predicted: np.ndarray, target: FingerTarget) -> np.ndarray:
+        """Return actions for the robot `(k, 7)`, float32, of predicted rows `(k, 7)`.
+
+        `target` follows what the gripper was told; the rows are taken to be executed.
+        """
+        actions = self.normalisation.action_back(np.clip(predicted, -_LARGEST, _LARGEST))
+        if self.gripper == "level":
+            actions[:, 6] = commands(predicted[:, 6], target)
+        else:
+            actions[:, 6] = np.clip(predicted[:, 6], -1, 1)
+        return actions
+
+
+class Predictor(Protocol):
+    """A model that predicts chunks in its own units."""
+
+    @property
+    def name(self) -> str:
+        """Return what records call the policy."""
+
+    @property
+    def chunk(self) -> int:
+        """Return the number of actions predicted."""
+
+    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:
+        """Return `(b, chunk, 7)`; of the windows only picture, state and instruction are seen."""
+
+
+class ChunkedPolicy:
+    """Executes the first `execute` actions of each predicted chunk, then looks again."""
+
+    def __init__(self, predictor: Predictor, code: ActionCode, execute: int) -> None:
+        if not 1 <= execute <= predictor.chunk:
+            raise UserError(
+                f"execute={execute} must lie between 1 and the {predictor.chunk} actions that "
+                "the checkpoint predicts."
+            )
+        self.name = predictor.name
+        self._predictor, self._code, self._execute = predictor, code, execute
+        self.reset("", 0)
+
+    def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
+        """Forget the gripper's state; the noise of the next episode follows from `seed`."""
+        self._generator = torch.Generator().manual_seed(seed)
+        self._target = FingerTarget()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Return float32 `(execute, 7)`; raises `UserError` for an observation without picture."""
+        if observation.image is None:
+            raise UserError(
+                f"policy '{self.name}' needs pictures: set resolution, such as [160,128]."
+            )
+        predicted = self._predictor.predict(now(observation), self._generator)[0]
+        return self._code.decoded(predicted[: self._execute], self._target)
+
+
+def now(observation: Observation) -> Windows:
+    """Return the window of one observation, of which nothing that follows is known."""
+    assert observation.image is not None
+    image = observation.image[None]
+    return Windows(
+        frame=image,
+        future=image[:, None][:, :0],
+        future_valid=np.zeros((1, 0), dtype=bool),
+        action=np.zeros((1, 0, ACTION_SIZE), dtype=np.float32),
+        action_valid=np.zeros((1, 0), dtype=bool),
+        state=observation.state[None],
+        instructions=[observation.instruction],
+    )

@@ -1,0 +1,106 @@
+"""Entry point: demonstrations (and a pretrained world model) to a policy.
+
+    python -m policies.finetune init=runs/pretrain/checkpoint
+    python -m policies.finetune policy=regression
+
+The run folder holds the resolved configuration, `log.jsonl`, `curves.png` and `checkpoint/`, which
+`policies.eval checkpoint=FOLDER/checkpoint` evaluates. The same command with the same `out=FOLDER`
+goes on with a run that was stopped.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from policies.demonstrations import DemonstrationBatches, with_levels
+from policies.gripper import checked_kind
+from policies.learner import LearnerSettings
+from policies.validation import Validation, spread
+from worldmodel import checkpoint
+from worldmodel.configuration import build, compose
+from worldmodel.data.batches import DataConfig, Order
+from worldmodel.data.lerobot import LeRobot
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.errors import UserError, exit_on_user_error
+from worldmodel.run_folder import open_run, versions
+from worldmodel.trainer import Trainer, TrainerConfig
+
+
+def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
+    """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
+    settings = learner_settings(config)
+    gripper = checked_kind(config.gripper)
+    trainer_config = build(config.trainer, TrainerConfig)
+    data = build(config.data.use, DataConfig)
+    recorded = build(config.data.source, LeRobot).read(settings.tokenizer)
+    trajectories = with_levels(recorded, gripper)
+    learned, held_out = (trajectories.frames_of(part) for part in trajectories.split(data.held_out))
+    normalisation = Normalisation.of(trajectories.state[learned], trajectories.action[learned])
+    learner = settings.learner(data.windows, normalisation, config.seed)
+    batches = DemonstrationBatches(
+        trajectories,
+        Order(learned, data.batch_size, config.seed),
+        data.windows,
+        gripper,
+        data.augmentation,
+        learner.assemble,
+        config.seed,
+    )
+    chosen = spread(held_out, config.validation_windows)
+    validation = Validation(trajectories, chosen, data.windows, gripper, normalisation, config.seed)
+    folder = open_run("finetune", config)
+
+    def observe(model: torch.nn.Module) -> Mapping[str, float]:
+        return validation(learner.predictor(model))
+
+    def export(model: torch.nn.Module, step: int, seconds: float) -> None:
+        common = {
+            "kind": learner.kind,
+            "gripper": gripper,
+            "tokenizer": asdict(settings.tokenizer),
+            "windows": asdict(data.windows),
+            "normalisation": normalisation.section(),
+            "training": {
+                "steps": step,
+                "seconds": round(seconds, 1),
+                "data": trajectories.source,
+                "episodes": trajectories.episodes,
+                "init": config.init,
+                "seed": config.seed,
+            },
+            "versions": versions(),
+        }
+        checkpoint.save_module(folder / "checkpoint", model, {**common, **learner.sections()})
+
+    return Trainer(
+        learner.model, learner.loss, batches, trainer_config, folder, config.seed, observe, export
+    )
+
+
+def learner_settings(config: DictConfig) -> LearnerSettings:
+    """Return the settings of the kind of policy; raises `UserError` if it learns nothing."""
+    described = config.policy.get("learner")
+    if described is None:
+        raise UserError("this policy does not learn: set policy=video_action or policy=regression.")
+    return build(described, object)  # type: ignore[return-value]
+
+
+@exit_on_user_error
+def main() -> None:
+    """Compose the parts and train."""
+    trainer = trainer_of(compose("finetune", sys.argv[1:]))
+    finished = trainer.run()
+    print(f"{trainer.folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
+    if not finished:
+        arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
+        sys.exit(
+            f"to go on: python -m policies.finetune {' '.join(arguments)} out={trainer.folder}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The joint video-action model: the world model with layers for state and action added.
+
+After Self-Flow, App. E: conditioned on the first frame and the instruction (here, as a setting, on
+proprioception too), future video and a chunk of actions are denoised jointly. In training the video
+is left out of a share of the batches, so a policy need not pay for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.contract import ACTION_SIZE, STATE_SIZE
+from worldmodel import checkpoint
+from worldmodel.data.batches import Assembler, action_position, state_tokens
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.errors import UserError
+from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
+from worldmodel.objective import Objective, losses
+from worldmodel.sampler import Sampling, sample
+from worldmodel.schedule import TimestepDensity
+from worldmodel.seeding import torch_generator
+from worldmodel.teacher import Teacher
+from worldmodel.text import tokenize
+from worldmodel.tokenizer.pixel import PixelTokenizer
+
+KIND = "video_action"
+
+_STATE = Modality("state", STATE_SIZE, predicted=False)
+_ACTION = Modality("action", ACTION_SIZE)
+_MODEL = 1
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a chunk is denoised, and how much of it is executed.
+
+    `predict_video` denoises the future frames along with the actions; `start="zeros"` makes the
+    chunk a function of the observation alone.
+    """
+
+    steps: int = 10
+    shift: float = 1.0
+    start: Literal["noise", "zeros"] = "zeros"
+    predict_video: bool = False
+    execute: int = 6
+
+    @property
+    def sampling(self) -> Sampling:
+        """Return the settings of the sampler; raises `UserError` for impossible ones."""
+        return Sampling(self.steps, self.shift, self.start)
+
+
+@dataclass(frozen=True)
+class VideoActionPredictor:
+    """Predicts chunks by denoising them, given frame, state and instruction."""
+
+    model: WorldModel
+    assembler: Assembler
+    inference: Inference
+    name: str = KIND
+
+    @property
+    def chunk(self) -> int:
+        """Return the number of actions predicted."""
+        return self.assembler.windows.chunk
+
+    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:
+        """Return `(b, chunk, 7)` in the model's units."""
+        return self.denoised(windows, generator)["action"].cpu().numpy()
+
+    def denoised(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`."""
+        tokenizer, assembler = self.assembler.tokenizer, self.assembler
+        device = next(self.model.parameters()).device
+        known = {"frame": tokenizer.frame_tokens(tokenizer.resize(windows.frame))}
+        if assembler.with_state:
+            assert assembler.normalisation is not None
+            known["state"] = state_tokens(assembler.normalisation.state(windows.state))
+        unknown = {"action": action_position(self.chunk)}
+        if self.inference.predict_video:
+            unknown["video"] = tokenizer.video_position(assembler.windows.future)
+        return sample(
+            self.model,
+            {name: tokens.to(device) for name, tokens in known.items()},
+            {name: position.to(device) for name, position in unknown.items()},
+            tokenize(windows.instructions, assembler.text).to(device),
+            self.inference.sampling,
+            generator,
+        )
+
+
+@dataclass(frozen=True)
+class VideoActionSettings:
+    """What is fine-tuned, and from where.
+
+    `init`: checkpoint of a pretrained model, None for random weights of size `model`.
+    `timesteps`: `shared` by video and actions (App. E), or the actions' `own` from
+    `action_density`. `video_weight` and `action_weight` weigh the losses, each a mean over its
+    tokens. `video_dropout`, `state_dropout`: share of the batches without those tokens.
+    `state_noise`: states are noised up to this time, as the frame is.
+    """
+
+    tokenizer: PixelTokenizer
+    model: ModelConfig
+    objective: Objective
+    init: str | None = None
+    with_state: bool = True
+    timesteps: Literal["shared", "own"] = "shared"
+    action_density: TimestepDensity = field(default_factory=TimestepDensity)
+    action_weight: float = 1.0
+    video_weight: float = 1.0
+    video_dropout: float = 0.5
+    state_dropout: float = 0.1
+    state_noise: float = 0.0
+    inference: Inference = field(default_factory=Inference)
+
+    def __post_init__(self) -> None:
+        if self.timesteps not in ("shared", "own"):
+            raise UserError(f"timesteps={self.timesteps!r} must be shared or own.")
+        for name in ("video_dropout", "state_dropout", "state_noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name}={getattr(self, name)} must lie in [0, 1].")
+        _ = self.inference.sampling
+
+    def learner(
+        self, windows: WindowConfig, normalisation: Normalisation, seed: int
+    ) -> "VideoActionLearner":
+        """Build the model and what it learns; raises `UserError` if `init` is of another size."""
+        generator = torch_generator(seed, _MODEL)
+        if self.init is None:
+            model = WorldModel(self.tokenizer.modalities, self.model, generator)
+        else:
+            model = self._pretrained(self.init)
+        for modality in (_STATE, _ACTION) if self.with_state else (_ACTION,):
+            if modality.name not in model.modalities:
+                model.add_modality(modality, generator)
+        assembler = Assembler(
+            self.tokenizer, windows, model.config.text, normalisation, self.with_state
+        )
+        return VideoActionLearner(model.train(), assembler, self._joint(), self.inference)
+
+    def _pretrained(self, init: str) -> WorldModel:
+        found = checkpoint.load(init)
+        own = {"model": asdict(self.model), "tokenizer": asdict(self.tokenizer)}
+        for section, wanted in own.items():
+            for name, value in wanted.items():
+                other = found.sections[section].get(name)
+                if other != value:
+                    raise UserError(
+                        f"init={init} was trained with {section}.{name}={other}, not {value}: "
+                        f"set {section}.{name} to the same."
+                    )
+        return found.model
+
+    def _joint(self) -> Objective:
+        base = self.objective
+        own = {"action": self.action_density} if self.timesteps == "own" else {}
+        noise = {"state": self.state_noise} if self.state_noise > 0 else {}
+        return replace(
+            base,
+            own_timesteps={**base.own_timesteps, **own},
+            condition_noise={**base.condition_noise, **noise},
+            weights={**base.weights, "action": self.action_weight, "video": self.video_weight},
+            dropout={**base.dropout, "video": self.video_dropout, "state": self.state_dropout},
+        )
+
+
+@dataclass(frozen=True)
+class VideoActionLearner:
+    """The joint model for `policies.finetune`; see `policies.learner`."""
+
+    model: WorldModel
+    assembler: Assembler
+    objective: Objective
+    inference: Inference
+    kind: str = KIND
+
+    def assemble(self, windows: Windows) -> Batch:
+        """Return the clean tokens of the windows."""
+        return self.assembler(windows)
+
+    def loss(
+        self,
+        model: WorldModel,
+        teacher: Teacher[WorldModel] | None,
+        batch: Batch,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Return the parts of the joint loss."""
+        return losses(model, teacher, batch, generator, self.objective)
+
+    def predictor(self, model: WorldModel) -> VideoActionPredictor:
+        """Return `model` as a predictor with the default inference."""
+        return VideoActionPredictor(model, self.assembler, self.inference)
+
+    def sections(self) -> Mapping[str, Any]:
+        """Return the sections of `config.json`."""
+        return {
+            "model": self.model.description(),
+            "with_state": self.assembler.with_state,
+            "inference": asdict(self.inference),
+            "objective": asdict(self.objective),
+        }
+
+
+def predictor_of(
+    folder: str, sections: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> VideoActionPredictor:
+    """Load the predictor that `VideoActionLearner` described; `overrides` change its inference."""
+    loaded = checkpoint.load(folder)
+    windows = WindowConfig(**sections["windows"])
+    assembler = Assembler(
+        PixelTokenizer(**sections["tokenizer"]),
+        windows,
+        loaded.model.config.text,
+        Normalisation.from_section(sections["normalisation"]),
+        bool(sections["with_state"]),
+    )
+    inference = Inference(**{**sections["inference"], **overrides})
+    return VideoActionPredictor(loaded.model, assembler, inference)
