@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import hydra.utils
-import torch
 from hydra.errors import InstantiationException
 from tqdm import tqdm
 
@@ -91,6 +90,9 @@ class Workers:
                 yield record
 
     def _here(self, episodes: Sequence[Episode]) -> Iterator[EpisodeRecord]:
+        # Not at the top of the file, where it would slow down the start of every worker.
+        import torch
+
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -220,7 +222,6 @@ def _work(
 ) -> None:
     # Ctrl-C reaches the whole group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     stage: _Stage | None = None
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:

@@ -1,0 +1,120 @@
+"""Several processes give what one gives, and say which episode ended badly."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from envs.errors import UserError
+from envs.rollout import Episode, EpisodeRecord
+from envs.workers import WorkerCrashError, Workers, build, locate
+from tests.envs.toy import ToyEnv
+
+ENV = {"_target_": "tests.envs.toy.ToyEnv"}
+POLICY = {"_target_": "tests.envs.toy.ToyPolicy", "chunk": 4}
+EPISODES = [Episode(task="toy", index=i, seed=100 + 7 * i, robot_pose="a0") for i in range(5)]
+
+
+def broken(how: str, seed: int | None = None) -> dict[str, object]:
+    return {"_target_": "tests.envs.toy.BrokenPolicy", "how": how, "seed": seed}
+
+
+def outcomes(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """Return records by index, without what the clock says."""
+    timeless = [dataclasses.replace(r, seconds=0.0, policy_seconds=0.0) for r in records]
+    return sorted(timeless, key=lambda record: record.index)
+
+
+def test_two_processes_give_what_one_gives() -> None:
+    with Workers(ENV, POLICY, count=1) as workers:
+        alone = list(workers.run(EPISODES))
+    with Workers(ENV, POLICY, count=2) as workers:
+        together = list(workers.run(EPISODES[:3])) + list(workers.run(EPISODES[3:]))
+    assert outcomes(alone) == outcomes(together)
+    assert [record.index for record in alone] == [0, 1, 2, 3, 4]
+
+
+def test_an_environment_is_built_once_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[ToyEnv] = []
+    start = ToyEnv.__init__
+
+    def counted(self: ToyEnv) -> None:
+        start(self)
+        built.append(self)
+
+    monkeypatch.setattr(ToyEnv, "__init__", counted)
+    with Workers(ENV, POLICY) as workers:
+        list(workers.run(EPISODES))
+        list(workers.run(EPISODES))
+        assert not built[0].closed
+    assert len(built) == 1
+    assert built[0].closed
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_bad_input_stays_one_sentence(count: int) -> None:
+    with (
+        Workers(ENV, broken("nan"), count=count) as workers,
+        pytest.raises(UserError, match="'broken' returned NaN or infinity .* step 8"),
+    ):
+        list(workers.run(EPISODES))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_exception_names_its_episode(count: int) -> None:
+    with (
+        Workers(ENV, broken("raise", seed=114), count=count) as workers,
+        pytest.raises(WorkerCrashError, match=r"(?s)episode 2 of toy \(seed 114\).*lost"),
+    ):
+        list(workers.run(EPISODES))
+
+
+def test_a_lost_process_names_its_episode_and_keeps_the_others() -> None:
+    done = []
+    with (
+        Workers(ENV, broken("exit", seed=128), count=2) as workers,
+        pytest.raises(WorkerCrashError, match=r"episode 4 of toy \(seed 128\).*exit code 7"),
+    ):
+        for record in workers.run(EPISODES):
+            done.append(record.index)
+    # All but the lost one and the one that the other process was at.
+    assert len(done) >= 3
+    assert 4 not in done
+
+
+def test_leaving_early_does_not_disturb_the_next_run() -> None:
+    with Workers(ENV, POLICY, count=2) as workers:
+        for _ in workers.run(EPISODES):
+            break
+        assert {record.index for record in workers.run(EPISODES[1:3])} == {1, 2}
+
+
+def test_recorders_work_in_each_process(tmp_path: Path) -> None:
+    recorder = {"_target_": "envs.recorder.VideoRecorder", "folder": str(tmp_path)}
+    with Workers(ENV, POLICY, [recorder], count=2) as workers:
+        for record in workers.run(EPISODES[:3], progress="toy"):
+            # A record is handed out when its files are there, not before.
+            assert (tmp_path / f"episode_{record.index:04d}.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("description", "says"),
+    [
+        ({}, "names no '_target_'"),
+        ({"_target_": "policies.orcale.Oracle"}, "'policies.orcale.Oracle' could not be imported"),
+        ({"_target_": "tests.envs.toy.ToyPolcy"}, "Did you mean 'ToyPolicy'"),
+        ({"_target_": "nothing"}, "'nothing' could not be imported"),
+        ({"_target_": "tests.envs.toy.ToyPolicy", "chunks": 3}, "does not take .* 'chunks'"),
+    ],
+)
+def test_a_wrong_description_says_what_is_wrong(description: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        build(description)
+
+
+def test_an_error_of_the_target_comes_through_unchanged() -> None:
+    description = {"_target_": "envs.workers.Workers", "env": {}, "policy": {}, "count": 0}
+    with pytest.raises(UserError, match="workers=0"):
+        build(description)
+    assert locate("tests.envs.toy.ToyEnv") is ToyEnv
