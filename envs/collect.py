@@ -148,6 +148,8 @@ def wanted(staged: Mapping[int, StagedEpisode], episodes: int) -> list[int]:
 
 
 def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
+    for leftover in collection.staging.glob(".*.partial"):
+        leftover.unlink(missing_ok=True)
     staged = staged_episodes(collection.staging)
     keep = "all" if collection.keep_failures else "successes"
     recorder = {

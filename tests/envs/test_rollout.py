@@ -120,7 +120,7 @@ def test_a_possible_action_passes_unchanged() -> None:
 
 
 def test_a_defect_inside_an_episode_names_its_step() -> None:
-    with pytest.raises(UserError, match="'broken' returned NaN or infinity .* step 8"):
+    with pytest.raises(UserError, match=r"'broken' returned NaN or infinity .* step 8"):
         run_episode(ToyEnv(), BrokenPolicy("nan"), EPISODE)
 
 

@@ -56,7 +56,7 @@ def test_an_environment_is_built_once_and_closed(monkeypatch: pytest.MonkeyPatch
 def test_bad_input_stays_one_sentence(count: int) -> None:
     with (
         Workers(ENV, broken("nan"), count=count) as workers,
-        pytest.raises(UserError, match="'broken' returned NaN or infinity .* step 8"),
+        pytest.raises(UserError, match=r"'broken' returned NaN or infinity .* step 8"),
     ):
         list(workers.run(EPISODES))
 
@@ -71,13 +71,12 @@ def test_an_exception_names_its_episode(count: int) -> None:
 
 
 def test_a_lost_process_names_its_episode_and_keeps_the_others() -> None:
-    done = []
+    done: list[int] = []
     with (
         Workers(ENV, broken("exit", seed=128), count=2) as workers,
         pytest.raises(WorkerCrashError, match=r"episode 4 of toy \(seed 128\).*exit code 7"),
     ):
-        for record in workers.run(EPISODES):
-            done.append(record.index)
+        done.extend(record.index for record in workers.run(EPISODES))
     # All but the lost one and the one that the other process was at.
     assert len(done) >= 3
     assert 4 not in done

@@ -5,6 +5,7 @@ seed alone, then success follows three steps later.
 """
 
 import os
+import time
 from typing import Any
 
 import gymnasium
@@ -16,10 +17,16 @@ LIMIT = 20
 
 
 class ToyEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """Episodes whose seed is a multiple of `fails_on` never succeed."""
+    """Episodes whose seed is a multiple of `fails_on` never succeed; a step takes `pause` s."""
 
-    def __init__(self, resolution: tuple[int, int] | None = (40, 32), fails_on: int = 0) -> None:
+    def __init__(
+        self,
+        resolution: tuple[int, int] | None = (40, 32),
+        fails_on: int = 0,
+        pause: float = 0.0,
+    ) -> None:
         self.resolution = resolution
+        self.pause = pause
         self.fails_on = fails_on
         self.closed = False
 
@@ -38,6 +45,7 @@ class ToyEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        time.sleep(self.pause)
         self.steps += 1
         self.state[:7] += action
         info = self._info()
@@ -75,7 +83,7 @@ class ToyEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
 
 class ToyPolicy:
-    """Acts at random from its seed in chunks; `done` after `stops_after` steps where that is set."""
+    """Acts at random from its seed, in chunks; `done` from step `stops_after` on, where given."""
 
     def __init__(self, chunk: int = 6, stops_after: int | None = None) -> None:
         self.name = "toy"

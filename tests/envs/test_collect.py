@@ -1,0 +1,188 @@
+"""Which episodes a data set holds: the lowest successful ones, however often it was cut off."""
+
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from envs import workers
+from envs.collect import Collection, collect, wanted
+from envs.configuration import composed, plain
+from envs.errors import UserError
+from envs.lerobot_writer import total_episodes
+from envs.staging import StagedEpisode, staged_episodes
+
+
+def collection(out: Path, episodes: int = 6, **changes: Any) -> Collection:
+    """Return a collection in the toy world, where every third seed or so fails."""
+    settings = {
+        "task": "toy",
+        "episodes": episodes,
+        "out": out,
+        "env": {"_target_": "tests.envs.toy.ToyEnv", "fails_on": 3},
+        "policy": {"_target_": "tests.envs.toy.ToyPolicy"},
+        "workers": 1,
+        "keep_failures": False,
+        "robot_poses": ("a0", "b0", "c0"),
+    }
+    return Collection(**(settings | changes))
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    table = pq.read_table(out / "meta/episodes/chunk-000/file-000.parquet")
+    columns = [name for name in table.column_names if name.startswith("source/")]
+    return table.select(columns).to_pylist()
+
+
+def test_the_lowest_successful_episodes_are_in(tmp_path: Path) -> None:
+    one = collection(tmp_path)
+    collect(one)
+    expected = [index for index in range(40) if one.episode(index).seed % 3 != 0][:6]
+    # Otherwise no episode failed and nothing was tested.
+    assert expected != list(range(6))
+    found = rows(tmp_path)
+    assert [row["source/index"] for row in found] == expected
+    assert [row["source/seed"] for row in found] == [one.episode(i).seed for i in expected]
+    assert [row["source/robot_pose"] for row in found] == ["abc"[i % 3] + "0" for i in expected]
+    assert all(row["source/success_strict"] for row in found)
+
+
+def test_failures_are_kept_on_request(tmp_path: Path) -> None:
+    collect(collection(tmp_path, keep_failures=True))
+    found = rows(tmp_path)
+    assert [row["source/index"] for row in found] == list(range(6))
+    assert {row["source/success_ever"] for row in found} == {True, False}
+
+
+def test_two_processes_write_the_same_files(tmp_path: Path) -> None:
+    collect(collection(tmp_path / "one"))
+    collect(collection(tmp_path / "two", workers=2))
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_more_episodes_go_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collect(collection(tmp_path / "once", 9))
+    collect(collection(tmp_path / "twice", 4))
+    tried = set(staged_episodes(tmp_path / "twice" / ".staging"))
+    made: list[int] = []
+    run = workers.run_episode
+
+    def counted(env: Any, policy: Any, episode: Any, *rest: Any) -> Any:
+        made.append(episode.index)
+        return run(env, policy, episode, *rest)
+
+    monkeypatch.setattr(workers, "run_episode", counted)
+    collect(collection(tmp_path / "twice", 9))
+    assert files(tmp_path / "once") == files(tmp_path / "twice")
+    assert not tried & set(made)
+    made.clear()
+    collect(collection(tmp_path / "twice", 9))
+    collect(collection(tmp_path / "twice", 5))
+    assert made == []
+    assert total_episodes(tmp_path / "twice") == 9
+
+
+def test_a_killed_collection_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    env = {"_target_": "tests.envs.toy.ToyEnv", "fails_on": 3, "pause": 0.005}
+    cut = collection(tmp_path / "cut", env=env)
+    process = multiprocessing.get_context("spawn").Process(target=collect, args=(cut,))
+    process.start()
+    deadline = time.monotonic() + 60
+    while len(list(cut.staging.glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert 2 <= len(staged_episodes(cut.staging)) < 8
+    (cut.staging / ".episode_000003.mp4.1.partial").write_bytes(b"half")
+    assert total_episodes(cut.out) == 0
+    collect(cut)
+    collect(collection(tmp_path / "whole", env=env))
+    assert files(cut.out) == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"policy": {"_target_": "tests.envs.toy.ToyPolicy", "chunk": 3}}, "policy="),
+        ({"env": {"_target_": "tests.envs.toy.ToyEnv"}}, "env="),
+        ({"keep_failures": True}, "keep_failures=False, now it is True"),
+        ({"robot_poses": ()}, "robot_poses="),
+    ],
+)
+def test_a_folder_of_other_settings_is_refused(
+    tmp_path: Path, changes: dict[str, Any], names: str
+) -> None:
+    collect(collection(tmp_path, 2))
+    before = files(tmp_path)
+    with pytest.raises(UserError, match=names):
+        collect(collection(tmp_path, 3, **changes))
+    assert files(tmp_path) == before
+
+
+def test_a_folder_of_another_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    with pytest.raises(UserError, match="made otherwise"):
+        collect(collection(tmp_path))
+
+
+def test_a_mistyped_policy_does_not_claim_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ToyPolcy"):
+        collect(collection(tmp_path, policy={"_target_": "tests.envs.toy.ToyPolcy"}))
+    collect(collection(tmp_path, 2))
+    assert total_episodes(tmp_path) == 2
+
+
+def test_a_policy_that_never_succeeds_is_given_up(tmp_path: Path) -> None:
+    env = {"_target_": "tests.envs.toy.ToyEnv", "fails_on": 1}
+    with pytest.raises(UserError, match="succeeded in 0 of 45 episodes"):
+        collect(collection(tmp_path, 45, env=env))
+    assert total_episodes(tmp_path) == 0
+
+
+def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
+    def staged(index: int, kept: bool) -> StagedEpisode:
+        return StagedEpisode(tmp_path, index, {}, (32, 40) if kept else None, np.zeros((3, 256)))
+
+    there = {0: staged(0, True), 1: staged(1, False), 4: staged(4, True)}
+    assert wanted(there, 2) == [2]
+    assert wanted(there, 4) == [2, 3]
+    assert wanted(there, 6) == [2, 3, 5, 6]
+    assert wanted({}, 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("episodes=0", "episodes=0: give a whole number"),
+        ("episodes=many", "episodes=many"),
+        ("workers=-1", "workers=-1"),
+        ("keep_failures=maybe", "keep_failures=maybe"),
+        ("episods=3", "Did you mean 'episodes'"),
+        ("task=open_and_plase", "Did you mean 'open_and_place'"),
+        ("policy=orakle", "Did you mean 'oracle'"),
+    ],
+)
+def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Collection.from_settings(plain(composed("collect", [argument])))
+
+
+def test_the_shipped_settings_are_the_expert_in_the_task() -> None:
+    one = Collection.from_settings(plain(composed("collect", ["episodes=7", "out=there"])))
+    assert one.policy["_target_"].startswith("policies.oracle.")
+    assert one.env["task"] == one.task == "open_and_place"
+    assert (one.episodes, one.out) == (7, Path("there"))
+    assert json.dumps(one.identity())
