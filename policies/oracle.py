@@ -29,7 +29,7 @@ GRIPPER_STROKE = 1.31
 # Hand orientations are a pitch below the horizontal and whether the hand is rolled so that the
 # fingers close sideways (around the apple) or up and down (around the board).
 PITCH_OPEN = np.deg2rad(48.0)
-PITCH_PICK = np.deg2rad(50.0)
+PITCH_PICK = np.deg2rad(51.5)
 
 # The cabinet in the drawer's frame (m): the board's middle plane and upper edge, the panel's floor.
 BOARD_X = 0.305
@@ -42,6 +42,8 @@ TABLE_Z = 0.865
 PINCH = np.array([-0.014, 0.0, -0.055])
 ABOVE = np.array([-0.014, 0.0, -0.012])
 BEFORE = np.array([0.135, 0.0, -0.006])
+# Where the apple is let go, relative to the board's edge in x and y and to the panel in z.
+DROP = np.array([-0.125, 0.0, 0.06])
 
 DRAWER_GOAL = 0.22
 DRAWER_ENOUGH = 0.15
@@ -51,6 +53,8 @@ DRAWER_ENOUGH = 0.15
 OPEN = 0.0
 SHUT = 1.31
 HALF_OPEN = 0.60
+# Fingers this far shut hold nothing.
+EMPTY = 1.15
 
 PAST_CENTRE = 0.02
 """How far along the hand the gripper point lies past the apple's centre when it is grasped (m)."""
@@ -89,9 +93,7 @@ class Habits:
     pitch: float
     carry_height: float
     drop: Vector
-    pause: float
     speed: float
-    sway: Vector
 
 
 def hand_rotation(pitch: float, sideways: bool) -> Vector:
@@ -129,8 +131,8 @@ class Scene:
         self.finger_target = float(privileged["gripper_target"])
         self.drawer = float(privileged["drawer_position"])
         drawer = np.asarray(privileged["drawer_pose_world"], dtype=np.float64)[:3]
-        self.floor = drawer + [0.0, 0.0, FLOOR_Z]
-        self.board = drawer + [BOARD_X, 0.0, BOARD_TOP]
+        self.floor = drawer + np.array([0.0, 0.0, FLOOR_Z])
+        self.board = drawer + np.array([BOARD_X, 0.0, BOARD_TOP])
         self.cabinet = np.asarray(privileged["cabinet_pose_world"], dtype=np.float64)[:3]
         self.table = float(self.cabinet[2]) + TABLE_Z
         self.apple = np.asarray(privileged["object_pose_world"], dtype=np.float64)[:3]
@@ -190,29 +192,30 @@ class OpenAndPlaceExpert:
         self.subtask_done = False
         self.phase = ""
         self._last_fingers = 0.0
+        self._last_hand = np.full(3, np.inf)
         self._generator = np.random.default_rng(seed)
         draw = self._generator.uniform
         scale = self.config.jitter
         self._habits = Habits(
             pinch_y=scale * draw(-0.02, 0.02),
-            pitch=scale * draw(-0.04, 0.04),
+            pitch=scale * draw(-0.03, 0.03),
             carry_height=scale * draw(-0.01, 0.02),
             drop=scale * np.array([draw(-0.012, 0.012), draw(-0.04, 0.04), draw(0.0, 0.015)]),
-            pause=draw(0.0, 1.0),
             speed=1.0 + scale * draw(-0.15, 0.15),
-            sway=np.zeros(3),
         )
+        self._sway = np.zeros(3)
         self._advances = self._generator.random() < self.advance_share
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """One action `(1, 7)` towards the goal of the present state."""
         scene = Scene(observation.privileged)
-        self.subtask_done = self._advances and scene.drawer >= DRAWER_ENOUGH
-        goal = self._goal(scene)
+        goal = self._swayed(scene, self._goal(scene))
         self.phase = goal.phase
+        opened = scene.drawer >= DRAWER_ENOUGH and goal.phase != "pull"
+        self.subtask_done = self._advances and opened
         if goal.phase in ("rest", "lost"):
             self.done = goal.phase == "lost" or observation.instruction.startswith("place")
-        self._last_fingers = scene.fingers
+        self._last_fingers, self._last_hand = scene.fingers, scene.hand
         return self._towards(scene, goal)[None].astype(np.float32)
 
     # ---- what to do -----------------------------------------------------------------------
@@ -231,7 +234,7 @@ class OpenAndPlaceExpert:
 
     def _open(self, scene: Scene) -> Goal:
         rotation = hand_rotation(PITCH_OPEN + self._habits.pitch, sideways=False)
-        edge = scene.board + [0.0, self._habits.pinch_y, 0.0]
+        edge = scene.board + np.array([0.0, self._habits.pinch_y, 0.0])
         at = scene.hand - edge
         if self._pinches(scene):
             ahead = edge + PINCH + [0.05 * self._habits.speed, 0.0, 0.0]
@@ -239,7 +242,10 @@ class OpenAndPlaceExpert:
         aligned = scene.turn_to(rotation) < 0.15 and abs(at[1]) < 0.05
         off = at - PINCH
         if aligned and abs(off[0]) < 0.014 and abs(off[2]) < 0.014:
-            return Goal(edge + PINCH, rotation, SHUT, phase="pinch")
+            closing = scene.finger_target > 1.0 and scene.fingers < EMPTY
+            if closing or 0.45 < scene.fingers < 0.75:
+                return Goal(edge + PINCH, rotation, SHUT, phase="pinch")
+            return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="pinch again")
         behind = aligned and abs(off[0]) < 0.02 and -0.02 < off[2] < 0.07
         if behind:
             return Goal(edge + PINCH, rotation, HALF_OPEN, phase="reach down")
@@ -248,7 +254,7 @@ class OpenAndPlaceExpert:
             return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="reach in")
         if at[0] < 0.06 and at[2] < 0.10:
             # Somewhere in or on the cabinet: come out first.
-            out = scene.hand + [0.05, 0.0, 0.03]
+            out = scene.hand + np.array([0.05, 0.0, 0.03])
             return Goal(out, scene.rotation, HALF_OPEN, phase="come out")
         return Goal(edge + BEFORE, rotation, HALF_OPEN, phase="go to drawer")
 
@@ -263,14 +269,17 @@ class OpenAndPlaceExpert:
         if scene.hand[2] < scene.board[2] + 0.09 and scene.hand[0] > scene.cabinet[0] + 0.25:
             # At the board after pulling: let go, then straight up.
             free = scene.fingers < 0.62 or scene.hand_at_board[2] > 0.0
-            up = scene.hand + ([0.0, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
+            up = scene.hand + (self._way_up(scene) if free else 0.0)
             return Goal(up, scene.rotation, OPEN, phase="let go of board")
         if aligned and aside < 0.012 and abs(behind) < 0.012:
-            return Goal(grasp, rotation, SHUT, phase="grasp")
+            closing = scene.finger_target > 0.5 and scene.fingers < EMPTY
+            if closing or scene.fingers < 0.3:
+                return Goal(grasp, rotation, SHUT, phase="grasp")
+            return Goal(grasp, rotation, OPEN, phase="grasp again")
         if aligned and aside < 0.025 and -0.16 < behind < 0.03:
             return Goal(grasp, rotation, OPEN, phase="approach")
         ready = grasp - 0.10 * along
-        if scene.hand[2] < self._clear_height(scene) and aside > 0.025:
+        if scene.hand[2] < scene.table + 0.04 and aside > 0.025:
             return Goal(
                 np.array([scene.hand[0] + 0.02, scene.hand[1], ready[2]]),
                 rotation,
@@ -282,12 +291,13 @@ class OpenAndPlaceExpert:
     def _carry(self, scene: Scene) -> Goal:
         rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
         hold = scene.hand - scene.apple
-        drop = np.array([scene.board[0] - 0.115, scene.board[1], scene.floor[2] + 0.055])
-        drop = drop + self._habits.drop
+        drop = np.array([*scene.board[:2], scene.floor[2]]) + DROP + self._habits.drop
         high = scene.table + 0.075 + self._habits.carry_height
         off = scene.apple - drop
         over = abs(off[0]) < 0.03 and abs(off[1]) < 0.04
-        if over and off[2] < 0.015:
+        # The arm may come to lie on the board; then the apple falls the last centimetres.
+        stuck = off[2] < 0.08 and scene.hand[2] > self._last_hand[2] - 0.003
+        if over and (off[2] < 0.015 or stuck):
             return Goal(scene.hand, rotation, OPEN, phase="release")
         if over:
             return Goal(drop + hold, rotation, SHUT, phase="lower")
@@ -300,7 +310,7 @@ class OpenAndPlaceExpert:
         rotation = hand_rotation(PITCH_PICK + self._habits.pitch, sideways=True)
         if scene.hand[2] < scene.table - 0.02:
             free = scene.fingers < 0.35
-            up = scene.hand + ([0.02, 0.0, 0.08] if free else [0.0, 0.0, 0.0])
+            up = scene.hand + (self._way_up(scene) if free else 0.0)
             return Goal(up, rotation, OPEN, phase="retreat" if free else "open hand")
         phase = "rest" if scene.apple_speed < 0.02 else "wait"
         return Goal(scene.hand, scene.rotation, OPEN, phase=phase)
@@ -320,10 +330,24 @@ class OpenAndPlaceExpert:
         stalled = abs(scene.fingers - self._last_fingers) < 0.03
         return bool(near and scene.finger_target > 1.2 and 0.45 < scene.fingers < 1.1 and stalled)
 
-    def _clear_height(self, scene: Scene) -> float:
-        return scene.table + 0.04
+    @staticmethod
+    def _way_up(scene: Scene) -> Vector:
+        """Step (3,) out of the drawer: up, and away from the table above it."""
+        under_table = scene.hand[0] < scene.cabinet[0] + 0.36
+        return np.array([0.06, 0.0, 0.03] if under_table else [0.01, 0.0, 0.08])
 
     # ---- the action -----------------------------------------------------------------------
+
+    def _swayed(self, scene: Scene, goal: Goal) -> Goal:
+        """The goal, led astray by a slowly changing offset while it is still far away."""
+        if self.config.jitter == 0.0:
+            return goal
+        kick = self._generator.normal(size=3) * 0.012 * self.config.jitter
+        self._sway = 0.85 * self._sway + kick
+        away = float(np.linalg.norm(goal.position - scene.hand))
+        if goal.phase not in ("go to drawer", "go to apple", "carry") or away < 0.08:
+            return goal
+        return goal._replace(position=goal.position + min(1.0, (away - 0.08) / 0.1) * self._sway)
 
     def _towards(self, scene: Scene, goal: Goal) -> Vector:
         config = self.config
