@@ -52,7 +52,8 @@ def _loaded(folder: Path, execute: int | None, given: dict[str, Any]) -> Chunked
     code = ActionCode(
         Normalisation.from_section(sections["normalisation"]), checked_kind(sections["gripper"])
     )
-    return ChunkedPolicy(predictor, code, execute or int(sections["inference"]["execute"]))
+    usual = int(sections["inference"]["execute"])
+    return ChunkedPolicy(predictor, code, usual if execute is None else execute)
 
 
 def _check(given: dict[str, Any], known: list[str], kind: str) -> None:

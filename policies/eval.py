@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from envs.workers import Description, Workers, available_cores
 from policies import report
 from policies.contact_sheet import write_contact_sheet
 from policies.protocol import Protocol, episodes
+from worldmodel.checkpoint import WEIGHTS
 
 USAGE = """
 Evaluate a policy in a task.
@@ -107,23 +109,38 @@ def claim_folder(out: Path, settings: Mapping[str, Any]) -> None:
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved settings of a run: the checkpoint found, the number of workers known.
+    """Return the resolved settings of a run, with what decides its outcome beyond its arguments.
 
-    Raises `UserError` when `checkpoint=` is given to a policy that has none.
+    That is the number of workers and, for a policy with a checkpoint, the digest of its weights.
+    Raises `UserError` when there is no such checkpoint, or `checkpoint=` means nothing.
     """
+    OmegaConf.set_struct(config, False)
+    for training in ("learner", "training"):
+        config.policy.pop(training, None)
     chosen = config.checkpoint
-    if chosen is not None:
-        if "checkpoint" not in config.policy:
-            raise UserError(
-                f"checkpoint={chosen} means nothing to this policy: leave it out, "
-                "or use policy=checkpoint."
-            )
-        config.policy.checkpoint = str(Path(chosen).expanduser().resolve())
-    elif "checkpoint" in config.policy:
-        config.policy.checkpoint = str(ROOT / config.policy.checkpoint)
+    if "checkpoint" in config.policy:
+        folder = Path(chosen).expanduser().resolve() if chosen else ROOT / config.policy.checkpoint
+        config.policy.checkpoint = str(folder)
+        config.weights = weights_digest(folder)
+    elif chosen is not None:
+        raise UserError(
+            f"checkpoint={chosen} means nothing to this policy: leave it out, "
+            "or use policy=checkpoint."
+        )
     if config.workers is None:
         config.workers = available_cores()
     return plain(config)
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is no checkpoint (no {WEIGHTS}): give checkpoint= a folder that "
+            "policies.finetune wrote."
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def dated_folder(task: str, policy: str, runs: Path = Path("runs")) -> Path:

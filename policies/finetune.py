@@ -9,13 +9,14 @@ goes on with a run that was stopped.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
+from policies.checkpoint import KINDS
 from policies.demonstrations import DemonstrationBatches, with_levels
 from policies.gripper import checked_kind
 from policies.learner import LearnerSettings
@@ -25,14 +26,14 @@ from worldmodel.configuration import build, compose
 from worldmodel.data.batches import DataConfig, Order
 from worldmodel.data.lerobot import LeRobot
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.errors import UserError, exit_on_user_error
+from worldmodel.errors import UserError, exit_on_user_error, nearest
 from worldmodel.run_folder import open_run, versions
 from worldmodel.trainer import Trainer, TrainerConfig
 
 
 def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
-    settings = learner_settings(config)
+    settings: LearnerSettings = build(config.policy.learner, object)  # type: ignore[assignment]
     gripper = checked_kind(config.gripper)
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
@@ -81,18 +82,19 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     )
 
 
-def learner_settings(config: DictConfig) -> LearnerSettings:
-    """Return the settings of the kind of policy; raises `UserError` if it learns nothing."""
-    described = config.policy.get("learner")
-    if described is None:
-        raise UserError("this policy does not learn: set policy=video_action or policy=regression.")
-    return build(described, object)  # type: ignore[return-value]
+def composed(arguments: Sequence[str]) -> DictConfig:
+    """Compose `configs/finetune.yaml`; raises `UserError` for a policy that does not learn."""
+    for argument in arguments:
+        name, _, chosen = argument.partition("=")
+        if name == "policy" and chosen not in KINDS:
+            raise UserError(f"policy={chosen} does not learn.{nearest(chosen, KINDS)}")
+    return compose("finetune", arguments)
 
 
 @exit_on_user_error
 def main() -> None:
     """Compose the parts and train."""
-    trainer = trainer_of(compose("finetune", sys.argv[1:]))
+    trainer = trainer_of(composed(sys.argv[1:]))
     finished = trainer.run()
     print(f"{trainer.folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:

@@ -49,9 +49,12 @@ class Inference:
     predict_video: bool = False
     execute: int = 6
 
+    def __post_init__(self) -> None:
+        _ = self.sampling  # raises `UserError` for impossible settings
+
     @property
     def sampling(self) -> Sampling:
-        """Return the settings of the sampler; raises `UserError` for impossible ones."""
+        """Return the settings of the sampler."""
         return Sampling(self.steps, self.shift, self.start)
 
 
@@ -125,7 +128,6 @@ class VideoActionSettings:
         for name in ("video_dropout", "state_dropout", "state_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)} must lie in [0, 1].")
-        _ = self.inference.sampling
 
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int

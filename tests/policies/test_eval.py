@@ -92,6 +92,18 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
         claim_folder(tmp_path, settings("seed=2", "policy.chunk=2"))
 
 
+def test_other_weights_are_other_settings(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"some")
+    overrides = ["policy=checkpoint", f"checkpoint={checkpoint}"]
+    before = settings_of(composed("eval", overrides))
+    (checkpoint / "model.safetensors").write_bytes(b"others")
+    after = settings_of(composed("eval", overrides))
+    assert before["weights"] != after["weights"]
+    assert {name for name in after if after[name] != before[name]} == {"weights"}
+
+
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="holds other things"):
@@ -107,6 +119,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         (["policy=random", "policy.chunks=3"], "Did you mean 'policy.chunk'"),
         (["policy=random", "seed=abc"], "seed"),
         (["policy=random", "checkpoint=x"], "means nothing to this policy"),
+        (["checkpoint=nowhere"], "nowhere is no checkpoint"),
         (["episodes"], "key=value"),
         (["--episodes", "3"], "key=value"),
     ],
@@ -137,5 +150,5 @@ def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path)
     assert "paper" in good.stdout
     bad = command("policy=tests.envs.toy.NoPolicy", *toy[:-1], f"out={tmp_path / 'other'}")
     assert bad.returncode == 2
-    assert bad.stderr.strip().splitlines()[-1].startswith("error: 'tests.envs.toy.NoPolicy'")
+    assert "error: 'tests.envs.toy' has no 'NoPolicy'" in bad.stderr
     assert "Traceback" not in bad.stderr

@@ -1,0 +1,64 @@
+"""A tiny data set of the toy world, and a small configuration to learn from it."""
+
+from pathlib import Path
+
+import pytest
+
+from envs.collect import Collection, collect
+from policies.finetune import composed, trainer_of
+from worldmodel.trainer import Trainer
+
+
+@pytest.fixture(scope="session")
+def toy_demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LeRobot data set of four episodes of twenty steps."""
+    out = tmp_path_factory.mktemp("toy") / "demonstrations"
+    collection = Collection(
+        task="toy",
+        episodes=4,
+        out=out,
+        env={"_target_": "tests.envs.toy.ToyEnv"},
+        policy={"_target_": "tests.envs.toy.ToyPolicy"},
+        workers=1,
+        keep_failures=True,
+        robot_poses=("a0", "b0"),
+    )
+    collect(collection)
+    return out
+
+
+def tiny_trainer(data: Path, out: Path, kind: str, *overrides: str, steps: int = 4) -> Trainer:
+    """Return the trainer of a small policy of `kind`."""
+    size = {
+        "video_action": ["model=tiny", "model.depth=2", "tokenizer.hidden=32"],
+        "regression": ["policy.learner.model.channels=[8,8,8]", "policy.learner.model.width=16"],
+    }[kind]
+    arguments = [
+        f"policy={kind}",
+        f"data.root={data}",
+        f"out={out}",
+        "tokenizer.height=32",
+        "tokenizer.width=32",
+        "data.use.batch_size=8",
+        "validation_windows=10",
+        "trainer.device=cpu",
+        "trainer.warmup=1",
+        "trainer.log_every=2",
+        f"trainer.observe_every={steps}",
+        f"trainer.steps={steps}",
+        *size,
+        *overrides,
+    ]
+    return trainer_of(composed(arguments))
+
+
+@pytest.fixture(scope="session", params=["video_action", "regression"])
+def toy_run(
+    request: pytest.FixtureRequest,
+    toy_demonstrations: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run folder of a policy that was trained for a few steps; one of each kind."""
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    assert tiny_trainer(toy_demonstrations, out, request.param).run()
+    return out

@@ -1,0 +1,158 @@
+"""Checkpoint folders: they stand alone, and a bad one is named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.errors import UserError
+from envs.rollout import run_episode
+from policies.checkpoint import load_policy
+from policies.contract import Observation
+from policies.eval import Evaluation, evaluate
+from policies.protocol import Protocol, episodes
+from tests.envs.toy import ToyEnv
+from worldmodel.checkpoint import CONFIG, WEIGHTS
+
+
+def observation(seed: int = 0) -> Observation:
+    generator = np.random.default_rng(seed)
+    return Observation(
+        image=generator.integers(0, 255, (32, 40, 3), dtype=np.uint8),
+        state=generator.normal(size=10).astype(np.float32),
+        instruction="open top drawer",
+        step=0,
+        privileged={},
+    )
+
+
+def copied(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run / "checkpoint", tmp_path / "elsewhere"))
+
+
+def test_a_checkpoint_stands_alone_and_the_same_seed_gives_the_same_chunk(
+    toy_run: Path, tmp_path: Path
+) -> None:
+    folder = copied(toy_run, tmp_path)
+    policy, again = load_policy(str(folder)), load_policy(str(folder))
+    policy.reset("open top drawer", 3)
+    again.reset("open top drawer", 3)
+    first = policy.act(observation())
+    assert first.shape == (6, 7)
+    assert first.dtype == np.float32
+    assert np.array_equal(first, again.act(observation()))
+    assert not np.array_equal(first, policy.act(observation(1)))
+
+
+def test_noise_follows_from_the_seed(toy_run: Path) -> None:
+    if "regression" in str(toy_run):
+        pytest.skip("a regression has no noise")
+    policy = load_policy(str(toy_run / "checkpoint"), start="noise", steps=2)
+    chunks = []
+    for seed in (3, 4, 3):
+        policy.reset("open top drawer", seed)
+        chunks.append(policy.act(observation()))
+    assert np.array_equal(chunks[0], chunks[2])
+    assert not np.array_equal(chunks[0], chunks[1])
+
+
+def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
+    folder = str(toy_run / "checkpoint")
+    assert load_policy(folder, execute=2).act(observation()).shape == (2, 7)
+    with pytest.raises(UserError, match="execute=9"):
+        load_policy(folder, execute=9)
+    with pytest.raises(UserError, match="stesp=3 means nothing"):
+        load_policy(folder, stesp=3)
+    if "video_action" in str(toy_run):
+        with_video = load_policy(folder, predict_video=True, steps=2)
+        assert with_video.act(observation()).shape == (6, 7)
+        with pytest.raises(UserError, match="steps"):
+            load_policy(folder, steps=0).act(observation())
+
+
+def test_a_policy_needs_pictures(toy_run: Path) -> None:
+    policy = load_policy(str(toy_run / "checkpoint"))
+    with pytest.raises(UserError, match="needs pictures"):
+        run_episode(ToyEnv(None), policy, episodes(Protocol(), "toy", 1)[0])
+
+
+def test_a_checkpoint_is_evaluated_like_any_policy(toy_run: Path, tmp_path: Path) -> None:
+    evaluation = Evaluation(
+        episodes(Protocol(), "toy", 2),
+        {"_target_": "tests.envs.toy.ToyEnv"},
+        {"_target_": "policies.checkpoint.load_policy", "checkpoint": str(toy_run / "checkpoint")},
+    )
+    records = evaluate(evaluation, tmp_path)
+    assert [record.calls for record in records] == [4, 4]
+
+
+def truncated(folder: Path) -> None:
+    path = folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def no_safetensors(folder: Path) -> None:
+    (folder / WEIGHTS).write_text("not weights")
+
+
+def no_weights(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+
+
+def no_config(folder: Path) -> None:
+    (folder / CONFIG).unlink()
+
+
+def torn_config(folder: Path) -> None:
+    path = folder / CONFIG
+    path.write_text(path.read_text()[:50])
+
+
+def changed(folder: Path, **values: object) -> None:
+    path = folder / CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def other_width(folder: Path) -> None:
+    model = json.loads((folder / CONFIG).read_text())["model"]
+    changed(folder, model={**model, "width": 2 * model["width"]})
+
+
+def other_kind(folder: Path) -> None:
+    changed(folder, kind="regresion")
+
+
+def pretrained_only(folder: Path) -> None:
+    changed(folder, kind=None)
+
+
+def no_statistics(folder: Path) -> None:
+    changed(folder, normalisation={})
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (truncated, "truncated or no safetensors"),
+        (no_safetensors, "truncated or no safetensors"),
+        (no_weights, "model.safetensors is missing"),
+        (no_config, "has no config.json"),
+        (torn_config, "config.json is damaged"),
+        (other_width, "another size"),
+        (other_kind, "Did you mean 'regression'"),
+        (pretrained_only, "policies.finetune turns into a policy"),
+        (no_statistics, "'normalisation' is damaged"),
+    ],
+)
+def test_a_bad_checkpoint_is_named(
+    harm: Callable[[Path], None], sentence: str, toy_run: Path, tmp_path: Path
+) -> None:
+    folder = copied(toy_run, tmp_path)
+    harm(folder)
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_policy(str(folder))
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value) or harm is no_statistics

@@ -1,0 +1,151 @@
+"""Fine-tuning for a few steps on a tiny data set."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from policies.finetune import composed
+from policies.video_action import VideoActionSettings
+from tests.policies.conftest import tiny_trainer
+from worldmodel import checkpoint
+from worldmodel.errors import UserError
+from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.objective import Objective
+from worldmodel.seeding import torch_generator
+from worldmodel.text import TextConfig
+from worldmodel.tokenizer.pixel import PixelTokenizer
+
+KINDS = ("video_action", "regression")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.read_tensors(folder / "checkpoint" / checkpoint.WEIGHTS)[0]
+
+
+def test_a_run_explains_itself(toy_run: Path) -> None:
+    names = {path.name for path in toy_run.iterdir()}
+    assert {"config.yaml", "run.json", "log.jsonl", "curves.png", "checkpoint"} <= names
+    records = [json.loads(line) for line in (toy_run / "log.jsonl").read_text().splitlines()]
+    assert any("total" in record for record in records)
+    last = records[-1]
+    for figure in ("translation_mm", "rotation_mrad", "gripper_wrong"):
+        assert last[f"held_out/{figure}"] >= 0
+    said = checkpoint.read_config(toy_run / "checkpoint")
+    assert said["training"]["episodes"] == 4
+    assert said["gripper"] == "level"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resumed_equals_uninterrupted(kind: str, toy_demonstrations: Path, tmp_path: Path) -> None:
+    straight = tiny_trainer(toy_demonstrations, tmp_path / "straight", kind)
+    straight.run()
+
+    broken = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
+    broken._one_step()
+    broken.step += 1
+    broken.save()
+    resumed = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
+    assert resumed.step == 1
+    resumed.run()
+    for name, tensor in weights(tmp_path / "straight").items():
+        assert torch.equal(tensor, weights(tmp_path / "broken")[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_one_batch_lowers_the_loss(
+    kind: str, toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    trainer = tiny_trainer(
+        toy_demonstrations, tmp_path / "run", kind, "trainer.learning_rate=3e-3", steps=30
+    )
+    model, batch = trainer.model, trainer._batch(0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        parts = trainer._loss(model, trainer.teacher, batch, torch_generator(0))
+        losses.append(parts["total"].item())
+        optimiser.zero_grad()
+        parts["total"].backward()
+        optimiser.step()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def pretrained(folder: Path, **sizes: int) -> None:
+    """Write what worldmodel.pretrain would, of the tiny size."""
+    tokenizer = PixelTokenizer(height=32, width=32, hidden=32)
+    text = TextConfig(words=6, vocabulary=1024, width=16)
+    config = ModelConfig(**{"width": 64, "depth": 2, "heads": 2, "text": text, **sizes})  # type: ignore[arg-type]
+    model = WorldModel(tokenizer.modalities, config, torch_generator(7))
+    sections = {
+        "tokenizer": {"height": 32, "width": 32, "patch": 16, "tubelet": 2, "hidden": 32},
+        "windows": {"future": [3, 6], "chunk": 6},
+    }
+    checkpoint.save(folder, model, sections)
+
+
+def test_fine_tuning_starts_from_the_pretrained_weights(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    pretrained(tmp_path / "pretrained")
+    trainer = tiny_trainer(
+        toy_demonstrations,
+        tmp_path / "run",
+        "video_action",
+        f"init={tmp_path / 'pretrained'}",
+    )
+    before, _ = checkpoint.read_tensors(tmp_path / "pretrained" / checkpoint.WEIGHTS)
+    now = trainer.model.state_dict()
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
+    added = {name.split(".")[1] for name in now.keys() - before.keys()}
+    assert added == {"state", "action"}
+
+
+def test_a_pretrained_model_of_another_size_is_named(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    pretrained(tmp_path / "pretrained", depth=3)
+    init = f"init={tmp_path / 'pretrained'}"
+    with pytest.raises(UserError, match=r"model.depth=3, not 2"):
+        tiny_trainer(toy_demonstrations, tmp_path / "run", "video_action", init)
+
+
+def settings(**changes: object) -> VideoActionSettings:
+    return VideoActionSettings(
+        PixelTokenizer(),
+        ModelConfig(),
+        Objective(),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def test_timesteps_are_shared_unless_they_are_own() -> None:
+    assert settings()._joint().own_timesteps == {}
+    assert set(settings(timesteps="own")._joint().own_timesteps) == {"action"}
+    with pytest.raises(UserError, match="shared or own"):
+        settings(timesteps="both")
+
+
+def test_a_policy_without_proprioception_has_no_state_layer(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    trainer = tiny_trainer(
+        toy_demonstrations,
+        tmp_path / "run",
+        "video_action",
+        "policy.learner.with_state=false",
+        steps=1,
+    )
+    assert "state" not in trainer.model.modalities
+    assert trainer.run()
+
+
+def test_a_policy_that_does_not_learn_is_refused() -> None:
+    with pytest.raises(UserError, match=r"policy=oracle does not learn"):
+        composed(["policy=oracle"])
+
+
+def test_an_unknown_gripper_is_refused(toy_demonstrations: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'level'"):
+        tiny_trainer(toy_demonstrations, tmp_path / "run", "regression", "gripper=levle")
