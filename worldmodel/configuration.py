@@ -78,6 +78,10 @@ def _check_kind(key: str, before: DictConfig, after: DictConfig) -> None:
         fits = type(value) is kind or (kind is float and type(value) is int)
         if type(default) is kind and not fits:
             raise UserError(f"{key}={value!r} must be {words}, such as {default!r}.")
+    if isinstance(default, DictConfig) and not isinstance(value, DictConfig):
+        raise UserError(
+            f"{key}={value!r}: {key} has parts, set one such as {key}.{next(iter(default))}."
+        )
 
 
 def _sort(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

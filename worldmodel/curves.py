@@ -31,8 +31,9 @@ def draw(log: Path, picture: Path) -> None:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     with matplotlib.rc_context({"font.size": 8}):
-        figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
+        figure = Figure(figsize=(4 * columns, 2.4 * rows))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure.subplots_adjust(hspace=0.45, left=0.06, right=0.98)
         for axis, name in zip(axes, names, strict=False):
             points = [(r["step"], r[name]) for r in records if r.get(name) is not None]
             axis.plot(*zip(*points, strict=True), linewidth=1)

@@ -1,0 +1,99 @@
+"""Checkpoints: a round trip, and what is said about files that do not fit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.worldmodel import tiny
+from worldmodel import checkpoint
+from worldmodel.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved checkpoint."""
+    checkpoint.save(tmp_path / "checkpoint", tiny.model(), {"training": {"steps": 7}})
+    return tmp_path / "checkpoint"
+
+
+def test_a_checkpoint_comes_back(folder: Path) -> None:
+    loaded = checkpoint.load(folder)
+    model, batch = tiny.model(), tiny.batch()
+    assert loaded.sections["training"] == {"steps": 7}
+    assert not loaded.model.training
+    with torch.no_grad():
+        assert torch.equal(
+            loaded.model(batch.parts, batch.text).prediction["action"],
+            model(batch.parts, batch.text).prediction["action"],
+        )
+
+
+def test_saving_again_replaces_and_leaves_nothing_else(folder: Path) -> None:
+    checkpoint.save(folder, tiny.model(1), {"training": {"steps": 9}})
+    assert checkpoint.load(folder).sections["training"] == {"steps": 9}
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def reshape(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["inputs.state.weight"] = torch.zeros(32, 11)
+    save_file(weights, folder / "model.safetensors")
+
+
+def remove(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["inputs.state.weight"]
+    save_file(weights, folder / "model.safetensors")
+
+
+def add(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors") | {"outputs.audio.weight": torch.zeros(1)}
+    save_file(weights, folder / "model.safetensors")
+
+
+def undescribe(folder: Path) -> None:
+    sections = json.loads((folder / "config.json").read_text())
+    del sections["model"]
+    (folder / "config.json").write_text(json.dumps(sections))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (cut_short, "model.safetensors is truncated or no safetensors file"),
+    "another format": (
+        lambda f: torch.save({}, f / "model.safetensors"),
+        "model.safetensors is truncated or no safetensors file",
+    ),
+    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "is truncated or no safetens"),
+    "gone": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "shape": (
+        reshape,
+        r"'inputs.state.weight' has shape \(32, 11\) where the model has \(32, 10\)",
+    ),
+    "weight gone": (remove, "has no weight 'inputs.state.weight'"),
+    "weight more": (add, "has a weight 'outputs.audio.weight' that the model has not"),
+    "no config": (
+        lambda f: (f / "config.json").unlink(),
+        "is no checkpoint: it has no config.json",
+    ),
+    "config cut": (lambda f: (f / "config.json").write_text('{"a'), "config.json is damaged"),
+    "config list": (lambda f: (f / "config.json").write_text("[]"), "config.json is damaged"),
+    "no model": (undescribe, "does not describe a world model"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_file_that_does_not_fit_is_named(folder: Path, name: str) -> None:
+    damage, sentence = DAMAGES[name]
+    damage(folder)
+    with pytest.raises(UserError, match=sentence):
+        checkpoint.load(folder)

@@ -1,0 +1,81 @@
+"""The sampler: grid, integration, which modalities are known."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from tests.worldmodel import tiny
+from worldmodel.errors import UserError
+from worldmodel.model import WorldModel
+from worldmodel.sampler import Sampling, grid, integrate, sample
+
+
+def test_the_grid_runs_from_noise_to_data() -> None:
+    assert grid(4, 1.0) == [1.0, 0.75, 0.5, 0.25, 0.0]
+    shifted = grid(4, 15.0)
+    assert (shifted[0], shifted[-1]) == (1.0, 0.0)
+    assert shifted[2] == pytest.approx(15 / 16)
+    assert shifted == sorted(shifted, reverse=True)
+
+
+def test_a_known_equation_is_integrated() -> None:
+    # dx/dt = x from t = 1 to 0 divides by e; Euler's error falls in proportion to the step.
+    errors = []
+    for steps in (50, 100, 200):
+        start = {"x": torch.ones(1, 1, 1)}
+        end = integrate(lambda state, _: state, start, grid(steps, 2.0))["x"].item()
+        errors.append(abs(end - math.exp(-1)))
+    assert errors[2] < 2e-3
+    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_constant_velocity_is_exact_in_one_step() -> None:
+    end = integrate(lambda *_: {"x": torch.tensor(3.0)}, {"x": torch.tensor(5.0)}, grid(1, 7.0))
+    assert end["x"].item() == 2.0
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_model_that_knows_the_data_samples_it(steps: int) -> None:
+    model = tiny.model()
+    truth = torch.arange(7.0)
+    torch.nn.init.zeros_(model.outputs["action"].weight)
+    with torch.no_grad():
+        model.outputs["action"].bias.copy_(truth)
+    found = draw(model, Sampling(steps=steps, shift=3.0))["action"]
+    torch.testing.assert_close(found, truth.expand(3, 6, 7))
+
+
+def draw(
+    model: WorldModel, sampling: Sampling, unknown: tuple[str, ...] = ("action",), seed: int = 0
+) -> dict[str, torch.Tensor]:
+    batch = tiny.batch()
+    positions = {name: batch.parts[name].position for name in unknown}
+    given = {name: part for name, part in batch.parts.items() if name not in unknown}
+    return sample(model, given, positions, batch.text, sampling, tiny.generator(seed))
+
+
+@pytest.mark.parametrize("unknown", [("action",), ("video",), ("video", "action")])
+def test_policy_world_model_and_inverse_dynamics_are_one_call(unknown: tuple[str, ...]) -> None:
+    shapes = {"video": (3, 4, 24), "action": (3, 6, 7)}
+    found = draw(tiny.model(), Sampling(steps=2), unknown)
+    assert {name: tuple(x.shape) for name, x in found.items()} == {n: shapes[n] for n in unknown}
+    assert not any(x.requires_grad for x in found.values())
+
+
+def test_noise_follows_the_generator_and_zeros_need_none() -> None:
+    model = tiny.model()
+    noise = Sampling(steps=3)
+    assert torch.equal(draw(model, noise)["action"], draw(model, noise)["action"])
+    assert not torch.equal(draw(model, noise)["action"], draw(model, noise, seed=1)["action"])
+    zeros = dataclasses.replace(noise, start="zeros")
+    assert torch.equal(draw(model, zeros)["action"], draw(model, zeros, seed=1)["action"])
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        Sampling(steps=0)
+    with pytest.raises(UserError, match="noise or zeros"):
+        Sampling(start="ones")  # type: ignore[arg-type]
