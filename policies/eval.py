@@ -120,6 +120,8 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     chosen = config.checkpoint
     if "checkpoint" in config.policy:
         folder = Path(chosen).expanduser().resolve() if chosen else ROOT / config.policy.checkpoint
+        if (folder / "checkpoint").is_dir():
+            folder /= "checkpoint"  # the folder of a run was named
         config.policy.checkpoint = str(folder)
         config.weights = weights_digest(folder)
     elif chosen is not None:

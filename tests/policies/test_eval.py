@@ -102,6 +102,8 @@ def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     after = settings_of(composed("eval", overrides))
     assert before["weights"] != after["weights"]
     assert {name for name in after if after[name] != before[name]} == {"weights"}
+    of_run = settings_of(composed("eval", ["policy=checkpoint", f"checkpoint={tmp_path}"]))
+    assert of_run == {**after, "checkpoint": str(tmp_path)}
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def exit_message() -> str:
 
 def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path) -> None:
     out = f"out={tmp_path / 'run'}"
-    toy = ["env._target_=tests.policies.toy_task.make", "episodes=3", "workers=2", out]
+    toy = ["env._target_=tests.policies.toy_task.make", "episodes=3", "workers=1", out]
     good = command("policy=tests.envs.toy.ToyPolicy", "+policy.chunk=5", *toy)
     assert good.returncode == 0, good.stderr
     assert "paper" in good.stdout
