@@ -3,6 +3,6 @@
 from tests.envs.toy import ToyEnv
 
 
-def make(task: str, assets: str, asset_root: str | None, resolution: list[int]) -> ToyEnv:  # noqa: ARG001
+def make(task: str, assets: str, asset_root: str | None, resolution: list[int]) -> ToyEnv:
     """Make the toy world whatever the task."""
     return ToyEnv((resolution[0], resolution[1]))
