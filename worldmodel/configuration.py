@@ -79,9 +79,8 @@ def _check_kind(key: str, before: DictConfig, after: DictConfig) -> None:
         if type(default) is kind and not fits:
             raise UserError(f"{key}={value!r} must be {words}, such as {default!r}.")
     if isinstance(default, DictConfig) and not isinstance(value, DictConfig):
-        raise UserError(
-            f"{key}={value!r}: {key} has parts, set one such as {key}.{next(iter(default))}."
-        )
+        part = str(next(iter(default)))
+        raise UserError(f"{key}={value!r}: {key} has parts, set one of them, such as {key}.{part}.")
 
 
 def _sort(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

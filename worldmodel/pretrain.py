@@ -133,7 +133,12 @@ def main() -> None:
     )
 
     def export(averaged: WorldModel, step: int, seconds: float) -> None:
-        extra = {"data": trajectories.source, "seed": config.seed, "arm": objective.arm}
+        extra = {
+            "data": trajectories.source,
+            "seed": config.seed,
+            "arm": objective.arm,
+            "precision": trainer.precision,
+        }
         described = sections(assembler, step, seconds, extra)
         checkpoint.save(folder / "checkpoint", averaged, described)
 

@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -139,11 +140,30 @@ def test_a_state_that_does_not_fit_is_named(tmp_path: Path) -> None:
         trainer(tmp_path)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision_is_that_of_products_not_of_weights_or_losses(
+    tmp_path: Path, precision: Literal["float32", "bfloat16"]
+) -> None:
+    kinds = []
+
+    def loss(model: WorldModel, *arguments: Any) -> dict[str, torch.Tensor]:
+        parts = losses(model, *arguments, settings=Objective())
+        kinds.append((model.projection(torch.zeros(1, 32)).dtype, parts["total"].dtype))
+        return parts
+
+    config = dataclasses.replace(CONFIG, steps=1, precision=precision)
+    run = Trainer(tiny.model(), loss, lambda _: tiny.batch(), config, tmp_path, 0)
+    run.run()
+    assert kinds == [(getattr(torch, precision), torch.float32)]
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+
+
 def test_bad_settings_are_named() -> None:
     for change, words in (
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"schedule": "linear"}, "cosine or constant"),
         ({"ema_decay": 1.0}, "ema_decay"),
+        ({"precision": "float16"}, "auto, float32 or bfloat16"),
     ):
         with pytest.raises(UserError, match=words):
             dataclasses.replace(CONFIG, **change)
