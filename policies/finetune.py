@@ -72,14 +72,16 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
                 "episodes": trajectories.episodes,
                 "init": config.init,
                 "seed": config.seed,
+                "precision": trainer.precision,
             },
             "versions": versions(),
         }
         checkpoint.save_module(folder / "checkpoint", model, {**common, **learner.sections()})
 
-    return Trainer(
+    trainer: Trainer[Any, Any] = Trainer(
         learner.model, learner.loss, batches, trainer_config, folder, config.seed, observe, export
     )
+    return trainer
 
 
 def composed(arguments: Sequence[str]) -> DictConfig:
