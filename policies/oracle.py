@@ -239,18 +239,21 @@ class OpenAndPlaceExpert:
         if self._pinches(scene):
             ahead = edge + PINCH + [0.05 * self._habits.speed, 0.0, 0.0]
             return Goal(np.array([ahead[0], *scene.hand[1:]]), rotation, SHUT, phase="pull")
-        aligned = scene.turn_to(rotation) < 0.15 and abs(at[1]) < 0.05
         off = at - PINCH
-        if aligned and abs(off[0]) < 0.014 and abs(off[2]) < 0.014:
+        tilt = scene.turn_to(rotation)
+        aligned = tilt < 0.2 and abs(at[1]) < 0.08
+        if aligned and abs(off[0]) < 0.016 and abs(off[2]) < 0.016:
             closing = scene.finger_target > 1.0 and scene.fingers < EMPTY
             if closing or 0.45 < scene.fingers < 0.75:
                 return Goal(edge + PINCH, rotation, SHUT, phase="pinch")
             return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="pinch again")
-        behind = aligned and abs(off[0]) < 0.02 and -0.02 < off[2] < 0.07
-        if behind:
-            return Goal(edge + PINCH, rotation, HALF_OPEN, phase="reach down")
-        gap = aligned and -0.03 < at[0] < 0.20 and abs(at[2] - ABOVE[2]) < 0.03
-        if gap:
+        astride = abs(at[1]) < 0.08 and -0.05 < at[0] < 0.02 and -0.09 < at[2] < 0.06
+        if astride and tilt < 0.5:
+            if aligned and abs(off[0]) < 0.022:
+                return Goal(edge + PINCH, rotation, HALF_OPEN, phase="reach down")
+            return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="straighten")
+        before = abs(at[1]) < 0.08 and -0.03 < at[0] < 0.20 and abs(at[2] - ABOVE[2]) < 0.04
+        if before and tilt < 0.3:
             return Goal(edge + ABOVE, rotation, HALF_OPEN, phase="reach in")
         if at[0] < 0.06 and at[2] < 0.10:
             # Somewhere in or on the cabinet: come out first.
@@ -265,21 +268,21 @@ class OpenAndPlaceExpert:
         off = scene.hand - grasp
         behind = float(off @ along)
         aside = float(np.linalg.norm(off - behind * along))
-        aligned = scene.turn_to(rotation) < 0.15
+        aligned = scene.turn_to(rotation) < 0.25
         if scene.hand[2] < scene.board[2] + 0.09 and scene.hand[0] > scene.cabinet[0] + 0.25:
             # At the board after pulling: let go, then straight up.
             free = scene.fingers < 0.62 or scene.hand_at_board[2] > 0.0
             up = scene.hand + (self._way_up(scene) if free else 0.0)
             return Goal(up, scene.rotation, OPEN, phase="let go of board")
-        if aligned and aside < 0.012 and abs(behind) < 0.012:
+        if aligned and aside < 0.015 and abs(behind) < 0.015:
             closing = scene.finger_target > 0.5 and scene.fingers < EMPTY
             if closing or scene.fingers < 0.3:
                 return Goal(grasp, rotation, SHUT, phase="grasp")
             return Goal(grasp, rotation, OPEN, phase="grasp again")
-        if aligned and aside < 0.025 and -0.16 < behind < 0.03:
+        if aligned and aside < 0.03 and -0.16 < behind < 0.03:
             return Goal(grasp, rotation, OPEN, phase="approach")
         ready = grasp - 0.10 * along
-        if scene.hand[2] < scene.table + 0.04 and aside > 0.025:
+        if scene.hand[2] < scene.table + 0.04 and aside > 0.03:
             return Goal(
                 np.array([scene.hand[0] + 0.02, scene.hand[1], ready[2]]),
                 rotation,
