@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from envs.simpler import rendering
 from envs.simpler.assets import AssetPack, asset_pack
+from envs.simpler.contacts import impulse_on_shape, press_on_each_other, touches
 from envs.simpler.google_robot import (
     DRAWER_TASK_QPOS,
     GRIPPER_LINK,
@@ -254,40 +255,25 @@ class DrawerScene(BaseEnv):
 
     def drawer_state(self) -> DrawerState:
         """Read the simulator: drawer joint, contact impulse, object in the drawer, released."""
-        panel_body, panel_shape = self._panel
-        impulse = np.zeros(3)
-        touched_by_robot = False
-        robot_links = set(self._robot.links)
-        for contact in self.scene.px.get_contacts():
-            first, second = contact.bodies
-            if self._object_body not in (first, second):
-                continue
-            total = np.sum([point.impulse for point in contact.points], axis=0)
-            if robot_links.intersection((first, second)):
-                touched_by_robot |= bool(np.linalg.norm(total) > 1e-6)
-            if panel_shape in contact.shapes and panel_body in (first, second):
-                impulse += total if first == self._object_body else -total
-        local = (self._drawer_link.entity_pose.inv() * self._object_body.entity_pose).p
+        contacts = self.scene.px.get_contacts()
+        body = self._object_body
+        pressed = impulse_on_shape(contacts, body, *self._panel)
+        local = (self._drawer_link.entity_pose.inv() * body.entity_pose).p
         return DrawerState(
             drawer=float(self._cabinet.qpos[self._drawer_index]),
-            contact_impulse=float(np.linalg.norm(impulse)),
+            contact_impulse=float(np.linalg.norm(pressed)),
             inside=bool(
                 abs(local[0]) < INSIDE_X
                 and abs(local[1]) < INSIDE_Y
                 and INSIDE_Z[0] < local[2] < INSIDE_Z[1]
             ),
-            released=not touched_by_robot,
-            speed=float(np.linalg.norm(self._object_body.linear_velocity)),
+            released=not touches(contacts, body, self._robot.links),
+            speed=float(np.linalg.norm(body.linear_velocity)),
         )
 
     def robot_touches_itself(self) -> bool:
         """Whether two links of the robot press on each other."""
-        links = set(self._robot.links)
-        return any(
-            links.issuperset(contact.bodies)
-            and np.linalg.norm(np.sum([p.impulse for p in contact.points], axis=0)) > 1e-6
-            for contact in self.scene.px.get_contacts()
-        )
+        return press_on_each_other(self.scene.px.get_contacts(), self._robot.links)
 
     # ---- what is seen ---------------------------------------------------------------------
 
