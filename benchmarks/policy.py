@@ -1,0 +1,61 @@
+"""Milliseconds a chunk of actions costs, with and without denoising the video along with it.
+
+`python -m benchmarks.policy [--checkpoint FOLDER] [--repeats 20]` measures every variant in one
+process, one thread, so the ratios are comparable. The floor is one pass of the network: about
+2 FLOPs a weight and token.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from envs.configuration import ROOT
+from envs.rollout import Observation
+from policies.checkpoint import load_policy
+
+VARIANTS = [
+    {"steps": steps, "predict_video": video} for steps in (1, 5, 10) for video in (False, True)
+]
+
+
+def milliseconds(checkpoint: str, repeats: int, **inference: object) -> float:
+    """Return the median time of one chunk."""
+    policy = load_policy(checkpoint, **inference)  # type: ignore[arg-type]
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 255, (128, 160, 3), dtype=np.uint8)
+    state = np.zeros(10, np.float32)
+    policy.reset("open top drawer", 0)
+    spent = []
+    for step in range(repeats + 2):
+        started = time.perf_counter()
+        policy.act(Observation(image, state, "open top drawer", step, {}))
+        spent.append(time.perf_counter() - started)
+    # The first calls allocate.
+    return 1e3 * statistics.median(spent[2:])
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--checkpoint", default=str(ROOT / "policies/checkpoints/open_and_place"))
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = [
+        (variant, milliseconds(arguments.checkpoint, arguments.repeats, **variant))
+        for variant in tqdm(VARIANTS, desc="variants", leave=False)
+    ]
+    shortest = rows[0][1]
+    print("Euler steps  video  ms a chunk  of the first")
+    for variant, cost in rows:
+        video = "yes" if variant["predict_video"] else "no"
+        print(f"{variant['steps']:11d}  {video:5s}  {cost:10.1f}  {cost / shortest:12.2f}")
+
+
+if __name__ == "__main__":
+    main()
