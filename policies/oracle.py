@@ -10,33 +10,22 @@ the table top's underside; the hand reaches through that gap, one finger behind 
 front. Handles have no collision shape.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transforms3d.axangles import mat2axangle
-from transforms3d.quaternions import quat2mat
 
 from policies.contract import Observation
-
-Vector = NDArray[np.float64]
+from policies.drawer_scene import Scene, Vector, hand_rotation, rotation_between, shortened
 
 GRIPPER_STROKE = 1.31
 """Radians of finger target for an action of 1."""
 
-# Hand orientations are a pitch below the horizontal and whether the hand is rolled so that the
-# fingers close sideways (around the apple) or up and down (around the board).
+# Below the horizontal (rad). Flatter, the forearm comes to lie on the open drawer's board; from 75
+# degrees on the arm does not reach that far.
 PITCH_OPEN = np.deg2rad(48.0)
 PITCH_PICK = np.deg2rad(51.5)
-
-# The cabinet in the drawer's frame (m): the board's middle plane and upper edge, the panel's floor.
-BOARD_X = 0.305
-BOARD_TOP = 0.07
-FLOOR_Z = -0.05
-# The cabinet body in its own frame (m): the table top's upper side.
-TABLE_Z = 0.865
 
 # Gripper point relative to the board's edge when it is pinched, and above it before that.
 PINCH = np.array([-0.014, 0.0, -0.055])
@@ -48,8 +37,8 @@ DROP = np.array([-0.125, 0.0, 0.06])
 DRAWER_GOAL = 0.22
 DRAWER_ENOUGH = 0.15
 
-# Finger targets (rad). Below OPEN and above SHUT the action is a full stroke, repeated as long as
-# it is meant: a delta on the target is only exact while the fingers stand still.
+# Finger targets (rad). For OPEN and SHUT the action is a full stroke, repeated as long as it is
+# meant: a delta on the target is only exact while the fingers stand still.
 OPEN = 0.0
 SHUT = 1.31
 HALF_OPEN = 0.60
@@ -61,28 +50,12 @@ PAST_CENTRE = 0.02
 
 
 class Goal(NamedTuple):
-    """A gripper pose in the world, the finger target (rad), and how fast to go there."""
+    """A gripper pose in the world, the finger target (rad), and what it is for."""
 
     position: Vector
     rotation: Vector
     fingers: float
-    speed: float = 1.0
-    phase: str = ""
-
-
-@dataclass(frozen=True)
-class ExpertConfig:
-    """How the expert moves.
-
-    max_translation (m) and max_rotation (rad) bound one action; `gain` multiplies the remaining
-    error, as only a third of a commanded step is realised within it. `jitter` scales the random
-    waypoints of an episode (0 = none, every episode then follows from the state alone).
-    """
-
-    max_translation: float = 0.09
-    max_rotation: float = 0.30
-    gain: float = 1.6
-    jitter: float = 1.0
+    phase: str
 
 
 @dataclass(frozen=True)
@@ -96,73 +69,6 @@ class Habits:
     speed: float
 
 
-def hand_rotation(pitch: float, sideways: bool) -> Vector:
-    """Rotation matrix (3, 3) of the gripper in the world, pointing at the cabinet.
-
-    Columns: x, y (the axis along which the fingers close), z (the way the hand points).
-    """
-    cos, sin = np.cos(pitch), np.sin(pitch)
-    ahead = np.array([-cos, 0.0, -sin])
-    if sideways:
-        return np.stack([[-sin, 0.0, cos], [0.0, 1.0, 0.0], ahead], axis=1)
-    return np.stack([[0.0, 1.0, 0.0], [sin, 0.0, -cos], ahead], axis=1)
-
-
-def rotation_between(current: Vector, goal: Vector) -> Vector:
-    """Rotation vector (3,) that multiplied from the left turns `current` into `goal`."""
-    axis, angle = mat2axangle(goal @ current.T)
-    return np.asarray(axis, dtype=np.float64) * float(angle)
-
-
-def shortened(vector: Vector, limit: float) -> Vector:
-    """`vector`, no longer than `limit`."""
-    length = float(np.linalg.norm(vector))
-    return vector if length <= limit else vector * (limit / length)
-
-
-class Scene:
-    """The privileged state in the world frame, with the questions the expert asks of it."""
-
-    def __init__(self, privileged: Mapping[str, Any]) -> None:
-        self.base_rotation = quat2mat(privileged["base_pose"][3:])
-        self.hand = np.asarray(privileged["gripper_pose_world"][:3], dtype=np.float64)
-        self.rotation = quat2mat(privileged["gripper_pose_world"][3:])
-        self.fingers = float(privileged["finger_angle"])
-        self.finger_target = float(privileged["gripper_target"])
-        self.drawer = float(privileged["drawer_position"])
-        drawer = np.asarray(privileged["drawer_pose_world"], dtype=np.float64)[:3]
-        self.floor = drawer + np.array([0.0, 0.0, FLOOR_Z])
-        self.board = drawer + np.array([BOARD_X, 0.0, BOARD_TOP])
-        self.cabinet = np.asarray(privileged["cabinet_pose_world"], dtype=np.float64)[:3]
-        self.table = float(self.cabinet[2]) + TABLE_Z
-        self.apple = np.asarray(privileged["object_pose_world"], dtype=np.float64)[:3]
-        self.apple_speed = float(np.linalg.norm(privileged["object_velocity"][:3]))
-
-    @property
-    def hand_at_board(self) -> Vector:
-        """Gripper point relative to the middle of the board's upper edge."""
-        return self.hand - self.board
-
-    def apple_inside(self) -> bool:
-        """Whether the apple's centre is in the drawer, below the board's edge."""
-        local = self.apple - self.floor
-        return bool(abs(local[0]) < 0.28 and abs(local[1]) < 0.26 and 0 < local[2] < 0.10)
-
-    def apple_lost(self) -> bool:
-        """Whether the apple fell from the table and not into the drawer."""
-        return bool(self.apple[2] < self.table - 0.06 and not self.apple_over_drawer())
-
-    def apple_over_drawer(self) -> bool:
-        """Whether the apple is above the part of the drawer that the table does not cover."""
-        local = self.apple - self.floor
-        in_front = self.apple[0] > self.cabinet[0] + 0.315
-        return bool(in_front and local[0] < 0.29 and abs(local[1]) < 0.26 and local[2] > 0)
-
-    def turn_to(self, rotation: Vector) -> float:
-        """Angle (rad) between the hand and `rotation`."""
-        return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
-
-
 class OpenAndPlaceExpert:
     """Opens the top drawer by pinching its board, then puts the apple into it and retreats.
 
@@ -170,6 +76,7 @@ class OpenAndPlaceExpert:
     `subtask_done` says that the drawer is open, so the rollout advances the subtask. It does so in
     a share of the episodes only: demonstrations then show the same states under both instructions,
     as a policy meets them that never advances by itself and is forced on after 100 steps.
+    `phase` names what the last action was for.
     """
 
     name = "oracle"
@@ -182,8 +89,18 @@ class OpenAndPlaceExpert:
         jitter: float = 1.0,
         advance_share: float = 0.5,
     ) -> None:
+        """Set how the expert moves.
+
+        Args: `max_translation` (m) and `max_rotation` (rad) bound one action; `gain` multiplies the
+            remaining error, as only a third of a commanded step is realised within it; `jitter`
+            scales the random waypoints of an episode (0: the action follows from the state alone);
+            `advance_share` of the episodes advance the subtask by themselves.
+        """
+        self.max_translation = max_translation
+        self.max_rotation = max_rotation
+        self.gain = gain
+        self.jitter = jitter
         self.advance_share = advance_share
-        self.config = ExpertConfig(max_translation, max_rotation, gain, jitter)
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
@@ -195,7 +112,7 @@ class OpenAndPlaceExpert:
         self._last_hand = np.full(3, np.inf)
         self._generator = np.random.default_rng(seed)
         draw = self._generator.uniform
-        scale = self.config.jitter
+        scale = self.jitter
         self._habits = Habits(
             pinch_y=scale * draw(-0.02, 0.02),
             pitch=scale * draw(-0.03, 0.03),
@@ -343,9 +260,9 @@ class OpenAndPlaceExpert:
 
     def _swayed(self, scene: Scene, goal: Goal) -> Goal:
         """The goal, led astray by a slowly changing offset while it is still far away."""
-        if self.config.jitter == 0.0:
+        if self.jitter == 0.0:
             return goal
-        kick = self._generator.normal(size=3) * 0.012 * self.config.jitter
+        kick = self._generator.normal(size=3) * 0.012 * self.jitter
         self._sway = 0.85 * self._sway + kick
         away = float(np.linalg.norm(goal.position - scene.hand))
         if goal.phase not in ("go to drawer", "go to apple", "carry") or away < 0.08:
@@ -353,12 +270,10 @@ class OpenAndPlaceExpert:
         return goal._replace(position=goal.position + min(1.0, (away - 0.08) / 0.1) * self._sway)
 
     def _towards(self, scene: Scene, goal: Goal) -> Vector:
-        config = self.config
-        reach = config.max_translation * self._habits.speed * goal.speed
-        step = shortened(config.gain * (goal.position - scene.hand), reach)
-        turn = shortened(
-            config.gain * rotation_between(scene.rotation, goal.rotation), config.max_rotation
-        )
+        reach = self.max_translation * self._habits.speed
+        step = shortened(self.gain * (goal.position - scene.hand), reach)
+        rotation = rotation_between(scene.rotation, goal.rotation)
+        turn = shortened(self.gain * rotation, self.max_rotation)
         to_base = scene.base_rotation.T
         return np.concatenate([to_base @ step, to_base @ turn, [self._fingers(scene, goal)]])
 

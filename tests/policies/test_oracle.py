@@ -9,6 +9,7 @@ from transforms3d.axangles import axangle2mat
 from transforms3d.quaternions import mat2quat
 
 from policies.contract import Observation
+from policies.drawer_scene import hand_rotation, rotation_between
 from policies.oracle import (
     ABOVE,
     BEFORE,
@@ -18,8 +19,6 @@ from policies.oracle import (
     PITCH_OPEN,
     PITCH_PICK,
     OpenAndPlaceExpert,
-    hand_rotation,
-    rotation_between,
 )
 
 
