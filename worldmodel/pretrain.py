@@ -50,15 +50,13 @@ class Observer:
     seed: int
 
     def __call__(self, model: WorldModel) -> dict[str, float]:
-        """Return `held_out/generation` and `held_out/psnr` (dB), and write the contact sheet.
+        """Return `held_out/generation`, `held_out/psnr` of samples and `held_out/psnr_still` (dB).
 
+        The last is that of a prediction that nothing moves: the floor. Writes the contact sheet.
         The same windows, noise and times at every call.
         """
         device = next(model.parameters()).device
-        return {
-            "held_out/generation": self._loss(model, device),
-            "held_out/psnr": self._psnr(model, device),
-        }
+        return {"held_out/generation": self._loss(model, device)} | self._samples(model, device)
 
     @torch.no_grad()
     def _loss(self, model: WorldModel, device: torch.device) -> float:
@@ -73,7 +71,7 @@ class Observer:
             "generation"
         ].item()
 
-    def _psnr(self, model: WorldModel, device: torch.device) -> float:
+    def _samples(self, model: WorldModel, device: torch.device) -> dict[str, float]:
         windows = cut(self.trajectories, self._choose(self.clips), self.assembler.windows)
         batch = self.assembler(windows).to(device)
         generator = torch_generator(self.seed, _SAMPLED)
@@ -85,7 +83,10 @@ class Observer:
         contact_sheet.write(
             self.picture, windows.frame, windows.future, predicted, future, windows.instructions
         )
-        return contact_sheet.psnr(windows.future, predicted)
+        return {
+            "held_out/psnr": contact_sheet.psnr(windows.future, predicted),
+            "held_out/psnr_still": contact_sheet.psnr(windows.future, windows.frame[:, None]),
+        }
 
     def _choose(self, count: int) -> np.ndarray:
         places = np.linspace(0, len(self.indices) - 1, min(count, len(self.indices)))

@@ -133,7 +133,7 @@ class Trainer(Generic[AnyModel, AnyBatch]):
         with _stop_at_signals(self._ask_to_stop), tqdm(total=total, initial=self.step) as bar:
             while not self.finished and not self._stop:
                 begun = time.monotonic()
-                samples = self._one_step()
+                samples = self.advance()
                 self._count("samples_per_second", samples, time.monotonic() - begun)
                 self.seconds += time.monotonic() - begun
                 self.step += 1
@@ -148,21 +148,8 @@ class Trainer(Generic[AnyModel, AnyBatch]):
                     saved = time.monotonic()
         return self.finished
 
-    def save(self) -> None:
-        """Write the state, the curves and, through `export`, a checkpoint."""
-        self._collect()
-        tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
-        tensors |= {f"teacher/{n}": t for n, t in self.teacher.model.state_dict().items()}
-        for number, values in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{name}": t for name, t in values.items()}
-        progress = {"step": self.step, "seconds": self.seconds, "sums": self._sums}
-        path = self.folder / "state.safetensors"
-        write_tensors(path, tensors, {"progress": json.dumps(progress)})
-        draw(self.folder / "log.jsonl", self.folder / "curves.png")
-        if self._export is not None:
-            self._export(self.teacher.model, self.step, self.seconds)
-
-    def _one_step(self) -> int:
+    def advance(self) -> int:
+        """Train on the batch of step `step`, without counting it; return its number of samples."""
         generator = torch_generator(self.seed, self.step)
         batch = self._batch(self.step).to(self.device)
         low = self.precision == "bfloat16"
@@ -178,6 +165,20 @@ class Trainer(Generic[AnyModel, AnyBatch]):
         self.teacher.update(self.model, self.step)
         self._pending.append({n: p.detach() for n, p in parts.items()} | {"gradient_norm": norm})
         return batch.samples
+
+    def save(self) -> None:
+        """Write the state, the curves and, through `export`, a checkpoint."""
+        self._collect()
+        tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
+        tensors |= {f"teacher/{n}": t for n, t in self.teacher.model.state_dict().items()}
+        for number, values in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{number}/{name}": t for name, t in values.items()}
+        progress = {"step": self.step, "seconds": self.seconds, "sums": self._sums}
+        path = self.folder / "state.safetensors"
+        write_tensors(path, tensors, {"progress": json.dumps(progress)})
+        draw(self.folder / "log.jsonl", self.folder / "curves.png")
+        if self._export is not None:
+            self._export(self.teacher.model, self.step, self.seconds)
 
     def _count(self, name: str, value: float, weight: float) -> None:
         sums = self._sums.setdefault(name, [0.0, 0.0])

@@ -36,6 +36,7 @@ def test_from_data_set_to_checkpoint(tmp_path: Path) -> None:
     for name in ("generation", "representation", "cosine", "tokens_per_second"):
         assert np.isfinite(last[name])
     assert observed["held_out/generation"] > 0
+    assert observed["held_out/psnr_still"] > 10
     with Image.open(run / "contact_sheet.png") as sheet:
         assert sheet.width > 5 * 48
     loaded = checkpoint.load(run / "checkpoint")

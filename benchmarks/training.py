@@ -1,0 +1,150 @@
+"""Tokens a second of training, the arms of the objective side by side.
+
+`python -m benchmarks.training [--threads N] [--repeats 10]` trains the default model on random
+tokens of the default shapes: video alone as in pretraining, actions with and without video as in
+fine-tuning. The variants take turns, so that a neighbour on the machine slows them alike. The limit
+is the time of the step's matrix products at the rate of a large product measured beside them.
+"""
+
+import argparse
+import functools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from worldmodel.configuration import build, compose
+from worldmodel.data.batches import action_position, state_tokens
+from worldmodel.data.windows import WindowConfig
+from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel
+from worldmodel.objective import Objective, losses
+from worldmodel.schedule import Arm
+from worldmodel.seeding import torch_generator
+from worldmodel.text import tokenize
+from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.trainer import Trainer, TrainerConfig
+
+STATE, ACTION = 10, 7
+PARTS = {
+    "video": ("frame", "video"),
+    "video + actions": ("frame", "video", "state", "action"),
+    "actions": ("frame", "state", "action"),
+}
+ARMS: tuple[Arm, ...] = ("flow_matching", "dual_timestep", "self_flow")
+RunningTrainer = Trainer[WorldModel, Batch]
+
+
+def random_batch(names: tuple[str, ...], size: int, config: ModelConfig) -> Batch:
+    """Return `size` sequences of the default shapes with the modalities `names`."""
+    tokenizer, windows = PixelTokenizer(), WindowConfig()
+    rng = torch.Generator().manual_seed(0)
+
+    def tokens(channels: int, position: torch.Tensor) -> Tokens:
+        shape = (size, position.shape[1], channels)
+        return Tokens.clean(torch.randn(shape, generator=rng), position)
+
+    frame, video = tokenizer.modalities
+    parts = {
+        "frame": tokens(frame.channels, tokenizer.video_position([0] * tokenizer.tubelet)),
+        "video": tokens(video.channels, tokenizer.video_position(windows.future)),
+        "state": state_tokens(torch.randn(size, STATE, generator=rng).numpy()),
+        "action": tokens(ACTION, action_position(windows.chunk)),
+    }
+    text = tokenize(["place apple into top drawer"] * size, config.text)
+    return Batch({name: parts[name] for name in names}, text)
+
+
+def trainer(
+    arm: Arm, names: tuple[str, ...], size: int, folder: Path, precision: str
+) -> RunningTrainer:
+    """Return a trainer of the default model on one random batch."""
+    config = compose("pretrain", [f"trainer.precision={precision}"])
+    model_config = build(config.model, ModelConfig)
+    modalities = [
+        *PixelTokenizer().modalities,
+        Modality("state", STATE, predicted=False),
+        Modality("action", ACTION),
+    ]
+    model = WorldModel(modalities, model_config, torch_generator(0))
+    batch = random_batch(names, size, model_config)
+    loss = functools.partial(losses, settings=Objective(arm=arm))
+    settings = build(config.trainer, TrainerConfig)
+    return RunningTrainer(model, loss, lambda _: batch, settings, folder, 0)
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """Return the FLOP/s of a large matrix product."""
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = torch.randn(2, 1024, 1024, device=device).to(kind)
+    seconds = min(_seconds(lambda: (a @ b).sum().item()) for _ in range(20))
+    return 2 * 1024**3 / seconds
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def _step(running: RunningTrainer) -> None:
+    running.advance()
+    if running.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    variants = [(parts, arm) for parts in PARTS for arm in ARMS]
+    with tempfile.TemporaryDirectory() as folder:
+        running = {
+            (parts, arm): trainer(
+                arm, PARTS[parts], arguments.batch, Path(folder), arguments.precision
+            )
+            for parts, arm in variants
+        }
+        flops = {}
+        for variant in tqdm(variants, desc="warming up", leave=False):
+            _step(running[variant])
+            with FlopCounterMode(display=False) as counter:
+                _step(running[variant])
+            flops[variant] = counter.get_total_flops()
+        spent: dict[tuple[str, Arm], list[float]] = {variant: [] for variant in variants}
+        for _ in tqdm(range(arguments.repeats), desc="rounds", leave=False):
+            for variant in variants:
+                spent[variant].append(_seconds(functools.partial(_step, running[variant])))
+        first = running[variants[0]]
+        rate = matrix_rate(first.device, first.precision)
+    weights = first.model.parameters_total()
+    print(
+        f"{weights / 1e6:.1f}M weights, batch {arguments.batch}, {first.device.type}, "
+        f"{arguments.threads} threads, {first.precision}, "
+        f"matrix products {rate / 1e9:.0f} GFLOP/s"
+    )
+    print("predicted        arm             ms a step  samples/s  tokens/s  of the limit")
+    for parts, arm in variants:
+        seconds = statistics.median(spent[parts, arm])
+        batch = random_batch(PARTS[parts], 1, first.model.config)
+        tokens = batch.text.ids.shape[1]
+        tokens += sum(part.values.shape[1] for part in batch.parts.values())
+        samples = arguments.batch / seconds
+        limit = flops[parts, arm] / rate / seconds
+        print(
+            f"{parts:16s} {arm:14s} {1e3 * seconds:10.0f} {samples:10.0f} "
+            f"{samples * tokens:9.0f} {limit:13.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
