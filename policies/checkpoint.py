@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from envs.configuration import ROOT
 from envs.errors import UserError
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
@@ -21,15 +22,33 @@ def load_policy(checkpoint: str, execute: int | None = None, **inference: Any) -
     `execute` and, for a video-action model, the fields of `Inference` change how it acts; None
     leaves what the checkpoint says. Raises `UserError` naming the file or setting that is wrong.
     """
+    folder = checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
-        return _loaded(Path(checkpoint), execute, given)
+        return _loaded(folder, execute, given)
     except ModelUserError as error:
         raise UserError(str(error)) from error
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{Path(checkpoint) / CONFIG} is damaged or of another version ({error!r})."
+            f"{folder / CONFIG} is damaged or of another version ({error!r})."
         ) from error
+
+
+def checkpoint_folder(name: str) -> Path:
+    """Return the folder that `name` means: a checkpoint, a run that wrote one, or a shipped one.
+
+    A relative path counts from the working directory first, then from this repository. Raises
+    `UserError` when neither exists.
+    """
+    given = Path(name).expanduser()
+    for folder in (given, ROOT / given):
+        if (folder / "checkpoint").is_dir():
+            return (folder / "checkpoint").resolve()
+        if folder.is_dir():
+            return folder.resolve()
+    raise UserError(
+        f"there is no checkpoint {name}: give checkpoint= a folder that policies.finetune wrote."
+    )
 
 
 def _loaded(folder: Path, execute: int | None, given: dict[str, Any]) -> ChunkedPolicy:

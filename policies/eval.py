@@ -13,12 +13,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from envs.configuration import ROOT, flattened, from_command_line, plain, typed
+from envs.configuration import flattened, from_command_line, plain, typed
 from envs.durable import append_line, write_bytes
 from envs.errors import UserError, exit_on_user_error
 from envs.rollout import Episode, EpisodeRecord
 from envs.workers import Description, Workers, available_cores
 from policies import report
+from policies.checkpoint import checkpoint_folder
 from policies.contact_sheet import write_contact_sheet
 from policies.protocol import Protocol, episodes
 from worldmodel.checkpoint import WEIGHTS
@@ -115,13 +116,9 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     Raises `UserError` when there is no such checkpoint, or `checkpoint=` means nothing.
     """
     OmegaConf.set_struct(config, False)
-    for training in ("learner", "training"):
-        config.policy.pop(training, None)
     chosen = config.checkpoint
     if "checkpoint" in config.policy:
-        folder = Path(chosen).expanduser().resolve() if chosen else ROOT / config.policy.checkpoint
-        if (folder / "checkpoint").is_dir():
-            folder /= "checkpoint"  # the folder of a run was named
+        folder = checkpoint_folder(chosen or config.policy.checkpoint)
         config.policy.checkpoint = str(folder)
         config.weights = weights_digest(folder)
     elif chosen is not None:
@@ -138,10 +135,7 @@ def weights_digest(folder: Path) -> str:
     """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
     path = folder / WEIGHTS
     if not path.is_file():
-        raise UserError(
-            f"{folder} is no checkpoint (no {WEIGHTS}): give checkpoint= a folder that "
-            "policies.finetune wrote."
-        )
+        raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}.")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

@@ -33,7 +33,7 @@ from worldmodel.trainer import Trainer, TrainerConfig
 
 def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
-    settings: LearnerSettings = build(config.policy.learner, object)  # type: ignore[assignment]
+    settings: LearnerSettings = build(config.learner.settings, object)  # type: ignore[assignment]
     gripper = checked_kind(config.gripper)
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)

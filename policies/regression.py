@@ -140,7 +140,7 @@ class RegressionSettings:
 
     tokenizer: PixelTokenizer
     model: RegressionConfig = field(default_factory=RegressionConfig)
-    execute: int = 6
+    execute: int = 3
 
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int

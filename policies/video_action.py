@@ -47,7 +47,7 @@ class Inference:
     shift: float = 1.0
     start: Literal["noise", "zeros"] = "zeros"
     predict_video: bool = False
-    execute: int = 6
+    execute: int = 3
 
     def __post_init__(self) -> None:
         _ = self.sampling  # raises `UserError` for impossible settings

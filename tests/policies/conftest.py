@@ -31,7 +31,10 @@ def tiny_trainer(data: Path, out: Path, kind: str, *overrides: str, steps: int =
     """Return the trainer of a small policy of `kind`."""
     size = {
         "video_action": ["model=tiny", "model.depth=2", "tokenizer.hidden=32"],
-        "regression": ["policy.learner.model.channels=[8,8,8]", "policy.learner.model.width=16"],
+        "regression": [
+            "learner.settings.model.channels=[8,8,8]",
+            "learner.settings.model.width=16",
+        ],
     }[kind]
     arguments = [
         f"policy={kind}",

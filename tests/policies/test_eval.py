@@ -121,7 +121,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         (["policy=random", "policy.chunks=3"], "Did you mean 'policy.chunk'"),
         (["policy=random", "seed=abc"], "seed"),
         (["policy=random", "checkpoint=x"], "means nothing to this policy"),
-        (["checkpoint=nowhere"], "nowhere is no checkpoint"),
+        (["checkpoint=nowhere"], "there is no checkpoint nowhere"),
         (["episodes"], "key=value"),
         (["--episodes", "3"], "key=value"),
     ],

@@ -43,7 +43,7 @@ def test_resumed_equals_uninterrupted(kind: str, toy_demonstrations: Path, tmp_p
     straight.run()
 
     broken = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
-    broken._one_step()
+    broken.advance()
     broken.step += 1
     broken.save()
     resumed = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
@@ -134,7 +134,7 @@ def test_a_policy_without_proprioception_has_no_state_layer(
         toy_demonstrations,
         tmp_path / "run",
         "video_action",
-        "policy.learner.with_state=false",
+        "learner.settings.with_state=false",
         steps=1,
     )
     assert "state" not in trainer.model.modalities
