@@ -3,6 +3,8 @@
 import dataclasses
 import datetime
 import hashlib
+import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from policies.checkpoint import checkpoint_folder
 from policies.contact_sheet import write_contact_sheet
 from policies.protocol import Protocol, episodes
 from worldmodel.checkpoint import WEIGHTS
+from worldmodel.run_folder import versions
 
 USAGE = """
 Evaluate a policy in a task.
@@ -90,7 +93,8 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
 def claim_folder(out: Path, settings: Mapping[str, Any]) -> None:
     """Make `out` the folder of a run with these settings, or check that it already is.
 
-    A folder without any record yet is free for other settings.
+    A folder without any record yet is free for other settings. Writes them to `config.yaml`, and
+    the command, git revision and versions to `run.json`.
     Raises `UserError` naming the first setting that differs, or when the folder holds other things.
     """
     path = out / "config.yaml"
@@ -98,6 +102,8 @@ def claim_folder(out: Path, settings: Mapping[str, Any]) -> None:
         raise UserError(f"out={out} holds other things than an evaluation: name a new folder.")
     if not report.read_records(out / RECORDS):
         write_bytes(path, OmegaConf.to_yaml(OmegaConf.create(dict(settings))).encode())
+        start = {"command": sys.argv, "versions": versions()}
+        write_bytes(out / "run.json", json.dumps(start, indent=2).encode() + b"\n")
         return
     before = flattened(plain(_read(path)))
     now = flattened(settings)
