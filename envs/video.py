@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from envs.errors import UserError
@@ -34,11 +35,16 @@ class Mp4Encoder:
         stream.options = {"crf": str(crf), "g": str(gop), "bf": "0"}
         stream.codec_context.thread_count = 1
         self._stream = stream
+        self._reformatter = VideoReformatter()
 
     def add(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 `(h, w, 3)`."""
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        # Converted here and in this thread: left to the encoder, the conversion is spread over a
+        # pool of threads, which costs more than it gains on small pictures and was once seen to
+        # hand over an unfinished one.
+        planes = self._reformatter.reformat(picture, format="yuv420p", threads=1)
+        self._container.mux(self._stream.encode(planes))
 
     def finish(self) -> bytes:
         """Return the finished file."""
@@ -93,7 +99,11 @@ def decode(path: Path) -> np.ndarray:
     """Return all frames of a video as uint8 `(t, h, w, 3)`; raises `UserError` naming the file."""
     try:
         with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            reformatter = VideoReformatter()
+            frames = [
+                reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                for frame in container.decode(video=0)
+            ]
     except (av.FFmpegError, IndexError) as error:
         raise UserError(f"{path} is not a readable video ({error}).") from error
     return np.stack(frames)
