@@ -1,41 +1,113 @@
-"""SIMPLER's tasks on ManiSkill 3 / SAPIEN 3: `make` a task by name, or `gymnasium.make` its id."""
+"""SIMPLER's tasks on ManiSkill 3 / SAPIEN 3: `make` a task by name, or `gymnasium.make` its id.
 
+A script written for SimplerEnv needs its imports changed and no more: `envs.simpler.make(name)`
+takes SIMPLER's names, and `get_image_from_maniskill2_obs_dict(env, obs)` gives the picture.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
 
 from envs.errors import UserError
-from envs.simpler import open_and_place  # registers with ManiSkill and gymnasium
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.registry import TASKS, TaskSpec, task_spec
+from envs.simpler.robots import ROBOTS
+from envs.simpler.tasks import SCENES
+from envs.simpler.variants import VISUAL_MATCHING, variants_of
 
-__all__ = ["TASKS", "SimplerEnv", "TaskSpec", "make", "task_spec"]
+ENVIRONMENTS = tuple(spec.simpler_name for spec in TASKS.values())
+"""SIMPLER's own names of the 25 tasks."""
+
+__all__ = [
+    "ENVIRONMENTS",
+    "TASKS",
+    "SimplerEnv",
+    "TaskSpec",
+    "get_image_from_maniskill2_obs_dict",
+    "make",
+    "task_spec",
+    "variants_of",
+]
+
+Resolution = tuple[int, int] | Literal["native"] | None
 
 
 def make(
     task: str,
     assets: str = "primitives",
     asset_root: str | Path | None = None,
-    resolution: tuple[int, int] | None = (160, 128),
-    simulation_frequency: int = 513,
+    resolution: Resolution = "native",
+    simulation_frequency: int | None = None,
+    variant: str = VISUAL_MATCHING,
+    terminate_on_success: bool = True,
 ) -> SimplerEnv:
     """Make the task called `task` (our name or SIMPLER's) as a gymnasium environment.
 
-    Args: `assets` is primitives or simpler (then `asset_root` names a clone of
-        ManiSkill2_real2sim); `resolution` is (width, height) of the head camera with the original's
-        field of view, None for no renderer at all.
-    Raises: `UserError` for an unknown task or pack, missing assets, an impossible resolution, no
-        device that can draw.
+    Args: `assets` is primitives or simpler (then `asset_root` names a copy of ManiSkill2_real2sim);
+        `resolution` is (width, height) of the camera with the original's field of view, native for
+        the original's size, None for no renderer at all; `simulation_frequency` in Hz, None for the
+        original's; `variant` as in `variants_of(task)`; `terminate_on_success` ends an episode at
+        its first success as SimplerEnv's environments do.
+    Raises: `UserError` for an unknown task, pack or variant, missing assets, an impossible
+        resolution, no device that can draw.
     """
     spec = task_spec(task)
-    if resolution is not None:
-        size = tuple(int(n) for n in resolution)
-        if len(size) != 2 or min(size) < 1:
-            raise UserError(f"resolution must be two positive numbers; got {resolution}.")
-        resolution = (size[0], size[1])
-    scenes = {"open_and_place": open_and_place.OpenAndPlace}
-    scene = scenes[spec.name](
+    size = _size(resolution, spec)
+    frequency = simulation_frequency or spec.simulation_frequency
+    if frequency % spec.control_frequency:
+        raise UserError(
+            f"simulation_frequency must be a multiple of {spec.control_frequency} Hz, the control "
+            f"frequency of {spec.name}; got {frequency}."
+        )
+    scene = SCENES[spec.family](
+        spec=spec,
         assets=assets,
         asset_root=None if asset_root is None else str(asset_root),
-        resolution=resolution,
-        simulation_frequency=simulation_frequency,
+        resolution=size,
+        simulation_frequency=frequency,
+        variant=variant,
     )
-    return SimplerEnv(scene)
+    return SimplerEnv(scene, terminate_on_success)
+
+
+def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:
+    if resolution is None:
+        return None
+    if isinstance(resolution, str):
+        if resolution != "native":
+            raise UserError(f"resolution must be two positive numbers or native; got {resolution}.")
+        return ROBOTS[spec.robot].camera_size
+    size = tuple(int(n) for n in resolution)
+    if len(size) != 2 or min(size) < 1:
+        raise UserError(f"resolution must be two positive numbers; got {tuple(resolution)}.")
+    return size[0], size[1]
+
+
+def get_image_from_maniskill2_obs_dict(
+    env: gymnasium.Env[Any, Any], obs: Mapping[str, Any], camera_name: str | None = None
+) -> np.ndarray:
+    """The picture uint8 (h, w, 3) in an observation; SimplerEnv's helper of that name.
+
+    Args: `env` and `camera_name` are taken for the sake of old scripts; a task has one camera.
+    Raises: `UserError` for an observation without a picture.
+    """
+    del env, camera_name
+    if "image" not in obs:
+        raise UserError("the observation has no picture: make the task with a resolution.")
+    return np.asarray(obs["image"])
+
+
+def _register() -> None:
+    for spec in TASKS.values():
+        gymnasium.register(
+            id=spec.gym_id,
+            entry_point="envs.simpler:make",
+            kwargs={"task": spec.name},
+            disable_env_checker=True,
+        )
+
+
+_register()

@@ -181,6 +181,19 @@ class CartesianDeltaController(PlannedJointController):
         """Measured gripper pose in the robot's base frame."""
         return self._articulation.pose.inv() * self._end_effector.entity_pose
 
+    def inverse_kinematics(self, target: sapien.Pose) -> Vector | None:
+        """Joint positions `(j,)` that bring the gripper to `target` (base frame), None if none."""
+        solution, converged, _ = self._kinematics.compute_inverse_kinematics(
+            self._end_effector_index,
+            target,
+            initial_qpos=self._articulation.qpos,
+            active_qmask=self._mask,
+            max_iterations=100,
+        )
+        if not converged:
+            return None
+        return np.asarray(solution, dtype=np.float64)[self._indices]
+
     def set_action(self, action: torch.Tensor) -> None:
         delta = self._action(action)
         measured = self.end_effector_pose()
@@ -188,17 +201,9 @@ class CartesianDeltaController(PlannedJointController):
             measured.p + delta[:3],
             qmult(rotation_vector_to_quaternion(delta[3:]), measured.q),
         )
-        solution, converged, _ = self._kinematics.compute_inverse_kinematics(
-            self._end_effector_index,
-            self.target_pose,
-            initial_qpos=self._articulation.qpos,
-            active_qmask=self._mask,
-            max_iterations=100,
-        )
+        solution = self.inverse_kinematics(self.target_pose)
         positions = self.joint_positions()
-        self.target_positions = (
-            np.asarray(solution, dtype=np.float64)[self._indices] if converged else positions
-        )
+        self.target_positions = positions if solution is None else solution
         if self._path is None or self._path_velocity is None:
             self._plan(positions, np.zeros(len(positions)))
         else:

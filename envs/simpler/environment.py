@@ -1,9 +1,10 @@
 """A SIMPLER task as a plain gymnasium environment: one scene, numpy in and out.
 
-Observation: `image` uint8 (h, w, 3) from the head camera (absent without a resolution) and `state`
-float32 (10,): gripper position in the base frame (m), the first two columns of its rotation
-matrix, mean finger angle (rad). `info` says instruction, subtask, successes, and under
-`privileged` what only a scripted expert may look at.
+Observation: `image` uint8 (h, w, 3) from the task's camera (absent without a resolution) and
+`state` float32 (10,): gripper position in the base frame (m), the first two columns of its rotation
+matrix, mean finger position (rad; WidowX: m). `info` says instruction, subtask, successes, the
+original's evaluation and episode statistics, and under `privileged` what only a scripted expert may
+look at.
 """
 
 from typing import Any
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
 from envs.errors import UserError
-from envs.simpler.google_robot import FINGER_JOINTS
-from envs.simpler.open_and_place import DrawerScene
+from envs.simpler.contacts import component
+from envs.simpler.placement import checked_options
+from envs.simpler.registry import TaskSpec
+from envs.simpler.scene import SimplerScene
+from envs.simpler.tasks.cabinet import CabinetScene
 
 STATE_SIZE = 10
 ACTION_SIZE = 7
@@ -25,11 +29,20 @@ def _pose(pose: Any) -> NDArray[np.float64]:
     return np.concatenate([pose.p, pose.q]).astype(np.float64)
 
 
-class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """Unbatched face of a `DrawerScene`; made by `envs.simpler.make`."""
+def _plain(value: Any) -> Any:
+    """The first environment's entry of a tensor, as a Python number."""
+    return value[0].item()
 
-    def __init__(self, scene: DrawerScene) -> None:
+
+class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """Unbatched face of a `SimplerScene`; made by `envs.simpler.make`."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's own way to say it
+    render_mode = "rgb_array"
+
+    def __init__(self, scene: SimplerScene, terminate_on_success: bool = True) -> None:
         self.scene = scene
+        self.terminate_on_success = terminate_on_success
         spaces: dict[str, gymnasium.Space[Any]] = {
             "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
         }
@@ -40,19 +53,21 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
 
+    @property
+    def task(self) -> TaskSpec:
+        """What names the task."""
+        return self.scene.task
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start an episode; `options` may fix robot_pose, coloring, object_xy.
+        """Start an episode; `options` fix what is drawn from the seed otherwise.
 
+        They are robot_pose, robot_xy, robot_yaw, coloring, object_xy, orientation, layout, drawer
+        and object, as far as the task has them.
         Raises: `UserError` for an unknown option or name.
         """
-        unknown = set(options or {}) - {"robot_pose", "coloring", "object_xy"}
-        if unknown:
-            raise UserError(
-                f"unknown reset option {sorted(unknown)[0]!r}; "
-                "known are robot_pose, coloring, object_xy."
-            )
+        checked_options(options or {}, self.task)
         super().reset(seed=seed)
         observation, _ = self.scene.reset(seed=seed, options=options)
         return self._observation(observation), self._info()
@@ -60,25 +75,37 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Execute one action `(7,)` for a third of a second.
+        """Execute one action `(7,)` for one control step.
 
-        The episode is truncated at the task's step limit and never terminated: success may be lost
-        again, and both success at the end and success ever are reported.
+        The episode is truncated at the task's step limit, and terminated by success where
+        `terminate_on_success` is set (success may be lost again).
         Raises: `UserError` for an action of another shape or with NaN or infinity.
         """
         action = np.asarray(action, dtype=np.float32)
+        step = self._elapsed_steps
         if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
             raise UserError(
-                f"the action at step {self.scene.rule.elapsed_steps} must be {ACTION_SIZE} finite "
+                f"the action at step {step} must be {ACTION_SIZE} finite "
                 f"numbers; got shape {action.shape}, values {action.tolist()}."
             )
-        observation, _, _, _, _ = self.scene.step(action)
-        truncated = self.scene.rule.elapsed_steps >= self.scene.spec_of_task.max_steps
-        reward = float(self.scene.rule.success)
-        return self._observation(observation), reward, False, truncated, self._info()
+        observation, *_ = self.scene.step(action)
+        success = bool(_plain(self.scene.rule.success))
+        truncated = self._elapsed_steps >= self.task.max_steps
+        terminated = success and self.terminate_on_success
+        return (
+            self._observation(observation),
+            float(success),
+            terminated,
+            truncated,
+            self._info(),
+        )
+
+    @property
+    def _elapsed_steps(self) -> int:
+        return int(_plain(self.scene.rule.elapsed_steps))
 
     def advance_to_next_subtask(self) -> None:
-        """Go on to the second subtask; the instruction in the next `info` changes."""
+        """Go on to the next subtask, if there is one; the instruction in the next `info` changes."""
         self.scene.advance_to_next_subtask()
 
     def get_language_instruction(self) -> str:
@@ -90,7 +117,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return self.scene.is_final_subtask()
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The head camera's current picture, or None without a renderer."""
+        """The camera's current picture, or None without a renderer."""
         if self.scene.resolution is None:
             return None
         return self.scene.head_image(self.scene.get_obs())
@@ -101,50 +128,84 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _observation(self, observation: dict[str, Any]) -> dict[str, np.ndarray]:
         pose = self._gripper_in_base()
         rotation = quat2mat(pose.q)
-        fingers = self._fingers()
-        state = np.concatenate([pose.p, rotation[:, 0], rotation[:, 1], [fingers]])
+        state = np.concatenate([pose.p, rotation[:, 0], rotation[:, 1], [self._fingers()]])
         result: dict[str, np.ndarray] = {"state": state.astype(np.float32)}
         if self.scene.resolution is not None:
             result["image"] = self.scene.head_image(observation)
         return result
 
+    @property
+    def _robot(self) -> Any:
+        return self.scene.agent.robot._objs[0]
+
     def _gripper_in_base(self) -> Any:
-        return self.scene._robot.pose.inv() * self.scene._gripper_link.entity_pose
+        return self._robot.pose.inv() * component(self.scene.gripper).entity_pose
 
     def _fingers(self) -> float:
         qpos = self._qpos()
-        return float(np.mean([qpos[name] for name in FINGER_JOINTS]))
+        return float(np.mean([qpos[name] for name in self.scene.robot_kind.finger_joints]))
 
     def _qpos(self) -> dict[str, float]:
-        return dict(
-            zip(self.scene.robot_joint_names, map(float, self.scene._robot.qpos), strict=True)
-        )
+        return dict(zip(self.scene.robot_joint_names, map(float, self._robot.qpos), strict=True))
 
     def _info(self) -> dict[str, Any]:
-        scene, rule = self.scene, self.scene.rule
-        body = scene._object_body
-        gripper = scene.agent.controller.controllers["gripper"]
+        scene, rule, start = self.scene, self.scene.rule, self.scene.start
+        models = start.layout.models
+        main = start.layout.source
         return {
             "instruction": scene.get_language_instruction(),
-            "subtask": rule.subtask,
-            "elapsed_steps": rule.elapsed_steps,
-            "success": bool(rule.success),
-            "success_ever": bool(rule.success_ever),
-            "success_strict": bool(rule.success_strict),
-            "robot_pose": scene.placement.robot_pose,
-            "privileged": {
-                "qpos": self._qpos(),
-                "base_pose": _pose(scene._robot.pose),
-                "gripper_pose_base": _pose(self._gripper_in_base()),
-                "gripper_pose_world": _pose(scene._gripper_link.entity_pose),
-                "gripper_target": float(np.mean(gripper.target_positions)),
-                "finger_angle": self._fingers(),
-                "drawer_position": float(scene._cabinet.qpos[scene._drawer_index]),
-                "drawer_pose_world": _pose(scene._drawer_link.entity_pose),
-                "cabinet_pose_world": _pose(scene._cabinet.pose),
-                "object_pose_world": _pose(body.entity_pose),
-                "object_velocity": np.concatenate(
-                    [body.linear_velocity, body.angular_velocity]
-                ).astype(np.float64),
-            },
+            "subtask": int(_plain(rule.subtask)),
+            "elapsed_steps": self._elapsed_steps,
+            **{name: _plain(value) for name, value in rule.report.items()},
+            "success": bool(_plain(rule.success)),
+            "success_ever": bool(_plain(rule.success_ever)),
+            "success_strict": bool(_plain(rule.success_strict)),
+            "episode_stats": {name: _plain(value) for name, value in rule.statistics.items()},
+            "robot_pose": start.robot_pose,
+            "coloring": start.coloring,
+            "layout": start.layout.number,
+            "object": None if main is None else models[main],
+            "variant": scene.variant.name,
+            "assets": scene.pack.name,
+            "stand_ins": list(scene.stand_ins),
+            "privileged": self._privileged(),
+        }
+
+    def _privileged(self) -> dict[str, Any]:
+        scene, layout = self.scene, self.scene.start.layout
+        gripper = scene.agent.controller.controllers["gripper"]
+        objects = {
+            model: self._object(i) | {"size": scene.pack.object_size(model)}
+            for i, model in enumerate(layout.models)
+        }
+        seen: dict[str, Any] = {
+            "qpos": self._qpos(),
+            "base_pose": _pose(self._robot.pose),
+            "gripper_pose_base": _pose(self._gripper_in_base()),
+            "gripper_pose_world": _pose(component(scene.gripper).entity_pose),
+            "gripper_target": float(np.mean(gripper.target_positions)),
+            "finger_angle": self._fingers(),
+            "objects": objects,
+            "source": None if layout.source is None else layout.models[layout.source],
+            "target": None if layout.target is None else layout.models[layout.target],
+        }
+        if seen["source"] is not None:
+            source = objects[seen["source"]]
+            seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+        if isinstance(scene, CabinetScene):
+            seen |= {
+                "drawer": scene.start.drawer,
+                "drawer_position": float(scene.cabinet._objs[0].qpos[scene.drawer_index]),
+                "drawer_pose_world": _pose(component(scene.drawer_link).entity_pose),
+                "cabinet_pose_world": _pose(scene.cabinet._objs[0].pose),
+            }
+        return seen
+
+    def _object(self, number: int) -> dict[str, NDArray[np.float64]]:
+        body = component(self.scene.objects[number])
+        velocity = np.concatenate([body.linear_velocity, body.angular_velocity])
+        return {
+            "pose": _pose(body.entity_pose),
+            "velocity": velocity.astype(np.float64),
+            "center": np.asarray((body.entity_pose * body.cmass_local_pose).p, dtype=np.float64),
         }

@@ -12,6 +12,7 @@ from mani_skill.agents.base_agent import BaseAgent
 from mani_skill.sensors.camera import CameraConfig
 
 from envs.simpler.controller import CartesianDeltaConfig, GripperTargetConfig
+from envs.simpler.rendering import CAMERA
 
 ARM_JOINTS = (
     "joint_torso",
@@ -52,8 +53,8 @@ ARM_DAMPING = (
 )
 ARM_FORCE_LIMIT = (300.0, 300.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0)
 
-# Pose at the start of the drawer tasks (rad); joints not named start at 0.
-DRAWER_TASK_QPOS = {
+# Pose at the start of every task (rad); joints not named start at 0.
+START_QPOS = {
     "joint_torso": -0.2639457174606611,
     "joint_shoulder": 0.0831913360274175,
     "joint_bicep": 0.5017611504652179,
@@ -166,7 +167,7 @@ class GoogleRobot(BaseAgent):
         width, height = self.camera_size
         return [
             CameraConfig(
-                uid="head",
+                uid=CAMERA,
                 # The camera link's axes are OpenCV's; SAPIEN's cameras look along +x.
                 pose=sapien.Pose(q=[0.5, 0.5, -0.5, 0.5]),
                 width=width,

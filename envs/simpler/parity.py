@@ -1,12 +1,13 @@
 """Measure this port against recordings of the original simulator.
 
-`python -m envs.simpler.parity GOLDENS_DIR [--assets simpler --asset-root FOLDER]` replays what it
-has tasks for, without a renderer, and prints a line per file and one JSON line at the end:
+`python -m envs.simpler.parity GOLDENS_DIR [--assets simpler --asset-root FOLDER]` replays every
+recording it finds, without a renderer, and prints a line per file, a table per task and one JSON
+line at the end:
 
-* resets: joint positions, base and object poses;
+* resets: joint positions, base, cabinet and object poses;
 * free space: joints and gripper position per step until the robot first touches something (contact
   is chaotic: after it two runs of the original itself part, see `sensitivity.json` there);
-* rule: success, subtask and instruction when fed the recorded states and contacts.
+* rule: success, subtask, evaluation and statistics when fed the recorded states, and instruction.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from tqdm import tqdm
 
 import envs.simpler
 from envs.errors import UserError, exit_on_user_error
+from envs.simpler.contacts import Contacts
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.goldens import Golden, goldens_of, read_episode, read_resets
-from envs.simpler.open_and_place import BOTTOM_PANEL
-from envs.simpler.registry import TASKS, TaskSpec
-from envs.simpler.success import DrawerState, PlaceInDrawer
+from envs.simpler.recorded import agreement
+from envs.simpler.registry import TASKS, TaskSpec, task_spec
 
 FREE_SPACE_STEPS = 40
 
@@ -49,21 +50,30 @@ def joint_error(measured: dict[str, float], recorded: dict[str, float]) -> float
 
 
 def reset_errors(
-    env: SimplerEnv,
-    seed: int,
-    joints: dict[str, float],
-    base: NDArray[np.float64],
-    item: NDArray[np.float64],
+    env: SimplerEnv, seed: int, joints: dict[str, float], row: dict[str, NDArray[np.float64]]
 ) -> dict[str, float]:
-    """Reset with `seed` and compare with the recorded joints, base pose and object pose `(7,)`."""
+    """Reset with `seed` and compare with a recorded reset.
+
+    Args: `joints` by name (rad); `row` the arrays of the recording, `reset_base_pose` `(7,)`,
+        `reset_obj_poses` `(o, 7)` and `reset_cabinet_qpos` `(3,)` as far as the task has them.
+    """
     _, info = env.reset(seed=seed)
     seen = info["privileged"]
-    return {
+    base = row["reset_base_pose"]
+    errors = {
         "joints_rad": joint_error(seen["qpos"], joints),
         "base_m": float(np.abs(seen["base_pose"][:3] - base[:3]).max()),
         "base_rad": angle_between(seen["base_pose"][3:], base[3:]),
-        "object_m": float(np.linalg.norm(seen["object_pose_world"][:3] - item[:3])),
     }
+    if "reset_obj_poses" in row:
+        poses = [item["pose"] for item in seen["objects"].values()]
+        pairs = list(zip(poses, row["reset_obj_poses"], strict=False))
+        errors["object_m"] = max(float(np.linalg.norm(a[:3] - b[:3])) for a, b in pairs)
+        errors["object_rad"] = max(angle_between(a[3:], b[3:]) for a, b in pairs)
+    if "reset_cabinet_qpos" in row:
+        ours = env.scene.cabinet._objs[0].qpos  # type: ignore[attr-defined]
+        errors["drawers_m"] = float(np.abs(ours - row["reset_cabinet_qpos"]).max())
+    return errors
 
 
 def free_steps(golden: Golden) -> int:
@@ -86,7 +96,7 @@ def replay_errors(env: SimplerEnv, golden: Golden) -> dict[str, float]:
     steps = free_steps(golden)
     for step in range(steps):
         *_, info = env.step(golden.arrays["action"][step])
-        if env.scene.robot_touches_itself():
+        if Contacts(env.scene.scene.px.get_contacts()).among(env.scene.links):
             steps = step
             break
         seen = info["privileged"]
@@ -96,29 +106,18 @@ def replay_errors(env: SimplerEnv, golden: Golden) -> dict[str, float]:
     return {"free_steps": steps, "free_joints_rad": joints, "free_gripper_m": gripper}
 
 
-def rule_agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
-    """Share of steps where our rule, fed the recorded states, says what the original said."""
-    rule = PlaceInDrawer(spec.forced_subtask_step)
-    drawer = golden.meta["cabinet_joints"].index(f"{spec.drawer}_drawer_joint")
-    panel = f"{spec.drawer}_drawer#{BOTTOM_PANEL}"
-    item = golden.meta["obj_names"][0]
-    names = (f"open {spec.drawer} drawer", f"place apple into {spec.drawer} drawer")
-    agree = {"success": 0, "subtask": 0, "instruction": 0, "contacts": 0}
+def instruction_agreement(env: SimplerEnv, golden: Golden) -> float:
+    """Share of the recorded instructions that ours are, subtask by subtask; after a reset."""
+    env.reset(seed=golden.meta["seed"])
+    ours = [env.get_language_instruction()]
+    env.advance_to_next_subtask()
+    ours.append(env.get_language_instruction())
+    same = 0
     for index, step in enumerate(golden.steps):
-        if golden.meta.get("advance_before_step") == index:
-            rule.advance()
-        rule.before_step()
-        impulse = sum(
-            value
-            for pair, value in step["contacts"].items()
-            if panel in pair.split("|") and any(s.startswith(item) for s in pair.split("|"))
-        )
-        rule.update(DrawerState(float(golden.arrays["cabinet_qpos"][index, drawer]), impulse))
-        agree["success"] += rule.success == bool(golden.arrays["success"][index])
-        agree["subtask"] += rule.subtask == int(golden.arrays["is_final_subtask"][index])
-        agree["instruction"] += names[rule.subtask] == step["instruction"]
-        agree["contacts"] += rule.contacts == step["eval"]["episode_stats"]["has_contact"]
-    return {f"rule_{name}": count / len(golden.steps) for name, count in agree.items()}
+        final = bool(golden.arrays["is_final_subtask"][index])
+        two = env.scene.rule.subtasks > 1
+        same += ours[int(final and two)] == step["instruction"]
+    return same / len(golden.steps)
 
 
 def measure(env: SimplerEnv, folder: Path, spec: TaskSpec) -> list[dict[str, Any]]:
@@ -126,40 +125,39 @@ def measure(env: SimplerEnv, folder: Path, spec: TaskSpec) -> list[dict[str, Any
     results: list[dict[str, Any]] = []
     for path in goldens_of(folder, spec.simpler_name, "resets"):
         rows, arrays, names = read_resets(path)
-        each = [
-            reset_errors(
-                env,
-                row["seed"],
-                dict(zip(names, map(float, arrays["reset_qpos"][i]), strict=True)),
-                arrays["reset_base_pose"][i],
-                arrays["reset_obj_poses"][i, 0],
-            )
-            for i, row in enumerate(tqdm(rows, desc=path.stem, leave=False))
-        ]
+        each = []
+        for i, row in enumerate(tqdm(rows, desc=path.stem, leave=False)):
+            values = {name: array[i] for name, array in arrays.items()}
+            joints = dict(zip(names, map(float, values["reset_qpos"]), strict=True))
+            each.append(reset_errors(env, row["seed"], joints, values))
         worst = {key: max(row[key] for row in each) for key in each[0]}
-        results.append({"file": f"resets/{path.name}", "resets": len(rows), **worst})
+        results.append(
+            {"task": spec.name, "file": f"resets/{path.name}", "resets": len(rows), **worst}
+        )
     episodes = [
         (k, p) for k in ("random", "oracle") for p in goldens_of(folder, spec.simpler_name, k)
     ]
     for kind, path in tqdm(episodes, desc=spec.name, leave=False):
         golden = read_episode(path)
-        result: dict[str, Any] = {"file": f"{kind}/{path.name}", "resets": 1}
+        result: dict[str, Any] = {
+            "task": spec.name,
+            "file": f"{kind}/{path.name}",
+            "resets": 1,
+            "rule_instruction": instruction_agreement(env, golden),
+        }
         result |= reset_errors(
-            env,
-            golden.meta["seed"],
-            golden.joints("reset_qpos"),
-            golden.arrays["reset_base_pose"],
-            golden.arrays["reset_obj_poses"][0],
+            env, golden.meta["seed"], golden.joints("reset_qpos"), dict(golden.arrays)
         )
         result |= replay_errors(env, golden)
-        result |= rule_agreement(golden, spec)
+        result |= agreement(golden, spec)
         results.append(result)
     return results
 
 
 def summary(results: list[dict[str, Any]], assets: str) -> dict[str, Any]:
     """Worst error of each kind, lowest agreement, number of files."""
-    keys = sorted({key for r in results for key in r} - {"file", "resets", "free_steps"})
+    plain = {"task", "file", "resets", "free_steps"}
+    keys = sorted({key for r in results for key in r} - plain)
     worst = {
         key: (min if key.startswith("rule_") else max)(r[key] for r in results if key in r)
         for key in keys
@@ -173,24 +171,65 @@ def summary(results: list[dict[str, Any]], assets: str) -> dict[str, Any]:
     }
 
 
+_COLUMNS = (
+    ("files", "", ""),
+    ("resets", "", ""),
+    ("joints_rad", "reset joints", "mrad"),
+    ("base_m", "base", "mm"),
+    ("object_m", "objects", "mm"),
+    ("object_rad", "objects", "mrad"),
+    ("free_steps", "free steps", ""),
+    ("free_joints_rad", "joints", "mrad"),
+    ("free_gripper_m", "gripper", "mm"),
+    ("rule", "rules agree", "%"),
+)
+
+
+def table(results: list[dict[str, Any]], assets: str) -> str:
+    """A Markdown table, one row a task: worst errors in mm and mrad, lowest agreement."""
+    heads = [f"{title or key}{f' ({unit})' if unit else ''}" for key, title, unit in _COLUMNS]
+    lines = [f"| task | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for task in dict.fromkeys(result["task"] for result in results):
+        worst = summary([r for r in results if r["task"] == task], assets)
+        rules = [v for k, v in worst.items() if k.startswith("rule_")]
+        worst["rule"] = min(rules) if rules else None
+        lines.append(f"| {task} | {' | '.join(_cell(worst, k, u) for k, _, u in _COLUMNS)} |")
+    return "\n".join(lines)
+
+
+def _cell(worst: dict[str, Any], key: str, unit: str) -> str:
+    value = worst.get(key)
+    if value is None:
+        return "-"
+    if unit == "":
+        return str(value)
+    return f"{value * (100 if unit == '%' else 1000):.3g}"
+
+
 @exit_on_user_error
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("goldens", type=Path, help="folder with resets/, random/ and oracle/")
     parser.add_argument("--assets", default="primitives", help="asset pack (primitives, simpler)")
-    parser.add_argument("--asset-root", type=Path, help="clone of ManiSkill2_real2sim")
+    parser.add_argument("--asset-root", type=Path, help="copy of ManiSkill2_real2sim")
+    parser.add_argument("--task", action="append", help="only this task (may be repeated)")
     arguments = parser.parse_args()
+    specs = [task_spec(name) for name in arguments.task or TASKS]
     results: list[dict[str, Any]] = []
-    for spec in TASKS.values():
+    for spec in tqdm(specs, desc="tasks"):
+        kinds = ("resets", "random", "oracle")
+        if not any(goldens_of(arguments.goldens, spec.simpler_name, kind) for kind in kinds):
+            continue
         env = envs.simpler.make(spec.name, arguments.assets, arguments.asset_root, resolution=None)
         results += measure(env, arguments.goldens, spec)
         env.close()
     if not results:
         raise UserError(f"{arguments.goldens} has no recording of a known task.")
     for result in results:
-        numbers = (f"{k}={v:.3g}" for k, v in result.items() if k != "file")
+        numbers = (f"{k}={v:.3g}" for k, v in result.items() if k not in ("file", "task"))
         print(result["file"], *numbers)
+    print(table(results, arguments.assets))
     print(json.dumps(summary(results, arguments.assets)))
 
 

@@ -11,6 +11,9 @@ from PIL import Image
 
 from envs.errors import UserError
 
+CAMERA = "camera"
+"""What ManiSkill calls the robot's camera here."""
+
 NO_DEVICE = (
     "no Vulkan device that can draw was found; install a software driver "
     "(Debian/Ubuntu: mesa-vulkan-drivers >= 24) or run without pictures; "

@@ -6,7 +6,6 @@ from envs.simpler.assets.packs import (
     PACKS,
     AssetPack,
     PrimitivePack,
-    SimplerPack,
     asset_pack,
 )
 
@@ -16,6 +15,5 @@ __all__ = [
     "PACKS",
     "AssetPack",
     "PrimitivePack",
-    "SimplerPack",
     "asset_pack",
 ]

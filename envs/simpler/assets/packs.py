@@ -1,20 +1,20 @@
 """Asset packs: the geometry and looks that one task definition is built from.
 
 `primitives` needs nothing downloaded. `simpler` reads the official meshes, textures and photographs
-from a clone of ManiSkill2_real2sim (Apache-2.0), named by a folder or the SIMPLER_ASSETS variable.
+from a copy of ManiSkill2_real2sim (Apache-2.0): a folder named by the user or the SIMPLER_ASSETS
+variable, else where `python -m envs.simpler.assets install` puts it.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
-from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
 from envs.errors import UserError, nearest
 from envs.simpler import primitives
+from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.surroundings import Surroundings, add_floor, add_plain_stage
 
 PACKS = ("primitives", "simpler")
 FOLDER_VARIABLE = "SIMPLER_ASSETS"
@@ -26,9 +26,8 @@ COLORINGS = (
     "recolor_tabletop_visual_matching_2",
     "recolor_cabinet_visual_matching_1",
 )
-
-_DESCRIPTIONS = "mani_skill2_real2sim/assets/descriptions/googlerobot_description"
-_ROBOT = "google_robot_meta_sim_fix_wheel_fix_fingertip"
+FULL_CAN_DENSITY = 1000.0
+FLOOR_GREY = (0.32, 0.30, 0.28)
 
 
 class AssetPack(Protocol):
@@ -40,121 +39,81 @@ class AssetPack(Protocol):
 
     name: str
 
-    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
-        """URDF of the robot in one of the `COLORINGS`."""
+    def robot_urdf(self, robot: str, coloring: str, drawn: bool) -> Path:
+        """URDF of a robot; the Google robot in one of the `COLORINGS`."""
 
-    def cabinet_urdf(self, drawn: bool) -> Path:
-        """URDF of the cabinet with its three drawers."""
+    def cabinet_urdf(self, drawn: bool, station: str, separate_panels: bool = False) -> Path:
+        """URDF of a cabinet with its three drawers, its bottom panels links of their own or not."""
 
-    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
-        """Add the collision and visual shapes of object `model` to an actor builder."""
+    def catalogue(self, name: str) -> tuple[str, ...]:
+        """Names of the objects in one of SIMPLER's tables, sorted."""
+        return CATALOGUES[name]
+
+    def add_object(
+        self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
+    ) -> str | None:
+        """Add the shapes of object `model`; says what had to be replaced by something plain."""
+
+    def object_size(self, model: str) -> np.ndarray:
+        """Extents `(3,)` (m) of the object's bounding box in its own frame."""
 
     def object_damping(self, model: str) -> tuple[float, float]:
         """Linear and angular damping of the object."""
 
-    def overlay(self, robot_pose: str) -> np.ndarray | None:
+    def overlay(self, photograph: str) -> np.ndarray | None:
         """Photograph behind the scene, uint8 (h, w, 3), or None where the scene is drawn whole."""
 
+    def add_stage(self, builder: Any, stage: str, robot: str, drawn: bool) -> Surroundings:
+        """Add the surroundings `stage` ("" for a floor alone) to a static actor."""
 
-class PrimitivePack:
+
+class PrimitivePack(AssetPack):
     """Boxes, cylinders and spheres made from tables of numbers; nothing to download."""
 
     name = "primitives"
 
-    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
+    def robot_urdf(self, robot: str, coloring: str, drawn: bool) -> Path:
+        if robot.startswith("widowx"):
+            return primitives.widowx_urdf(drawn=drawn)
         return primitives.robot_urdf(coloring, drawn=drawn)
 
-    def cabinet_urdf(self, drawn: bool) -> Path:
-        return primitives.cabinet_urdf(drawn=drawn)
+    def cabinet_urdf(self, drawn: bool, station: str, separate_panels: bool = False) -> Path:
+        return primitives.cabinet_urdf(separate_panels, drawn=drawn, station=station)
 
-    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
-        primitives.add_object(builder, model, material, drawn=drawn)
-
-    def object_damping(self, model: str) -> tuple[float, float]:
-        return primitives.object_damping(model)
-
-    def overlay(self, robot_pose: str) -> np.ndarray | None:  # noqa: ARG002
+    def add_object(
+        self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
+    ) -> str | None:
+        shape, own = _shape_of(model)
+        primitives.add_object(builder, shape, material, drawn=drawn, density=density or own)
         return None
 
+    def object_size(self, model: str) -> np.ndarray:
+        info = primitives.object_info(_shape_of(model)[0])
+        return np.asarray(info.bbox_max) - np.asarray(info.bbox_min)
 
-class SimplerPack:
-    """SIMPLER's official files, read from a clone of ManiSkill2_real2sim."""
+    def object_damping(self, model: str) -> tuple[float, float]:
+        return primitives.object_damping(_shape_of(model)[0])
 
-    name = "simpler"
+    def overlay(self, photograph: str) -> np.ndarray | None:  # noqa: ARG002
+        return None
 
-    def __init__(self, root: Path) -> None:
-        """Raises: `UserError` naming the first missing file."""
-        self.root = root
-        if not root.is_dir():
-            raise UserError(
-                f"asset folder {root} does not exist; point asset_root= (or {FOLDER_VARIABLE}) "
-                "at a clone of ManiSkill2_real2sim."
-            )
-        catalogue = self._file("data/custom/info_pick_custom_baked_tex_v1.json")
-        try:
-            self._models: dict[str, Any] = json.loads(catalogue.read_text())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{catalogue} is not valid JSON ({error}); fetch it again.") from error
-
-    def _file(self, relative: str) -> Path:
-        path = self.root / relative
-        if not path.is_file():
-            raise UserError(
-                f"asset folder {self.root} is incomplete: {relative} is missing; "
-                "clone ManiSkill2_real2sim again or name another asset_root=."
-            )
-        return path
-
-    def robot_urdf(self, coloring: str, drawn: bool) -> Path:
-        suffix = f"_{coloring}" if coloring else ""
-        path = self._file(f"{_DESCRIPTIONS}/{_ROBOT}{suffix}.urdf")
-        return path if drawn else _undrawn(path)
-
-    def cabinet_urdf(self, drawn: bool) -> Path:
-        path = self._file("data/custom/mk_station_recolor.urdf")
-        return path if drawn else _undrawn(path)
-
-    def add_object(self, builder: Any, model: str, material: Any, drawn: bool) -> None:
-        if model not in self._models:
-            raise UserError(f"unknown object {model!r}.{nearest(model, self._models)}")
-        folder = f"data/custom/models/{model}"
-        builder.add_multiple_convex_collisions_from_file(
-            str(self._file(f"{folder}/collision.obj")),
-            material=material,
-            density=self._models[model].get("density", 1000.0),
-        )
-        if not drawn:
-            return
-        kinds = ("textured.obj", "textured.dae", "textured.glb")
-        visual = next((k for k in kinds if (self.root / folder / k).is_file()), kinds[-1])
-        builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
-
-    def object_damping(self, model: str) -> tuple[float, float]:  # noqa: ARG002
-        return 0.1, 0.1
-
-    def overlay(self, robot_pose: str) -> np.ndarray | None:
-        path = self._file(f"data/real_inpainting/open_drawer_{robot_pose}.png")
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            raise UserError(f"{path} does not decode as a picture; fetch it again.") from error
+    def add_stage(self, builder: Any, stage: str, robot: str, drawn: bool) -> Surroundings:  # noqa: ARG002
+        if not stage:
+            return add_floor(builder, FLOOR_GREY, drawn)
+        return add_plain_stage(builder, stage, drawn)
 
 
-def _undrawn(path: Path) -> Path:
-    """Copy of a URDF in the cache without its visuals; meshes are named by absolute paths."""
-    try:
-        robot = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path} is not valid XML ({error}); fetch it again.") from error
-    for material in robot.findall("material"):
-        robot.remove(material)
-    for link in robot.iter("link"):
-        for visual in link.findall("visual"):
-            link.remove(visual)
-        for mesh in link.iter("mesh"):
-            mesh.set("filename", str((path.parent / mesh.get("filename", "")).resolve()))
-    return primitives.write(ElementTree.tostring(robot, encoding="unicode"), path.stem)
+def _shape_of(model: str) -> tuple[str, float | None]:
+    """The primitive for a model and its density where it is not the primitive's own.
+
+    Raises: `UserError` for a model that has none.
+    """
+    if model in primitives.OBJECTS:
+        return model, None
+    opened = f"opened_{model}"
+    if opened in primitives.OBJECTS:  # a full can has the shape of an opened one
+        return opened, FULL_CAN_DENSITY
+    raise UserError(f"unknown object {model!r}.{nearest(model, primitives.OBJECTS)}")
 
 
 def asset_pack(name: str, root: str | Path | None = None) -> AssetPack:
@@ -162,14 +121,20 @@ def asset_pack(name: str, root: str | Path | None = None) -> AssetPack:
 
     Raises: `UserError` for an unknown name, a missing folder or an incomplete one.
     """
+    from envs.simpler.assets.install import default_root
+    from envs.simpler.assets.official import SimplerPack
+
     if name == "primitives":
         return PrimitivePack()
     if name == "simpler":
         folder = root or os.environ.get(FOLDER_VARIABLE)
+        if not folder and default_root().is_dir():
+            folder = default_root()
         if not folder:
             raise UserError(
-                "assets=simpler needs a folder: set asset_root= or the environment variable "
-                f"{FOLDER_VARIABLE} to a clone of ManiSkill2_real2sim."
+                "assets=simpler needs the official files: run `python -m envs.simpler.assets "
+                f"install`, or set asset_root= or {FOLDER_VARIABLE} to a clone of "
+                "ManiSkill2_real2sim."
             )
         return SimplerPack(Path(folder).expanduser())
     raise UserError(f"unknown asset pack {name!r}.{nearest(name, PACKS)}")

@@ -1,0 +1,144 @@
+"""SIMPLER's official files, read from a copy of ManiSkill2_real2sim."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from envs.errors import UserError, nearest
+from envs.simpler import primitives
+from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.install import check_file
+from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack
+from envs.simpler.assets.surroundings import (
+    Surroundings,
+    add_floor,
+    add_official_stage,
+    add_plain_stage,
+)
+
+_DESCRIPTIONS = "mani_skill2_real2sim/assets/descriptions"
+_GOOGLE_ROBOT = "googlerobot_description/google_robot_meta_sim_fix_wheel_fix_fingertip"
+_WIDOWX = "widowx_description/wx250s.urdf"
+_STAGES = "data/hab2_bench_assets/stages"
+_VISUALS = ("textured.obj", "textured.dae", "textured.glb")
+_DAMPING = (0.1, 0.1)
+_WHITE = (1.0, 1.0, 1.0)
+
+
+class SimplerPack(AssetPack):
+    """The official meshes, textures and photographs.
+
+    A stage or an object's looks that are missing are replaced by plain ones, and said so; all else
+    must be there.
+    """
+
+    name = "simpler"
+
+    def __init__(self, root: Path) -> None:
+        """Raises: `UserError` naming the first missing file."""
+        self.root = root
+        if not root.is_dir():
+            raise UserError(
+                f"asset folder {root} does not exist; point asset_root= (or {FOLDER_VARIABLE}) "
+                "at a clone of ManiSkill2_real2sim, or run `python -m envs.simpler.assets install`."
+            )
+        self._models: dict[str, Any] = {}
+        for name in CATALOGUES:
+            table = self._file(f"data/custom/info_{name}.json")
+            try:
+                self._models |= json.loads(table.read_text())
+            except ValueError as error:
+                raise UserError(f"{table} is not valid JSON ({error}); fetch it again.") from error
+
+    def _file(self, relative: str) -> Path:
+        path = self.root / relative
+        if not path.is_file():
+            raise UserError(
+                f"asset folder {self.root} is incomplete: {relative} is missing; run "
+                "`python -m envs.simpler.assets install` or name another asset_root=."
+            )
+        check_file(self.root, relative)
+        return path
+
+    def robot_urdf(self, robot: str, coloring: str, drawn: bool) -> Path:
+        if robot.startswith("widowx"):
+            path = self._file(f"{_DESCRIPTIONS}/{_WIDOWX}")
+        else:
+            suffix = f"_{coloring}" if coloring else ""
+            path = self._file(f"{_DESCRIPTIONS}/{_GOOGLE_ROBOT}{suffix}.urdf")
+        return path if drawn else _undrawn(path)
+
+    def cabinet_urdf(self, drawn: bool, station: str, separate_panels: bool = False) -> Path:
+        if separate_panels:
+            raise UserError(
+                "assets=simpler has the drawers' panels in one body each, which a GPU simulation "
+                "cannot tell apart; use assets=primitives there."
+            )
+        path = self._file(f"data/custom/{station}.urdf")
+        return path if drawn else _undrawn(path)
+
+    def _info(self, model: str) -> dict[str, Any]:
+        if model not in self._models:
+            raise UserError(f"unknown object {model!r}.{nearest(model, self._models)}")
+        return self._models[model]
+
+    def add_object(
+        self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
+    ) -> str | None:
+        own = self._info(model).get("density", 1000.0)
+        folder = f"data/custom/models/{model}"
+        builder.add_multiple_convex_collisions_from_file(
+            str(self._file(f"{folder}/collision.obj")), material=material, density=density or own
+        )
+        visual = next((k for k in _VISUALS if (self.root / folder / k).is_file()), None)
+        if visual is None:
+            if drawn:
+                primitives.add_looks(builder, model)
+            return f"looks of {model}"
+        if drawn:
+            builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
+        return None
+
+    def object_size(self, model: str) -> np.ndarray:
+        box = self._info(model)["bbox"]
+        return np.asarray(box["max"], dtype=np.float64) - np.asarray(box["min"], dtype=np.float64)
+
+    def object_damping(self, model: str) -> tuple[float, float]:  # noqa: ARG002
+        return _DAMPING
+
+    def overlay(self, photograph: str) -> np.ndarray | None:
+        path = self._file(f"data/real_inpainting/{photograph}.png")
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            raise UserError(f"{path} does not decode as a picture; fetch it again.") from error
+
+    def add_stage(self, builder: Any, stage: str, robot: str, drawn: bool) -> Surroundings:
+        if not stage:
+            return add_floor(builder, _WHITE, drawn)
+        path = self.root / _STAGES / f"{stage}.glb"
+        if not path.is_file():
+            return add_plain_stage(builder, stage, drawn)
+        check_file(self.root, f"{_STAGES}/{stage}.glb")
+        return add_official_stage(builder, path, robot, drawn)
+
+
+def _undrawn(path: Path) -> Path:
+    """Copy of a URDF in the cache without its visuals; meshes are named by absolute paths."""
+    try:
+        robot = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise UserError(f"{path} is not valid XML ({error}); fetch it again.") from error
+    for material in robot.findall("material"):
+        robot.remove(material)
+    for link in robot.iter("link"):
+        for visual in link.findall("visual"):
+            link.remove(visual)
+        for mesh in link.iter("mesh"):
+            mesh.set("filename", str((path.parent / mesh.get("filename", "")).resolve()))
+    return primitives.write(ElementTree.tostring(robot, encoding="unicode"), path.stem)

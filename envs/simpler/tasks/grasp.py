@@ -1,0 +1,56 @@
+"""Picking tasks: a can in one of three orientations, or one of several objects.
+
+The originals are `GraspSingle…InScene-v0`.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from envs.simpler.contacts import Contacts, closes_on
+from envs.simpler.rules import GraspState, LiftObject, Rule
+from envs.simpler.scene import SimplerScene
+from envs.simpler.tasks.names import spoken
+
+
+class GraspScene(SimplerScene):
+    """Pick the first object; the others, if any, distract."""
+
+    rule: Any
+
+    def _make_rule(self) -> Rule:
+        return LiftObject()
+
+    def _drop_objects(self) -> None:
+        self._drop([0])
+        others = list(range(1, len(self.objects)))
+        if not others:
+            return
+        # The distractors come one after the other, each falling straight down, and are set free
+        # one after the other.
+        layout = self.start.layout
+        bodies = [self.objects[i]._bodies[0] for i in others]
+        for i, body in zip(others, bodies, strict=True):
+            self._hang(body, layout.positions[i], layout.quaternions[i])
+            body.set_locked_motion_axes([True, True, False, True, True, False])
+            self._settle(0.5)
+        for body in bodies:
+            self._release([body])
+            self._settle(0.5)
+        if self._still_moving(bodies):
+            self._settle(1.5)
+
+    def _update_rule(self, contacts: Contacts) -> Tensor:
+        item = self.objects[0]
+        kind = self.robot_kind
+        fingers = [[self.agent.robot.links_map[n] for n in names] for names in kind.fingers]
+        return self.rule.update(
+            GraspState(
+                grasped=closes_on(contacts, item, fingers, kind.opens, kind.grasp_angle),
+                touched=contacts.touched_by_others(item, self.links),
+                rise=item.pose.p[:, 2] - self.settled[:, 0, 2],
+            )
+        )
+
+    def get_language_instruction(self) -> str:
+        return f"pick {spoken(self.start.layout.models[0])}"

@@ -1,0 +1,72 @@
+"""The WidowX's Bridge tasks: put one object onto another.
+
+The originals are `PutSpoonOnTableClothInScene-v0`, `PutCarrotOnPlateInScene-v0`,
+`StackGreenCubeOnYellowCubeBakedTexInScene-v0` and `PutEggplantInBasketScene-v0`.
+"""
+
+import sapien
+import torch
+from mani_skill.utils.structs import Actor
+from torch import Tensor
+
+from envs.simpler.contacts import Contacts, closes_on
+from envs.simpler.rules import PutOn, PutState, Rule
+from envs.simpler.tasks.near import SourceAndTarget
+
+SINK = "sink"
+SINK_POSE = sapien.Pose([-0.16, 0.13, 0.88])
+BASKET_SLACK = 0.06
+_INSTRUCTIONS = {
+    "spoon_on_towel": "put the spoon on the towel",
+    "carrot_on_plate": "put carrot on plate",
+    "stack_cube": "stack the green block on the yellow block",
+    "eggplant_in_basket": "put eggplant into yellow basket",
+}
+# Tasks in which the object may touch other things than its target.
+LENIENT = ("spoon_on_towel", "eggplant_in_basket")
+
+
+class PutOnScene(SourceAndTarget):
+    """Put the source onto the target; the basket's task has a sink around it."""
+
+    def _make_rule(self) -> Rule:
+        slack = {"height_slack": BASKET_SLACK} if self._has_sink else {}
+        return PutOn(alone=self.task.name not in LENIENT, **slack)
+
+    @property
+    def _has_sink(self) -> bool:
+        return self.task.robot == "widowx_sink"
+
+    def _load_furniture(self) -> None:
+        self.sink: Actor | None = self._load_object(SINK) if self._has_sink else None
+
+    def _place_furniture(self) -> None:
+        if self.sink is not None:
+            body = self.sink._bodies[0]
+            body.entity_pose = SINK_POSE
+            body.set_locked_motion_axes([True] * 6)
+
+    def _shown_objects(self) -> list[Actor]:
+        # The photograph shows the sink and the basket themselves.
+        return self.objects[:1] if self._has_sink else self.objects
+
+    def _update_rule(self, contacts: Contacts) -> Tensor:
+        order = self.order
+        source, target = (self.objects[i] for i in order)
+        kind = self.robot_kind
+        fingers = [[self.agent.robot.links_map[n] for n in names] for names in kind.fingers]
+        return self.rule.update(
+            PutState(
+                frames=self.frames(order),
+                centres=self.centres(order),
+                settled=self.settled[:, order],
+                half=self.half_sizes,
+                grasped=closes_on(contacts, source, fingers, kind.opens, kind.grasp_angle),
+                touched=contacts.touched_by_others(source, [*self.links, target]),
+                released=~contacts.touched(source, self.links),
+                speed=torch.as_tensor(source.linear_velocity).norm(dim=-1),
+            )
+        )
+
+    def get_language_instruction(self) -> str:
+        return _INSTRUCTIONS[self.task.name]
