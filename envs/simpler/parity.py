@@ -94,9 +94,10 @@ def replay_errors(env: SimplerEnv, golden: Golden) -> dict[str, float]:
     """
     joints = gripper = 0.0
     steps = free_steps(golden)
+    fingers = [link for link in env.scene.links if "finger" in link.name]
     for step in range(steps):
         *_, info = env.step(golden.arrays["action"][step])
-        if Contacts(env.scene.scene.px.get_contacts()).among(env.scene.links):
+        if Contacts(env.scene.scene.px.get_contacts()).among(fingers):
             steps = step
             break
         seen = info["privileged"]

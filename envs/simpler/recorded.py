@@ -157,10 +157,8 @@ class _Bodies:
         self.order, self.first, self.golden = first + others, first, golden
         start = golden.arrays["reset_obj_poses"]
         self.settled = torch.tensor(start[self.order, :3])[None]
-        self.centre_offsets = [
-            quat2mat(start[i, 3:]).T @ (golden.arrays["reset_obj_com"][i, :3] - start[i, :3])
-            for i in first
-        ]
+        # Recorded in the object's own frame.
+        self.centre_offsets = [golden.arrays["reset_obj_com"][i, :3] for i in first]
         boxes = [golden.meta["source_bbox_world"], golden.meta["target_bbox_world"]]
         self.half = torch.tensor(np.array([boxes])) / 2
 

@@ -13,12 +13,16 @@ from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.install import check_file
 from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack
+from envs.simpler.assets.pieces import separated
+from envs.simpler.assets.rests import Rest, rests
 from envs.simpler.assets.surroundings import (
     Surroundings,
     add_floor,
     add_official_stage,
     add_plain_stage,
 )
+from envs.simpler.layouts import Layout
+from envs.simpler.registry import TaskSpec
 
 _DESCRIPTIONS = "mani_skill2_real2sim/assets/descriptions"
 _GOOGLE_ROBOT = "googlerobot_description/google_robot_meta_sim_fix_wheel_fix_fingertip"
@@ -89,10 +93,12 @@ class SimplerPack(AssetPack):
     def add_object(
         self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
     ) -> str | None:
-        own = self._info(model).get("density", 1000.0)
+        own = self.object_density(model)
         folder = f"data/custom/models/{model}"
         builder.add_multiple_convex_collisions_from_file(
-            str(self._file(f"{folder}/collision.obj")), material=material, density=density or own
+            str(separated(self._file(f"{folder}/collision.obj"))),
+            material=material,
+            density=density or own,
         )
         visual = next((k for k in _VISUALS if (self.root / folder / k).is_file()), None)
         if visual is None:
@@ -103,12 +109,21 @@ class SimplerPack(AssetPack):
             builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
         return None
 
+    def object_density(self, model: str) -> float:
+        """Density (kg/m3) of an object in the official tables."""
+        return float(self._info(model).get("density", 1000.0))
+
     def object_size(self, model: str) -> np.ndarray:
         box = self._info(model)["bbox"]
         return np.asarray(box["max"], dtype=np.float64) - np.asarray(box["min"], dtype=np.float64)
 
     def object_damping(self, model: str) -> tuple[float, float]:  # noqa: ARG002
         return _DAMPING
+
+    def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:
+        if self._stage(stage).is_file():
+            return None  # measured on the plain stand-in
+        return rests(task, layout)
 
     def overlay(self, photograph: str) -> np.ndarray | None:
         path = self._file(f"data/real_inpainting/{photograph}.png")
@@ -121,11 +136,14 @@ class SimplerPack(AssetPack):
     def add_stage(self, builder: Any, stage: str, robot: str, drawn: bool) -> Surroundings:
         if not stage:
             return add_floor(builder, _WHITE, drawn)
-        path = self.root / _STAGES / f"{stage}.glb"
+        path = self._stage(stage)
         if not path.is_file():
             return add_plain_stage(builder, stage, drawn)
         check_file(self.root, f"{_STAGES}/{stage}.glb")
         return add_official_stage(builder, path, robot, drawn)
+
+    def _stage(self, stage: str) -> Path:
+        return self.root / _STAGES / f"{stage}.glb"
 
 
 def _undrawn(path: Path) -> Path:

@@ -14,7 +14,10 @@ import numpy as np
 from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.rests import Rest
 from envs.simpler.assets.surroundings import Surroundings, add_floor, add_plain_stage
+from envs.simpler.layouts import Layout
+from envs.simpler.registry import TaskSpec
 
 PACKS = ("primitives", "simpler")
 FOLDER_VARIABLE = "SIMPLER_ASSETS"
@@ -59,6 +62,10 @@ class AssetPack(Protocol):
 
     def object_damping(self, model: str) -> tuple[float, float]:
         """Linear and angular damping of the object."""
+
+    def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:  # noqa: ARG002
+        """Where the objects of a layout rest in the original once dropped, None if unknown."""
+        return None
 
     def overlay(self, photograph: str) -> np.ndarray | None:
         """Photograph behind the scene, uint8 (h, w, 3), or None where the scene is drawn whole."""
