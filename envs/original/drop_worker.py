@@ -56,7 +56,7 @@ def run(engine, job):
         fixed.set_damping(0.0, 0.0)
         fixed.set_pose(sapien.Pose(job["fixed"]["position"]))
         fixed.lock_motion()
-    for actor, item in zip(objects, job["objects"]):
+    for actor, item in zip(objects, job["objects"], strict=True):
         actor.set_pose(sapien.Pose([*item["xy"], job["height"]], item["quaternion"]))
         actor.lock_motion(0, 0, 0, 1, 1, 0)
     settle(0.5)

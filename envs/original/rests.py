@@ -17,8 +17,8 @@ from typing import Any
 
 from envs.durable import write_bytes
 from envs.errors import UserError, exit_on_user_error
-from envs.simpler.assets import asset_pack
 from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.official import SimplerPack
 from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface_of
 from envs.simpler.layouts import Layout, move_near, put_on, toy_density
 from envs.simpler.placement import ORIENTATION_QUATERNIONS
@@ -38,7 +38,7 @@ class Jobs:
 
     def __init__(self, asset_root: Path) -> None:
         self.root = asset_root
-        self.pack = asset_pack("simpler", asset_root)
+        self.pack = SimplerPack(asset_root)
         self.jobs: dict[str, Job] = {}
 
     def _mesh(self, model: str) -> str:

@@ -1,7 +1,7 @@
 """Questions about the contacts of the last simulation step, for one environment on the CPU."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from envs.simpler.rules import CONTACT_IMPULSE
 
-Body = Actor | Link
+Body: TypeAlias = Actor | Link  # ManiSkill has no types of its own to check
 
 
 def impulse(contact: Any) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ class Contacts:
         self._contacts = [(*contact.bodies, contact) for contact in contacts]
 
     def between(self, body: Body, other: Body, shape: int | None = None) -> Tensor:
-        """Summed impulse `(1, 3)` (N s) on `body` from `other`, or from one shape of it by number."""
+        """Summed impulse `(1, 3)` (N s) on `body` from `other`, or from one of its shapes."""
         first, second = component(body), component(other)
         wanted = None if shape is None else second.collision_shapes[shape]
         total = np.zeros(3)
@@ -85,22 +85,16 @@ def closes_on(
     Args: `fingers` lists the links of each finger, `signs` which way along a link's y it opens;
         `angle` (rad) is the largest angle between that direction and the impulse on the finger.
     """
-    answer: Tensor | None = None
+    closed = []
     for links, sign in zip(fingers, signs, strict=True):
-        pressed: Tensor | None = None
-        aligned: Tensor | None = None
+        strong, aligned = [], []
         for link in links:
             push = contacts.between(link, item)
             size = push.norm(dim=-1)
             opening = sign * link.pose.to_transformation_matrix()[:, :3, 1].to(push)
             # A push too small to have a direction counts as perpendicular.
             direction = torch.where(size[:, None] < CONTACT_IMPULSE, 0.0, push / size[:, None])
-            near = (direction * opening).sum(-1).clamp(-1, 1).acos() <= angle
-            strong = size >= CONTACT_IMPULSE
-            pressed = strong if pressed is None else pressed | strong
-            aligned = near if aligned is None else aligned | near
-        assert pressed is not None and aligned is not None
-        closed = pressed & aligned
-        answer = closed if answer is None else answer & closed
-    assert answer is not None
-    return answer
+            aligned.append((direction * opening).sum(-1).clamp(-1, 1).acos() <= angle)
+            strong.append(size >= CONTACT_IMPULSE)
+        closed.append(torch.stack(strong).any(0) & torch.stack(aligned).any(0))
+    return torch.stack(closed).all(0)

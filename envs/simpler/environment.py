@@ -105,7 +105,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return int(_plain(self.scene.rule.elapsed_steps))
 
     def advance_to_next_subtask(self) -> None:
-        """Go on to the next subtask, if there is one; the instruction in the next `info` changes."""
+        """Go on to the next subtask, if there is one; the instruction changes with it."""
         self.scene.advance_to_next_subtask()
 
     def get_language_instruction(self) -> str:

@@ -121,22 +121,29 @@ def instruction_agreement(env: SimplerEnv, golden: Golden) -> float:
     return same / len(golden.steps)
 
 
-def measure(env: SimplerEnv, folder: Path, spec: TaskSpec) -> list[dict[str, Any]]:
-    """Measure one task against every recording of it in `folder`; one dict per file."""
+def measure(
+    env: SimplerEnv, folder: Path, spec: TaskSpec, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Measure one task against every recording of it in `folder`; one dict per file.
+
+    Args: `most` limits the files of a kind and the resets of a file.
+    """
     results: list[dict[str, Any]] = []
-    for path in goldens_of(folder, spec.simpler_name, "resets"):
+    for path in goldens_of(folder, spec.simpler_name, "resets")[:most]:
         rows, arrays, names = read_resets(path)
         each = []
-        for i, row in enumerate(tqdm(rows, desc=path.stem, leave=False)):
+        for i, row in enumerate(tqdm(rows[:most], desc=path.stem, leave=False)):
             values = {name: array[i] for name, array in arrays.items()}
             joints = dict(zip(names, map(float, values["reset_qpos"]), strict=True))
             each.append(reset_errors(env, row["seed"], joints, values))
         worst = {key: max(row[key] for row in each) for key in each[0]}
         results.append(
-            {"task": spec.name, "file": f"resets/{path.name}", "resets": len(rows), **worst}
+            {"task": spec.name, "file": f"resets/{path.name}", "resets": len(each), **worst}
         )
     episodes = [
-        (k, p) for k in ("random", "oracle") for p in goldens_of(folder, spec.simpler_name, k)
+        (kind, path)
+        for kind in ("random", "oracle")
+        for path in goldens_of(folder, spec.simpler_name, kind)[:most]
     ]
     for kind, path in tqdm(episodes, desc=spec.name, leave=False):
         golden = read_episode(path)

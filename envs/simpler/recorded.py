@@ -21,12 +21,11 @@ from envs.simpler.rules import (
     NearState,
     PlaceInDrawer,
     PlaceState,
-    PutOn,
     PutState,
     Rule,
 )
 from envs.simpler.tasks.cabinet import BOTTOM_PANEL
-from envs.simpler.tasks.put import BASKET_SLACK, LENIENT
+from envs.simpler.tasks.put import make_rule
 
 Update = Callable[[int], Tensor]
 
@@ -45,11 +44,14 @@ def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
             rule.advance()
         rule.before_step()
         update(index)
-        said = {
+        said: dict[str, Any] = {
             "success": bool(golden.arrays["success"][index]),
             "subtask": int(golden.arrays["is_final_subtask"][index]) if rule.subtasks > 1 else 0,
         }
-        ours = {"success": rule.success[0].item(), "subtask": rule.subtask[0].item()}
+        ours: dict[str, Any] = {
+            "success": rule.success[0].item(),
+            "subtask": rule.subtask[0].item(),
+        }
         statistics = step["eval"].get("episode_stats", {})
         for name, value in rule.statistics.items():
             if name in statistics:
@@ -193,8 +195,7 @@ def _near(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:  # noqa: ARG00
 
 
 def _put(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
-    slack = {"height_slack": BASKET_SLACK} if spec.robot == "widowx_sink" else {}
-    rule, bodies = PutOn(alone=spec.name not in LENIENT, **slack), _Bodies(golden)
+    rule, bodies = make_rule(spec), _Bodies(golden)
     source = golden.meta["source"]
     allowed = {*golden.meta["link_names"], golden.meta["target"]}
 

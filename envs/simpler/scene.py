@@ -215,11 +215,8 @@ class SimplerScene(BaseEnv):
         robot.pose = PARKED
         self._place_furniture()
         self._settle_objects()
-        self.settled = (
-            torch.stack([item.pose.p.clone() for item in self.objects], 1)
-            if (self.objects)
-            else torch.zeros(1, 0, 3)
-        )
+        if self.objects:
+            self.settled = self.frames(range(len(self.objects))).clone()
         # Active joints come breadth-first in SAPIEN 3, so they are set by name.
         qpos = self.robot_kind.qpos | self._head()
         robot.qpos = np.array([qpos.get(name, 0.0) for name in self.robot_joint_names])
@@ -254,7 +251,7 @@ class SimplerScene(BaseEnv):
             self.scene.px.step()
 
     def _drop(self, which: Sequence[int]) -> None:
-        """Drop objects by number: without tumbling first, then freely, longer if they still move."""
+        """Drop objects by number: first without tumbling, then freely until they are still."""
         layout = self.start.layout
         bodies = [self.objects[i]._bodies[0] for i in which]
         for i, body in zip(which, bodies, strict=True):

@@ -1,142 +1,206 @@
-"""What needs no simulator: random draws, success rule, camera, names, overlay, asset folders."""
+"""Success rules on plain numbers."""
 
-import numpy as np
+from typing import Any
+
 import pytest
+import torch
+from torch import Tensor
 
-from envs.errors import UserError
-from envs.simpler.assets import COLORINGS, asset_pack
-from envs.simpler.controller import plan_path, rotation_vector_to_quaternion
-from envs.simpler.google_robot import camera_intrinsics
-from envs.simpler.parity import angle_between
-from envs.simpler.placement import draw_placement
-from envs.simpler.registry import task_spec
-from envs.simpler.rendering import Overlay
-from envs.simpler.success import DrawerState, PlaceInDrawer
-
-POSES = ("a0", "b0", "c0")
-
-
-def test_reset_draws_are_the_originals() -> None:
-    # Read from the original's own reset with this seed.
-    placement = draw_placement(1, POSES)
-    assert placement.robot_pose == "b0"
-    assert placement.coloring == "recolor_cabinet_visual_matching_1"
-    assert placement.object_xy == pytest.approx((-0.0791489, 0.07203245), abs=1e-7)
+from envs.simpler.rules import (
+    DrawerState,
+    GraspState,
+    LiftObject,
+    MoveDrawer,
+    MoveNear,
+    NearState,
+    PlaceInDrawer,
+    PlaceState,
+    PutOn,
+    PutState,
+)
 
 
-def test_a_fixed_name_changes_no_other_draw() -> None:
-    free, fixed = draw_placement(5, POSES), draw_placement(5, POSES, robot_pose="c0")
-    assert fixed.robot_pose == "c0"
-    assert (fixed.coloring, fixed.object_xy) == (free.coloring, free.object_xy)
+def one(value: Any) -> Tensor:
+    return torch.tensor([value])
 
 
-@pytest.mark.parametrize("wrong", [{"robot_pose": "a9"}, {"coloring": "red"}])
-def test_unknown_placement_names_are_refused(wrong: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="Known"):
-        draw_placement(0, POSES, **wrong)
+def place(
+    position: float,
+    impulse: float,
+    inside: bool = True,
+    released: bool = True,
+    speed: float = 0.0,
+) -> PlaceState:
+    return PlaceState(one(position), one(impulse), one(inside), one(released), one(speed))
 
 
-def test_every_pose_and_coloring_is_drawn() -> None:
-    drawn = [draw_placement(seed, POSES) for seed in range(200)]
-    assert {p.robot_pose for p in drawn} == set(POSES)
-    assert {p.coloring for p in drawn} == set(COLORINGS)
+@pytest.mark.parametrize(
+    ("goal", "position", "success"),
+    [("open", 0.16, True), ("open", 0.14, False), ("close", 0.04, True), ("close", 0.06, False)],
+)
+def test_a_drawer_is_open_from_15_cm_and_closed_below_5(
+    goal: str, position: float, success: bool
+) -> None:
+    rule = MoveDrawer(goal)
+    rule.before_step()
+    assert bool(rule.update(DrawerState(one(position)))) is success
+    assert float(rule.statistics["qpos"]) == pytest.approx(position)
 
 
 def test_second_subtask_is_forced_in_the_101st_step() -> None:
     rule = PlaceInDrawer(forced_step=100)
     for _ in range(100):
         rule.before_step()
-        assert rule.subtask == 0
+        assert int(rule.subtask) == 0
     rule.before_step()
-    assert rule.subtask == 1
+    assert int(rule.subtask) == 1
 
 
-def test_success_needs_subtask_open_drawer_and_a_contact() -> None:
+def test_placing_needs_subtask_open_drawer_and_a_contact() -> None:
     rule = PlaceInDrawer(forced_step=100)
-    assert not rule.update(DrawerState(0.2, 1e-3))
+    assert not rule.update(place(0.2, 1e-3))
     rule.advance()
     # The contact of the first subtask counts.
-    assert rule.update(DrawerState(0.2, 0.0))
-    assert not rule.update(DrawerState(0.04, 0.0))
+    assert rule.update(place(0.2, 0.0))
+    assert not rule.update(place(0.04, 0.0))
     assert rule.success_ever
     assert not rule.success
 
 
 def test_contact_must_exceed_the_threshold() -> None:
-    rule = PlaceInDrawer(forced_step=100, subtask=1)
-    assert not rule.update(DrawerState(0.2, 1e-6))
-    assert rule.update(DrawerState(0.2, 2e-6))
+    rule = PlaceInDrawer(forced_step=100)
+    rule.advance()
+    assert not rule.update(place(0.2, 1e-6))
+    assert rule.update(place(0.2, 2e-6))
 
 
 @pytest.mark.parametrize(
     ("change", "strict"),
     [({}, True), ({"inside": False}, False), ({"released": False}, False), ({"speed": 0.2}, False)],
 )
-def test_strict_success_asks_for_rest_inside(change: dict[str, float], strict: bool) -> None:
-    rule = PlaceInDrawer(forced_step=100, subtask=1)
-    state = {"drawer": 0.16, "contact_impulse": 1.0, "inside": True, "released": True, "speed": 0.0}
-    rule.update(DrawerState(**(state | change)))
+def test_strict_placing_asks_for_rest_inside(change: dict[str, Any], strict: bool) -> None:
+    rule = PlaceInDrawer(forced_step=100)
+    rule.advance()
+    rule.update(place(0.16, 1.0, **change))
     assert rule.success
-    assert rule.success_strict is strict
+    assert bool(rule.success_strict) is strict
 
 
-def test_strict_success_asks_for_a_drawer_once_opened() -> None:
-    rule = PlaceInDrawer(forced_step=100, subtask=1)
-    rule.update(DrawerState(0.10, 1.0, inside=True, released=True, speed=0.0))
+def test_strict_placing_asks_for_a_drawer_once_opened() -> None:
+    rule = PlaceInDrawer(forced_step=100)
+    rule.advance()
+    rule.update(place(0.10, 1.0))
     assert rule.success
     assert not rule.success_strict
 
 
-def test_camera_keeps_its_field_of_view() -> None:
-    full, small = camera_intrinsics(640, 512), camera_intrinsics(96, 96)
-    scale = np.array([96 / 640, 96 / 512])
-    assert full[0, 0] == full[1, 1] == 425.0
-    np.testing.assert_allclose(np.diag(small)[:2], np.diag(full)[:2] * scale)
-    np.testing.assert_allclose(small[:2, 2], full[:2, 2] * scale)
+def grasp(grasped: bool, touched: bool, rise: float) -> GraspState:
+    return GraspState(one(grasped), one(touched), one(rise))
 
 
-def test_planned_path_reaches_the_target_within_limits() -> None:
-    start, target = np.zeros(3), np.array([0.3, -0.1, 0.0])
-    limits = (1.5, 2.0, 50.0)
-    path, velocity = plan_path(start, np.zeros(3), target, limits, 600, 1 / 513)
-    np.testing.assert_allclose(path[0], start)
-    np.testing.assert_allclose(path[-1], target, atol=1e-9)
-    np.testing.assert_allclose(velocity[-1], 0.0, atol=1e-9)
-    assert np.abs(velocity).max() <= 1.5 + 1e-9
-    assert np.abs(np.diff(velocity, axis=0)).max() * 513 <= 2.0 + 1e-6
+def test_lifting_needs_height_and_nothing_beneath() -> None:
+    rule = LiftObject()
+    assert not rule.update(grasp(True, True, 0.05))
+    assert not rule.update(grasp(True, False, 0.005))
+    assert rule.update(grasp(True, False, 0.015))
+    # Once lifted it may touch something as long as it stays in the grasp.
+    assert rule.update(grasp(True, True, 0.0))
+    assert not rule.update(grasp(False, True, 0.0))
+    assert rule.success_ever
+    assert not rule.success_strict
 
 
-def test_rotation_vector_to_quaternion() -> None:
-    quarter = rotation_vector_to_quaternion(np.array([0.0, 0.0, np.pi / 2]))
-    np.testing.assert_allclose(quarter, [np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
-    np.testing.assert_allclose(rotation_vector_to_quaternion(np.zeros(3)), [1, 0, 0, 0])
-    assert angle_between(quarter, np.array([1.0, 0, 0, 0])) == pytest.approx(np.pi / 2)
-    assert angle_between(quarter, -quarter) == pytest.approx(0.0, abs=1e-12)
+def test_five_steps_high_count_for_good() -> None:
+    rule = LiftObject()
+    for _ in range(5):
+        rule.update(grasp(True, False, 0.03))
+    assert rule.update(grasp(False, True, 0.0))
+    assert int(rule.statistics["n_lift_significant"]) == 5
+    assert rule.statistics["consec_grasp"]
+    assert rule.success_strict
 
 
-def test_tasks_are_found_by_both_names() -> None:
-    spec = task_spec("open_and_place")
-    assert task_spec("google_robot_place_apple_in_closed_top_drawer") is spec
-    with pytest.raises(UserError, match="Did you mean 'open_and_place'"):
-        task_spec("open_and_plac")
+def near(source: tuple[float, float, float], **change: Any) -> NearState:
+    settled = torch.tensor([[[0.0, 0.0, 0.9], [0.3, 0.0, 0.9], [0.0, 0.3, 0.9]]])
+    frames = settled.clone()
+    frames[0, 0] = torch.tensor(source)
+    for index, place_of in change.pop("others", {}).items():
+        frames[0, index] = torch.tensor(place_of)
+    values = {
+        "frames": frames,
+        "centres": frames[:, :2],
+        "settled": settled,
+        "half": torch.tensor([[0.04, 0.04]]),
+        "released": one(True),
+        "speed": one(0.0),
+    }
+    return NearState(**(values | change))
 
 
-def test_overlay_keeps_the_foreground() -> None:
-    photograph = np.full((4, 4, 3), 200, np.uint8)
-    image = np.zeros((2, 3, 3), np.uint8)
-    segmentation = np.array([[1, 0, 0], [0, 7, 0]], np.int16)
-    shown = Overlay(photograph, 3, 2).apply(image, segmentation, [1, 7])
-    assert shown[0, 0].tolist() == shown[1, 1].tolist() == [0, 0, 0]
-    assert shown[0, 1].tolist() == [200, 200, 200]
+def test_near_is_half_diagonals_and_ten_centimetres() -> None:
+    rule = MoveNear()
+    assert rule.update(near((0.13, 0.0, 0.9)))
+    assert rule.success_strict
+    assert not rule.update(near((0.11, 0.0, 0.9)))
+    assert not rule.report["near_tgt_obj"]
 
 
-def test_asset_packs_say_what_is_missing(tmp_path, monkeypatch) -> None:
-    monkeypatch.delenv("SIMPLER_ASSETS", raising=False)
-    with pytest.raises(UserError, match="SIMPLER_ASSETS"):
-        asset_pack("simpler")
-    with pytest.raises(UserError, match="does not exist"):
-        asset_pack("simpler", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"info_pick_custom_baked_tex_v1\.json is missing"):
-        asset_pack("simpler", tmp_path)
-    with pytest.raises(UserError, match="Did you mean 'primitives'"):
-        asset_pack("primitive")
+@pytest.mark.parametrize(
+    ("others", "broken"),
+    [
+        ({2: (0.0, 0.3, 0.87)}, "all_obj_keep_height"),
+        ({1: (0.3, 0.0, 0.7)}, "all_obj_keep_height"),
+        ({2: (0.5, 0.5, 0.9)}, "moved_correct_obj"),
+        ({2: (0.2, 0.05, 0.9)}, "is_closest_to_tgt"),
+    ],
+)
+def test_what_spoils_moving_near(others: dict[int, tuple], broken: str) -> None:
+    rule = MoveNear()
+    assert not rule.update(near((0.2, 0.0, 0.9), others=others))
+    assert not rule.report[broken]
+
+
+def put(height: float, **change: Any) -> PutState:
+    settled = torch.tensor([[[0.1, 0.0, 0.885], [0.0, 0.0, 0.885]]])
+    frames = torch.tensor([[[0.0, 0.0, height], [0.0, 0.0, 0.885]]])
+    values = {
+        "frames": frames,
+        "centres": frames,
+        "settled": settled,
+        "half": torch.full((1, 2, 3), 0.015),
+        "grasped": one(False),
+        "touched": one(False),
+        "released": one(True),
+        "speed": one(0.0),
+    }
+    return PutState(**(values | change))
+
+
+@pytest.mark.parametrize(
+    ("height", "success"), [(0.915, True), (0.934, True), (0.936, False), (0.884, False)]
+)
+def test_on_it_means_above_and_not_far_above(height: float, success: bool) -> None:
+    assert bool(PutOn().update(put(height))) is success
+
+
+def test_touching_the_table_spoils_it_only_where_it_must_be_alone() -> None:
+    state = put(0.915, touched=one(True))
+    assert not PutOn().update(state)
+    assert PutOn(alone=False).update(state)
+
+
+def test_strict_putting_asks_for_an_open_hand() -> None:
+    rule = PutOn()
+    rule.update(put(0.915, released=one(False)))
+    assert rule.success
+    assert not rule.success_strict
+
+
+def test_a_batch_is_judged_one_by_one_and_reset_in_part() -> None:
+    rule = MoveDrawer("open", batch=3)
+    rule.before_step()
+    rule.update(DrawerState(torch.tensor([0.2, 0.1, 0.3])))
+    assert rule.success.tolist() == [True, False, True]
+    rule.reset(torch.tensor([0]))
+    assert rule.success_ever.tolist() == [False, False, True]
+    assert rule.elapsed_steps.tolist() == [0, 1, 1]

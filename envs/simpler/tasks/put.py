@@ -10,12 +10,13 @@ from mani_skill.utils.structs import Actor
 from torch import Tensor
 
 from envs.simpler.contacts import Contacts, closes_on
+from envs.simpler.registry import TaskSpec
 from envs.simpler.rules import PutOn, PutState, Rule
 from envs.simpler.tasks.near import SourceAndTarget
 
 SINK = "sink"
 SINK_POSE = sapien.Pose([-0.16, 0.13, 0.88])
-BASKET_SLACK = 0.06
+TABLE_SLACK, BASKET_SLACK = 0.02, 0.06
 _INSTRUCTIONS = {
     "spoon_on_towel": "put the spoon on the towel",
     "carrot_on_plate": "put carrot on plate",
@@ -26,12 +27,17 @@ _INSTRUCTIONS = {
 LENIENT = ("spoon_on_towel", "eggplant_in_basket")
 
 
+def make_rule(task: TaskSpec) -> PutOn:
+    """The rule of one of the tasks; in the basket the eggplant may lie higher than on a plate."""
+    slack = BASKET_SLACK if task.robot == "widowx_sink" else TABLE_SLACK
+    return PutOn(slack, alone=task.name not in LENIENT)
+
+
 class PutOnScene(SourceAndTarget):
     """Put the source onto the target; the basket's task has a sink around it."""
 
     def _make_rule(self) -> Rule:
-        slack = {"height_slack": BASKET_SLACK} if self._has_sink else {}
-        return PutOn(alone=self.task.name not in LENIENT, **slack)
+        return make_rule(self.task)
 
     @property
     def _has_sink(self) -> bool:

@@ -1,0 +1,117 @@
+"""Small parts of the SIMPLER environments that need no simulator."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.errors import UserError
+from envs.simpler import google_robot, widowx
+from envs.simpler.assets import asset_pack, pieces
+from envs.simpler.assets.rests import key, rest
+from envs.simpler.controller import plan_path, rotation_vector_to_quaternion
+from envs.simpler.parity import angle_between
+from envs.simpler.rendering import Overlay
+
+
+@pytest.mark.parametrize(("robot", "focal"), [(google_robot, 425.0), (widowx, 623.588)])
+def test_cameras_keep_their_field_of_view(robot, focal: float) -> None:
+    size = np.array(robot.CAMERA_SIZE)
+    full, small = robot.camera_intrinsics(*size), robot.camera_intrinsics(96, 96)
+    assert full[0, 0] == full[1, 1] == focal
+    np.testing.assert_allclose(np.diag(small)[:2], np.diag(full)[:2] * 96 / size)
+    np.testing.assert_allclose(small[:2, 2], full[:2, 2] * 96 / size)
+
+
+def test_planned_path_reaches_the_target_within_limits() -> None:
+    start, target = np.zeros(3), np.array([0.3, -0.1, 0.0])
+    limits = (1.5, 2.0, 50.0)
+    path, velocity = plan_path(start, np.zeros(3), target, limits, 600, 1 / 513)
+    np.testing.assert_allclose(path[0], start)
+    np.testing.assert_allclose(path[-1], target, atol=1e-9)
+    np.testing.assert_allclose(velocity[-1], 0.0, atol=1e-9)
+    assert np.abs(velocity).max() <= 1.5 + 1e-9
+    assert np.abs(np.diff(velocity, axis=0)).max() * 513 <= 2.0 + 1e-6
+
+
+def test_rotation_vector_to_quaternion() -> None:
+    quarter = rotation_vector_to_quaternion(np.array([0.0, 0.0, np.pi / 2]))
+    np.testing.assert_allclose(quarter, [np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
+    np.testing.assert_allclose(rotation_vector_to_quaternion(np.zeros(3)), [1, 0, 0, 0])
+    assert angle_between(quarter, np.array([1.0, 0, 0, 0])) == pytest.approx(np.pi / 2)
+    assert angle_between(quarter, -quarter) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_overlay_keeps_the_foreground() -> None:
+    photograph = np.full((4, 4, 3), 200, np.uint8)
+    image = np.zeros((2, 3, 3), np.uint8)
+    segmentation = np.array([[1, 0, 0], [0, 7, 0]], np.int16)
+    shown = Overlay(photograph, 3, 2).apply(image, segmentation, [1, 7])
+    assert shown[0, 0].tolist() == shown[1, 1].tolist() == [0, 0, 0]
+    assert shown[0, 1].tolist() == [200, 200, 200]
+
+
+def test_asset_packs_say_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("SIMPLER_ASSETS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="SIMPLER_ASSETS"):
+        asset_pack("simpler")
+    with pytest.raises(UserError, match="does not exist"):
+        asset_pack("simpler", tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"info_pick_custom_v0\.json is missing"):
+        asset_pack("simpler", tmp_path)
+    with pytest.raises(UserError, match="Did you mean 'primitives'"):
+        asset_pack("primitive")
+
+
+def test_resting_places_move_with_the_drop() -> None:
+    upright = (1.0, 0.0, 0.0, 0.0)
+    here = rest("cabinet", "baked_apple_v2", upright, (0.0, 0.0))
+    there = rest("cabinet", "baked_apple_v2", upright, (0.1, -0.2))
+    assert here is not None
+    assert there is not None
+    np.testing.assert_allclose(np.subtract(there, here)[:2], (0.1, -0.2))
+    assert here[2:] == there[2:]
+    assert here[2] == pytest.approx(0.9179, abs=1e-4)
+    assert rest("cabinet", "teapot", upright, (0.0, 0.0)) is None
+
+
+def test_minus_zero_is_zero_in_the_name_of_a_drop() -> None:
+    assert key("table", "a", (1.0, -0.0, 1e-9, -1e-9)) == key("table", "a", (1.0, 0.0, 0.0, 0.0))
+
+
+TWO_TRIANGLES = """\
+v 0 0 0
+v 1 0 0
+v 0 1 0
+v 5 0 0
+v 6 0 0
+v 5 1 0
+v 0 0 0
+v 0 0 1
+o both
+f 1 2 3
+f 4//1 5//1 6//1
+f 7 8 2
+"""
+
+
+def test_meshes_come_apart_where_they_do_not_hang_together(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    mesh = tmp_path / "spoon" / "collision.obj"
+    mesh.parent.mkdir()
+    mesh.write_text(TWO_TRIANGLES)
+    apart = pieces.separated(mesh)
+    lines = apart.read_text().splitlines()
+    assert [line for line in lines if line.startswith("o ")] == ["o piece_0", "o piece_1"]
+    # The third face shares a position, if not an index, with the first.
+    assert lines.index("f 7 8 2") < lines.index("o piece_1")
+    assert pieces.separated(apart) == apart
+
+
+@pytest.mark.parametrize("text", ["", "v 0 0 0\nf 1 2 3\n", "v 0 0 0\nf one\n"])
+def test_a_mesh_that_is_cut_short_is_named(tmp_path: Path, text: str) -> None:
+    mesh = tmp_path / "collision.obj"
+    mesh.write_text(text)
+    with pytest.raises(UserError, match=r"collision\.obj is not a whole mesh"):
+        pieces.separated(mesh)
