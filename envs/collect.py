@@ -10,12 +10,13 @@ from typing import Any
 from tqdm import tqdm
 
 from envs.configuration import from_command_line, plain
+from envs.descriptions import Description
 from envs.durable import write_bytes
 from envs.errors import UserError, exit_on_user_error
 from envs.lerobot_writer import assemble, total_episodes
 from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
 from envs.staging import StagedEpisode, staged_episodes
-from envs.workers import Description, Workers, available_cores
+from envs.workers import Workers, available_cores
 
 USAGE = """
 Collect demonstrations of a task into a LeRobot v3.0 data set.
@@ -26,8 +27,6 @@ Collect demonstrations of a task into a LeRobot v3.0 data set.
 Started again with the same out=, it goes on where it was. Episode i is the same whenever and
 wherever it is made; the data set holds the successful episodes of the lowest indices.
 """
-
-ROBOT = "google_robot"
 
 _TRIED_BEFORE_GIVING_UP, _LEAST_SUCCESS = 40, 0.05
 
@@ -44,6 +43,7 @@ class Collection:
     workers: int
     keep_failures: bool
     robot_poses: tuple[str, ...]
+    robot: str = "google_robot"
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -54,6 +54,8 @@ class Collection:
                 raise UserError(f"{name}={count}: give a whole number of at least 1.")
         if not isinstance(settings["keep_failures"], bool):
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
+        if settings["task"]["name"] == "all":
+            raise UserError("task=all: demonstrations are collected of one task, give its name.")
         return cls(
             task=str(settings["task"]["name"]),
             episodes=settings["episodes"],
@@ -63,6 +65,7 @@ class Collection:
             workers=workers,
             keep_failures=settings["keep_failures"],
             robot_poses=tuple(settings["robot_poses"] or ()),
+            robot=str(settings["task"]["robot"]),
         )
 
     @property
@@ -104,7 +107,7 @@ def collect(collection: Collection) -> None:
     started = time.perf_counter()
     staged = _make_episodes(collection)
     kept = [episode for _, episode in sorted(staged.items()) if episode.kept]
-    assemble(collection.out, kept[: collection.episodes], robot=ROBOT)
+    assemble(collection.out, kept[: collection.episodes], robot=collection.robot)
     tried = max(staged) + 1
     print(
         f"{collection.out}: {collection.episodes} episodes ({len(kept)} of {tried} tried were "

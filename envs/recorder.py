@@ -19,13 +19,13 @@ _WHITE, _GREEN, _AMBER = (255, 255, 255), (112, 224, 128), (255, 196, 92)
 _MARGIN, _STRIP = 14, 40
 
 
-def video_path(folder: Path, index: int) -> Path:
-    """Return where the video of episode `index` lies."""
-    return folder / f"episode_{index:04d}.mp4"
+def video_path(folder: Path, task: str, index: int) -> Path:
+    """Return where the video of episode `index` of `task` lies."""
+    return folder / f"{task}_{index:04d}.mp4"
 
 
 class VideoRecorder:
-    """Writes `folder/episode_0007.mp4` with instruction, step, robot pose and success drawn in.
+    """Writes `folder/open_and_place_0007.mp4`: instruction, step, robot pose, success drawn in.
 
     `fps` is the playback rate: at 3 Hz control, 6 shows an episode at twice its speed.
     Raises `UserError` where the environment makes no pictures and when the disk is full.
@@ -64,7 +64,7 @@ class VideoRecorder:
     def end(self, record: EpisodeRecord) -> None:
         """Write the finished video in one stroke."""
         assert self._encoder is not None
-        write_bytes(video_path(self._folder, record.index), self._encoder.finish())
+        write_bytes(video_path(self._folder, record.task, record.index), self._encoder.finish())
         self._encoder = None
 
 

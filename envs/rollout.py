@@ -13,39 +13,50 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
-from envs.errors import UserError
+from envs.actions import validated_chunk
 
 DEMONSTRATIONS = "demos"
 """The protocol that names demonstration episodes; their seeds never meet an evaluation's."""
 
 _DEMONSTRATION_BIT = 1 << 31
 
-MAX_TRANSLATION = 1.0
-"""Metres a single action may ask for before it counts as a defect of the policy."""
-MAX_ROTATION = float(np.pi)
-"""Radians a single action may ask for."""
-MAX_GRIPPER = 10.0
-"""Gripper units a single action may ask for (+-1 is the full stroke)."""
+VISUAL_MATCHING = "visual_matching"
+"""The variant of a scene that SIMPLER's prepackaged environments have."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What makes an episode: the same one gives the same start whenever and wherever it is run."""
+    """What makes an episode: the same one gives the same start whenever and wherever it is run.
+
+    `index` counts the episodes of `task` in a protocol. Below `variant` stand the options of
+    `env.reset` (positions in m, angles in rad); what is None is drawn from the seed.
+    """
 
     task: str
     index: int
     seed: int
     robot_pose: str | None = None
     object_xy: tuple[float, float] | None = None
+    robot_xy: tuple[float, float] | None = None
+    robot_yaw: float | None = None
+    coloring: str | None = None
+    orientation: str | None = None
+    layout: int | None = None
+    drawer: str | None = None
+    object: str | None = None
+    variant: str = VISUAL_MATCHING
 
     def reset_options(self) -> dict[str, Any]:
         """Return the options for `env.reset`; what is not fixed here is drawn from the seed."""
-        options: dict[str, Any] = {}
-        if self.robot_pose is not None:
-            options["robot_pose"] = self.robot_pose
-        if self.object_xy is not None:
-            options["object_xy"] = self.object_xy
-        return options
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in named.items()
+            if name not in _NO_OPTIONS and value is not None
+        }
+
+
+_NO_OPTIONS = ("task", "index", "seed", "variant")
 
 
 @dataclass(frozen=True)
@@ -85,14 +96,15 @@ class EpisodeRecord:
     """The outcome of one episode; one JSON line.
 
     `seconds` is the wall time from reset to end, `policy_seconds` the part of it inside the
-    policy, `calls` how often the policy was asked for a chunk.
+    policy, `calls` how often the policy was asked for a chunk. `options` are those of the reset,
+    `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
+    `stand_ins` the files of theirs that were missing.
     """
 
     task: str
     index: int
     seed: int
     robot_pose: str
-    object_xy: tuple[float, float] | None
     policy: str
     success_at_end: bool
     success_ever: bool
@@ -103,6 +115,11 @@ class EpisodeRecord:
     seconds: float
     policy_seconds: float
     versions: Mapping[str, str]
+    variant: str = VISUAL_MATCHING
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    statistics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    assets: str = ""
+    stand_ins: Sequence[str] = ()
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
@@ -110,12 +127,25 @@ class EpisodeRecord:
 
     @classmethod
     def from_json(cls, line: str) -> "EpisodeRecord":
-        """Read back what `to_json` wrote; fields that others added to the line are ignored."""
+        """Read back what `to_json` wrote, now or before there were variants.
+
+        Fields that others added to the line are ignored. Raises `TypeError` for a missing one.
+        """
         values = json.loads(line)
-        known = {field.name: values[field.name] for field in dataclasses.fields(cls)}
-        if known["object_xy"] is not None:
-            known["object_xy"] = tuple(known["object_xy"])
+        if not isinstance(values, dict):
+            raise TypeError("no JSON object")
+        if values.get("object_xy") is not None:
+            values.setdefault("options", {"object_xy": values["object_xy"]})
+        names = {field.name for field in dataclasses.fields(cls)}
+        known = {name: value for name, value in values.items() if name in names}
+        for name in ("options", "statistics"):
+            known[name] = {k: _as_tuple(v) for k, v in known.get(name, {}).items()}
+        known["stand_ins"] = _as_tuple(known.get("stand_ins", ()))
         return cls(**known)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Recorder(Protocol):
@@ -193,7 +223,6 @@ def run_episode(
         index=episode.index,
         seed=episode.seed,
         robot_pose=str(info["robot_pose"]),
-        object_xy=episode.object_xy,
         policy=policy.name,
         success_at_end=bool(info["success"]),
         success_ever=bool(info["success_ever"]),
@@ -204,53 +233,15 @@ def run_episode(
         seconds=round(time.perf_counter() - started, 3),
         policy_seconds=round(policy_seconds, 3),
         versions=versions(),
+        variant=episode.variant,
+        options=episode.reset_options(),
+        statistics=dict(info.get("episode_stats", {})),
+        assets=str(info.get("assets", "")),
+        stand_ins=tuple(info.get("stand_ins", ())),
     )
     for recorder in recorders:
         recorder.end(record)
     return record
-
-
-def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:
-    """Return the policy's answer as float32 `(k, 7)`, or raise a `UserError` that says what is off.
-
-    `step` is the control step at which the first of the actions would be executed.
-    """
-    try:
-        chunk = np.asarray(answer)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"policy '{policy}' returned no array of actions at step {step} ({error}): "
-            "act() must return (k, 7) with k >= 1."
-        ) from error
-    if chunk.ndim != 2 or chunk.shape[1] != 7 or chunk.shape[0] < 1:
-        raise UserError(
-            f"policy '{policy}' returned actions of shape {chunk.shape} at step {step}: "
-            "act() must return (k, 7) with k >= 1."
-        )
-    if not (np.issubdtype(chunk.dtype, np.floating) or np.issubdtype(chunk.dtype, np.integer)):
-        raise UserError(
-            f"policy '{policy}' returned actions of type {chunk.dtype} at step {step}: "
-            "act() must return float32."
-        )
-    chunk = chunk.astype(np.float32)
-    for offset, action in enumerate(chunk):
-        if not np.isfinite(action).all():
-            raise UserError(
-                f"policy '{policy}' returned NaN or infinity in the action for step "
-                f"{step + offset}: {np.array2string(action, precision=4)}."
-            )
-        for what, size, limit, unit in (
-            ("moves", float(np.linalg.norm(action[:3])), MAX_TRANSLATION, "m"),
-            ("turns", float(np.linalg.norm(action[3:6])), MAX_ROTATION, "rad"),
-            ("closes the gripper", abs(float(action[6])), MAX_GRIPPER, "units"),
-        ):
-            if size > limit * (1 + 1e-6):
-                raise UserError(
-                    f"policy '{policy}' returned an action for step {step + offset} that {what} "
-                    f"by {size:.3g} {unit}, more than {limit:.3g}: check its units and its "
-                    "normalisation statistics."
-                )
-    return chunk
 
 
 @functools.cache

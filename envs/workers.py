@@ -1,27 +1,20 @@
 """Many episodes in several processes, each with its own environment, policy and recorders."""
 
 import contextlib
-import importlib
-import inspect
 import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any
 
-import hydra.utils
-from hydra.errors import InstantiationException
 from tqdm import tqdm
 
-from envs.errors import UserError, nearest
+from envs.descriptions import Description, Latest, build
+from envs.errors import UserError
 from envs.rollout import Episode, EpisodeRecord, run_episode
-
-Description = Mapping[str, Any]
-"""`{"_target_": "module.Name", **arguments}` in plain data, so that any process can build it."""
 
 # One thread each, whatever the number of processes: they share the cores already, and the number
 # of threads would otherwise show in the last bits of an episode.
@@ -35,8 +28,9 @@ class WorkerCrashError(RuntimeError):
 class Workers:
     """Builds environment and policy once a process, then runs episodes until closed.
 
-    With `count=1` everything happens in this process. Episodes come out of `run` in the order in
-    which they finish; what each of them contains does not depend on `count`.
+    What is described with `task: None` or `variant: None` is built anew when an episode has another
+    one; see `grouped`. With `count=1` everything happens in this process. Episodes come out of
+    `run` in the order in which they finish; what each of them contains does not depend on `count`.
     """
 
     def __init__(
@@ -163,49 +157,26 @@ class _Stage:
         recorders: Sequence[Description],
         max_steps: int | None,
     ) -> None:
-        self._policy = build(policy)
+        self._policy = Latest(policy)
         self._recorders = [build(recorder) for recorder in recorders]
-        self._env = build(env)
+        self._env = Latest(env)
         self._max_steps = max_steps
 
     def play(self, episode: Episode) -> EpisodeRecord:
-        return run_episode(self._env, self._policy, episode, self._recorders, self._max_steps)
+        # The policy first: it is quicker to say what is wrong with its settings.
+        policy = self._policy(episode)
+        return run_episode(self._env(episode), policy, episode, self._recorders, self._max_steps)
 
     def close(self) -> None:
         self._env.close()
 
 
-def build(description: Description) -> Any:
-    """Build the object that `description` names, telling apart the user's slips and our own.
-
-    Raises `UserError` when the target cannot be imported or does not take the given arguments.
-    """
-    target = description.get("_target_")
-    if not isinstance(target, str):
-        raise UserError(f"{dict(description)} names no '_target_' to build, such as module.Name.")
-    found = locate(target)
-    arguments = {key: value for key, value in description.items() if not key.startswith("_")}
-    try:
-        inspect.signature(found).bind(**arguments)
-    except TypeError as error:
-        raise UserError(f"'{target}' does not take these settings: {error}.") from error
-    try:
-        return hydra.utils.instantiate(dict(description), _convert_="all")
-    except InstantiationException as error:
-        raise (error.__cause__ or error) from None
-
-
-def locate(target: str) -> Any:
-    """Import what `module.Name` says; raises `UserError` with the nearest names otherwise."""
-    module, _, name = target.rpartition(".")
-    try:
-        found = importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"'{target}' could not be imported: {error}.") from error
-    if not hasattr(found, name):
-        public = [known for known in vars(found) if not known.startswith("_")]
-        raise UserError(f"'{module}' has no '{name}'.{nearest(name, public)}")
-    return getattr(found, name)
+def grouped(episodes: Sequence[Episode]) -> list[Episode]:
+    """Return `episodes` with those of a task and variant together, so that little is rebuilt."""
+    groups: dict[tuple[str, str], list[Episode]] = {}
+    for episode in episodes:
+        groups.setdefault((episode.task, episode.variant), []).append(episode)
+    return [episode for group in groups.values() for episode in group]
 
 
 def available_cores() -> int:

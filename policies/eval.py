@@ -1,9 +1,9 @@
-"""Evaluate a policy in a task: episodes in worker processes, a record and a video each."""
+"""Evaluate a policy in one task or in the tasks of a protocol, and print the table."""
 
 import dataclasses
 import datetime
 import hashlib
-import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -11,108 +11,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from envs.configuration import flattened, from_command_line, plain, typed
-from envs.durable import append_line, write_bytes
-from envs.errors import UserError, exit_on_user_error
-from envs.rollout import Episode, EpisodeRecord
-from envs.workers import Description, Workers, available_cores
-from policies import report
+from envs.configuration import composed, from_command_line, plain, typed
+from envs.descriptions import Description
+from envs.errors import UserError, exit_on_user_error, nearest
+from envs.rollout import Episode
+from envs.workers import available_cores
+from policies import episode_list, report
 from policies.checkpoint import checkpoint_folder
-from policies.contact_sheet import write_contact_sheet
+from policies.evaluation import RECORDS, Evaluation, claim_folder, evaluate
 from policies.protocol import Protocol, episodes
 from worldmodel.checkpoint import WEIGHTS
-from worldmodel.run_folder import versions
+
+__all__ = ["RECORDS", "Evaluation", "claim_folder", "evaluate", "main", "settings_of"]
 
 USAGE = """
-Evaluate a policy in a task.
+Evaluate a policy in one task, or in the tasks of a protocol.
 
     python -m policies.eval task=open_and_place                      the shipped checkpoint
     python -m policies.eval policy=oracle|random|regression|my_module.MyPolicy
     python -m policies.eval checkpoint=runs/finetune/... episodes=60 seed=1 workers=2 out=FOLDER
+    python -m policies.eval protocol=visual_matching policy=... [task=open_drawer] [episodes=100]
+    python -m policies.eval protocol=variant_aggregation --list      print the episodes, run nothing
 
+Protocols: default, grid (one task), visual_matching, variant_aggregation, self_flow_paper (lists).
 Started again with the same out=, it goes on where it was.
 """
 
+LIST = "--list"
+BACKENDS = {"maniskill": "env", "original": "original"}
+"""The section of the settings that describes the environment of a back end."""
+
 
 @dataclass(frozen=True)
-class Scalars:
-    """The plain settings of `configs/eval.yaml`, to check their types."""
+class Which:
+    """The settings that choose episodes of a protocol, to check their types."""
 
-    episodes: int
+    episodes: int | None
     seed: int
+
+
+@dataclass(frozen=True)
+class How:
+    """The settings of how they are run, to check their types."""
+
     workers: int
     videos: bool
-
-
-RECORDS = "episodes.jsonl"
-
-# What may differ when a run goes on: it changes neither an episode nor which ones are run.
-_FREE = ("out", "workers")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated: episodes, the environment and the policy as plain descriptions."""
-
-    episodes: list[Episode]
-    env: Description
-    policy: Description
-    reference: report.Reference | None = None
-    videos: bool = True
-    workers: int = 1
-
-
-def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
-    """Run the episodes that `out` has no record of yet; return the records of all of them.
-
-    Writes `episodes.jsonl` line by line, `videos/`, then `summary.json` and `contact_sheet.png`.
-    """
-    log, videos = out / RECORDS, out / "videos"
-    wanted = {(episode.task, episode.index): episode for episode in evaluation.episodes}
-    done = {(record.task, record.index) for record in report.read_records(log)}
-    left = [episode for key, episode in wanted.items() if key not in done]
-    recorders = []
-    if evaluation.videos:
-        recorders.append({"_target_": "envs.recorder.VideoRecorder", "folder": str(videos)})
-    count = min(evaluation.workers, max(1, len(left)))
-    with Workers(evaluation.env, evaluation.policy, recorders, count=count) as workers:
-        for record in workers.run(left, progress=evaluation.episodes[0].task if left else None):
-            append_line(log, record.to_json())
-
-    records = [r for r in report.read_records(log) if (r.task, r.index) in wanted]
-    report.write_summary(out / "summary.json", records, evaluation.reference)
-    if evaluation.videos:
-        write_contact_sheet(out / "contact_sheet.png", records, videos)
-    return records
-
-
-def claim_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make `out` the folder of a run with these settings, or check that it already is.
-
-    A folder without any record yet is free for other settings. Writes them to `config.yaml`, and
-    the command, git revision and versions to `run.json`.
-    Raises `UserError` naming the first setting that differs, or when the folder holds other things.
-    """
-    path = out / "config.yaml"
-    if not path.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out={out} holds other things than an evaluation: name a new folder.")
-    if not report.read_records(out / RECORDS):
-        write_bytes(path, OmegaConf.to_yaml(OmegaConf.create(dict(settings))).encode())
-        start = {"command": sys.argv, "versions": versions()}
-        write_bytes(out / "run.json", json.dumps(start, indent=2).encode() + b"\n")
-        return
-    before = flattened(plain(_read(path)))
-    now = flattened(settings)
-    for key in sorted({*before, *now} - set(_FREE)):
-        if before.get(key) != now.get(key):
-            raise UserError(
-                f"out={out} holds a run with {key}={before.get(key)}, not {now.get(key)}: "
-                "name a new folder, or give that setting again to go on with the run."
-            )
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -145,48 +91,79 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def dated_folder(task: str, policy: str, runs: Path = Path("runs")) -> Path:
-    """Return a folder name under `runs` that says what and when, such as eval/task_policy_date."""
+def episodes_of(settings: Mapping[str, Any]) -> list[Episode]:
+    """Return the episodes that the settings mean; raises `UserError` if they do not fit."""
+    described = {k: v for k, v in settings["protocol"].items() if k != "reference"}
+    which = typed(Which, {f.name: settings[f.name] for f in dataclasses.fields(Which)})
+    protocol = typed(Protocol, described)
+    return episodes(protocol, settings["task"]["name"], which.episodes, which.seed)
+
+
+def environment_of(settings: Mapping[str, Any]) -> Description:
+    """Return the description of the environment of the chosen back end."""
+    backend = settings["backend"]
+    if backend not in BACKENDS:
+        raise UserError(f"unknown backend '{backend}'.{nearest(str(backend), BACKENDS)}")
+    found: Description = settings[BACKENDS[backend]]
+    return found
+
+
+def evaluation_of(settings: Mapping[str, Any]) -> Evaluation:
+    """Return the evaluation that the settings mean; raises `UserError` for one that is amiss."""
+    how = typed(How, {f.name: settings[f.name] for f in dataclasses.fields(How)})
+    protocol = settings["protocol"]
+    reference = protocol.get("reference") or settings["task"].get("reference")
+    return Evaluation(
+        episodes=episodes_of(settings),
+        env=environment_of(settings),
+        policy=settings["policy"],
+        reference=None if reference is None else typed(report.Reference, reference),
+        videos=how.videos,
+        workers=how.workers,
+        protocol=protocol["name"],
+    )
+
+
+def dated_folder(settings: Mapping[str, Any], runs: Path = Path("runs")) -> Path:
+    """Return a folder name under `runs` that says what and when."""
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return runs / "eval" / f"{task}_{policy}_{now}"
+    policy = settings["policy"]["_target_"].rpartition(".")[2]
+    name = settings["protocol"]["name"]
+    what = [settings["task"]["name"], *([] if name == "default" else [name]), policy, now]
+    return runs / "eval" / "_".join(what)
 
 
-def _read(path: Path) -> DictConfig:
+def print_list() -> None:
+    """Print the episodes that the same settings would evaluate; needs no policy, no simulator."""
+    arguments = [argument for argument in sys.argv[1:] if argument != LIST]
+    settings = plain(composed("eval", arguments))
+    chosen = episodes_of(settings)
     try:
-        config = OmegaConf.load(path)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not readable ({error}): name a new folder.") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{path} holds no settings: name a new folder.")
-    return config
+        for line in episode_list.lines(settings["protocol"]["name"], chosen):
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Read by `head`, say: nothing is left to be flushed at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:
     """Read the settings, evaluate, print the table; raises `UserError` for settings amiss."""
-    settings = settings_of(from_command_line("eval", USAGE))
-    scalars = typed(Scalars, {f.name: settings[f.name] for f in dataclasses.fields(Scalars)})
-    policy = settings["policy"]["_target_"].rpartition(".")[2]
-    out = Path(settings["out"] or dated_folder(settings["task"]["name"], policy))
+    if LIST in sys.argv[1:]:
+        print_list()
+        return
+    config = from_command_line("eval", USAGE)
+    # Before anything is looked for on the disk: do protocol, task and count fit?
+    episodes_of(plain(config))
+    settings = settings_of(config)
+    evaluation = evaluation_of(settings)
+    out = Path(settings["out"] or dated_folder(settings))
     settings["out"] = str(out)
-    reference = settings["task"].get("reference")
-    evaluation = Evaluation(
-        episodes=episodes(
-            typed(Protocol, settings["protocol"]),
-            settings["task"]["name"],
-            scalars.episodes,
-            scalars.seed,
-        ),
-        env=settings["env"],
-        policy=settings["policy"],
-        reference=None if reference is None else typed(report.Reference, reference),
-        videos=scalars.videos,
-        workers=scalars.workers,
-    )
     claim_folder(out, settings)
     started = time.perf_counter()
     records = evaluate(evaluation, out)
     console = Console()
-    console.print(report.table(records, evaluation.reference))
+    console.print(report.table(records, evaluation.protocol, evaluation.reference))
     console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
 
 

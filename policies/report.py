@@ -1,9 +1,8 @@
-"""Records of episodes to what people read: a table with intervals, a summary, a contact sheet."""
+"""Records of episodes to what people read: a table with intervals, a summary."""
 
 import json
-import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,51 +12,24 @@ from rich.table import Table
 from envs.durable import drop_torn_line, write_bytes
 from envs.errors import UserError
 from envs.rollout import EpisodeRecord
+from policies.published import LISTS
+from policies.rates import Rate, rate_of
+from policies.results import GRASPED, MEASURES, Line, published_lines, task_lines
 
-_Z95 = 1.959963984540054
-
-MEASURES: dict[str, Callable[[EpisodeRecord], bool]] = {
-    "success_at_end": lambda record: record.success_at_end,
-    "success_ever": lambda record: record.success_ever,
-    "success_strict": lambda record: record.success_strict,
-}
+_NOTES = (
+    "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step;",
+    "strict: done properly (what is placed is let go and rests, what is picked stays grasped);",
+    "[95 % interval: Wilson; of a mean over unequal numbers: MOVER]",
+)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A published figure to stand beside ours, and what is different about it."""
+    """Published figures to stand beside ours, by the name of a line, and what differs in them."""
 
-    rate: float
-    episodes: int
     source: str
     conditions: str
-
-
-def wilson_interval(successes: int, total: int, z: float = _Z95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927); `(0, 1)` of no trials."""
-    if not 0 <= successes <= total:
-        raise ValueError(f"{successes} successes of {total} trials")
-    if total == 0:
-        return 0.0, 1.0
-    share, slack = successes / total, z * z / total
-    centre = (share + slack / 2) / (1 + slack)
-    spread = math.sqrt(share * (1 - share) * slack + slack * slack / 4) / (1 + slack)
-    # At the ends the bound is exactly 0 or 1, which rounding would miss.
-    low = 0.0 if successes == 0 else centre - spread
-    high = 1.0 if successes == total else centre + spread
-    return low, high
-
-
-def rate(successes: int, total: int) -> dict[str, float]:
-    """Return a success rate with its Wilson 95 % interval, ready for JSON."""
-    low, high = wilson_interval(successes, total)
-    return {
-        "successes": successes,
-        "total": total,
-        "rate": successes / total,
-        "low": round(low, 4),
-        "high": round(high, 4),
-    }
+    rates: dict[str, float]
 
 
 def read_records(path: Path) -> list[EpisodeRecord]:
@@ -81,20 +53,32 @@ def read_records(path: Path) -> list[EpisodeRecord]:
     return sorted(records.values(), key=lambda record: (record.task, record.index))
 
 
-def summary(records: Sequence[EpisodeRecord], reference: Reference | None) -> dict[str, Any]:
-    """Return what `summary.json` holds: rates by task and robot pose, times, versions."""
+def lines(records: Sequence[EpisodeRecord], protocol: str) -> list[Line]:
+    """Return the lines of the table: in the published form for a protocol that is a list."""
+    return published_lines(records) if protocol in LISTS else task_lines(records)
+
+
+def summary(
+    records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
+) -> dict[str, Any]:
+    """Return what `summary.json` holds: the table, rates by task and part, times, versions."""
     calls = sum(record.calls for record in records)
     return {
+        "protocol": protocol,
         "episodes": len(records),
         "policy": sorted({record.policy for record in records}),
+        "assets": sorted({record.assets for record in records}),
+        "stand_ins": sorted({name for record in records for name in record.stand_ins}),
+        "table": [line.plain() for line in lines(records, protocol)],
         "rates": {
             task: {
                 "all": _rates(group),
                 "robot_pose": {p: _rates(g) for p, g in _by(group, "robot_pose").items()},
+                "variant": {v: _rates(g) for v, g in _by(group, "variant").items()},
             }
             for task, group in _by(records, "task").items()
         },
-        "interval": "Wilson, 95 %",
+        "interval": "95 %: Wilson; of a mean over unequal numbers of episodes MOVER",
         "reference": None if reference is None else asdict(reference),
         "mean_steps": statistics.fmean(record.steps for record in records),
         "seconds_per_episode": statistics.fmean(record.seconds for record in records),
@@ -103,46 +87,58 @@ def summary(records: Sequence[EpisodeRecord], reference: Reference | None) -> di
     }
 
 
-def table(records: Sequence[EpisodeRecord], reference: Reference | None) -> Table:
-    """Return the rates per task and robot pose as a table to print, the reference below."""
-    notes = [
-        "at end: SIMPLER's rule at the last step; ever: at any step;",
-        "strict: drawer opened, object released and at rest inside; [Wilson 95 % interval]",
-    ]
+def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None) -> Table:
+    """Return the rates as a table to print, published ones in a column of their own."""
+    notes = [*_NOTES, _shapes(records)]
     grid = Table("", "n", "at end", "ever", "strict", caption_justify="left")
-    for task, group in _by(records, "task").items():
-        rows = {task: group}
-        rows |= {f"  {pose}": members for pose, members in _by(group, "robot_pose").items()}
-        for name, members in rows.items():
-            rates = [_interval(rate) for rate in _rates(members).values()]
-            grid.add_row(name, str(len(members)), *rates)
     if reference is not None:
-        grid.add_section()
-        grid.add_row("paper", str(reference.episodes), f"{reference.rate:.0%}")
+        grid.add_column("paper")
         notes.append(f"paper: {reference.source}; {reference.conditions}")
+    for line in lines(records, protocol):
+        if line.section:
+            grid.add_section()
+        cells = [_cell(line.rates.get(measure)) for measure in MEASURES]
+        if GRASPED in line.rates:
+            # Counted at any step, in the published tables too.
+            cells[1] = _cell(line.rates[GRASPED])
+        if reference is not None:
+            published = reference.rates.get(line.name)
+            cells.append("" if published is None else f"{published:.0%}")
+        grid.add_row(line.label, str(line.total), *cells)
     grid.caption = "\n".join(notes)
     return grid
 
 
 def write_summary(
-    path: Path, records: Sequence[EpisodeRecord], reference: Reference | None
+    path: Path, records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
 ) -> None:
     """Write `summary(...)` as JSON in one stroke."""
-    write_bytes(path, (json.dumps(summary(records, reference), indent=2) + "\n").encode())
+    text = json.dumps(summary(records, protocol, reference), indent=2) + "\n"
+    write_bytes(path, text.encode())
 
 
-def _by(records: Sequence[EpisodeRecord], field: str) -> dict[str, list[EpisodeRecord]]:
+def _shapes(records: Sequence[EpisodeRecord]) -> str:
+    packs = ", ".join(sorted({record.assets or "unknown" for record in records}))
+    missing = {name for record in records for name in record.stand_ins}
+    text = f"assets: {packs}"
+    if "primitives" in packs:
+        text += " (plain shapes, no photographs: not to be compared with published figures)"
+    return text + (f"; {len(missing)} files replaced by plain shapes" if missing else "")
+
+
+def _cell(rate: Rate | None) -> str:
+    return "" if rate is None else str(rate)
+
+
+def _by(records: Iterable[EpisodeRecord], field: str) -> dict[str, list[EpisodeRecord]]:
     groups: dict[str, list[EpisodeRecord]] = {}
     for record in sorted(records, key=lambda record: str(getattr(record, field))):
         groups.setdefault(str(getattr(record, field)), []).append(record)
     return groups
 
 
-def _rates(records: Sequence[EpisodeRecord]) -> dict[str, dict[str, float]]:
+def _rates(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     return {
-        name: rate(sum(map(measure, records)), len(records)) for name, measure in MEASURES.items()
+        name: rate_of([measure(record) for record in records]).plain()
+        for name, measure in MEASURES.items()
     }
-
-
-def _interval(rate: Mapping[str, float]) -> str:
-    return f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}]"

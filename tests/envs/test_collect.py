@@ -12,10 +12,12 @@ import pytest
 
 from envs import workers
 from envs.collect import Collection, collect, wanted
-from envs.configuration import composed, plain
+from envs.configuration import ROOT, composed, plain
 from envs.errors import UserError
 from envs.lerobot_writer import total_episodes
 from envs.staging import StagedEpisode, staged_episodes
+
+WIDOWX = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket")
 
 
 def collection(out: Path, episodes: int = 6, **changes: Any) -> Collection:
@@ -173,6 +175,7 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("episods=3", "Did you mean 'episodes'"),
         ("task=open_and_plase", "Did you mean 'open_and_place'"),
         ("policy=orakle", "Did you mean 'oracle'"),
+        ("task=all", "of one task"),
     ],
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
@@ -182,7 +185,18 @@ def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
 
 def test_the_shipped_settings_are_the_expert_in_the_task() -> None:
     one = Collection.from_settings(plain(composed("collect", ["episodes=7", "out=there"])))
-    assert one.policy["_target_"].startswith("policies.oracle.")
+    assert one.policy["_target_"] == "policies.experts.make_expert"
+    assert one.env["terminate_on_success"] is False
     assert one.env["task"] == one.task == "open_and_place"
     assert (one.episodes, one.out) == (7, Path("there"))
     assert json.dumps(one.identity())
+
+
+def test_every_task_can_be_collected() -> None:
+    names = sorted(path.stem for path in (ROOT / "configs/task").glob("*.yaml"))
+    assert len(names) == 26  # SIMPLER's 25 and "all"
+    for name in set(names) - {"all"}:
+        one = Collection.from_settings(plain(composed("collect", [f"task={name}"])))
+        assert one.task == one.env["task"] == name
+        assert one.episode(4).robot_pose in (*one.robot_poses, None)
+        assert one.robot == ("widowx" if name in WIDOWX else "google_robot")

@@ -24,9 +24,9 @@ def observation(instruction: str = "open top drawer", step: int = 0) -> Observat
 
 def test_a_video_has_every_step_and_the_first_picture(tmp_path: Path) -> None:
     run_episode(ToyEnv(), ToyPolicy(), EPISODE, [VideoRecorder(tmp_path)])
-    frames = decode(video_path(tmp_path, 12))
+    frames = decode(video_path(tmp_path, "toy", 12))
     assert frames.shape == (LIMIT + 1, PICTURE[1], PICTURE[0], 3)
-    assert [path.name for path in tmp_path.iterdir()] == ["episode_0012.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["toy_0012.mp4"]
 
 
 def test_instruction_step_and_success_are_drawn_in() -> None:
@@ -47,7 +47,7 @@ def test_instruction_step_and_success_are_drawn_in() -> None:
 
 def test_success_shows_green_only_while_it_lasts(tmp_path: Path) -> None:
     run_episode(ToyEnv(), ToyPolicy(), EPISODE, [VideoRecorder(tmp_path)])
-    corner = decode(video_path(tmp_path, 12))[:, 476:508, 460:].astype(int)
+    corner = decode(video_path(tmp_path, "toy", 12))[:, 476:508, 460:].astype(int)
     green = ((corner[..., 1] - corner[..., 0]) > 60).any(axis=(1, 2))
     # Seed 11 opens at step 5 and succeeds from step 8 to the last but one.
     assert green.tolist() == [8 <= step < LIMIT for step in range(LIMIT + 1)]
@@ -68,7 +68,7 @@ def test_a_broken_off_episode_leaves_no_video_and_the_next_is_whole(tmp_path: Pa
         run_episode(ToyEnv(), BrokenPolicy("nan"), EPISODE, [recorder])
     assert not list(tmp_path.iterdir())
     run_episode(ToyEnv(), ToyPolicy(), EPISODE, [recorder])
-    assert len(decode(video_path(tmp_path, 12))) == LIMIT + 1
+    assert len(decode(video_path(tmp_path, "toy", 12))) == LIMIT + 1
 
 
 def test_a_full_disk_keeps_the_earlier_videos(
@@ -81,10 +81,10 @@ def test_a_full_disk_keeps_the_earlier_videos(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"disk is full, .*episode_0012\.mp4"):
+    with pytest.raises(UserError, match=r"disk is full, .*toy_0012\.mp4"):
         run_episode(ToyEnv(), ToyPolicy(), EPISODE, [recorder])
-    assert [path.name for path in tmp_path.iterdir()] == ["episode_0001.mp4"]
-    assert len(decode(video_path(tmp_path, 1))) == LIMIT + 1
+    assert [path.name for path in tmp_path.iterdir()] == ["toy_0001.mp4"]
+    assert len(decode(video_path(tmp_path, "toy", 1))) == LIMIT + 1
 
 
 def test_recording_without_pictures_names_the_mend(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """One episode: what is handed to whom, when it ends, which actions are refused, which seeds."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from envs.actions import validated_chunk
 from envs.errors import UserError
 from envs.rollout import (
     Episode,
@@ -14,9 +16,9 @@ from envs.rollout import (
     Observation,
     episode_seed,
     run_episode,
-    validated_chunk,
 )
 from tests.envs.toy import LIMIT, BrokenPolicy, ToyEnv, ToyPolicy
+from tests.envs.toy_tasks import ToyTask
 
 EPISODE = Episode(task="toy", index=3, seed=11, robot_pose="c0")
 
@@ -145,8 +147,44 @@ def test_demonstrations_and_evaluations_never_share_a_seed() -> None:
 
 def test_a_record_survives_its_json_line() -> None:
     record = run_episode(ToyEnv(), ToyPolicy(), EPISODE)
-    placed = dataclasses.replace(record, object_xy=(-0.05, 0.03))
+    placed = dataclasses.replace(
+        record,
+        variant="base",
+        options={"object_xy": (-0.05, 0.03), "layout": 7},
+        statistics={"is_src_obj_grasped": True},
+        assets="simpler",
+        stand_ins=("table.glb",),
+    )
     for one in (record, placed):
         line = one.to_json()
         assert "\n" not in line
         assert EpisodeRecord.from_json(line) == one
+
+
+def test_a_line_from_before_there_were_variants_is_read() -> None:
+    values = json.loads(run_episode(ToyEnv(), ToyPolicy(), EPISODE).to_json())
+    for name in ("variant", "options", "statistics", "assets", "stand_ins"):
+        del values[name]
+    record = EpisodeRecord.from_json(json.dumps(values | {"object_xy": [-0.05, 0.03]}))
+    assert record.variant == "visual_matching"
+    assert record.options == {"object_xy": (-0.05, 0.03)}
+    assert EpisodeRecord.from_json(json.dumps(values | {"object_xy": None})).options == {}
+    del values["steps"]
+    with pytest.raises(TypeError, match="steps"):
+        EpisodeRecord.from_json(json.dumps(values))
+
+
+def test_only_what_is_fixed_is_an_option() -> None:
+    assert EPISODE.reset_options() == {"robot_pose": "c0"}
+    bare = Episode("toy", 0, 1, variant="base")
+    assert bare.reset_options() == {}
+    # An empty name and zeros are values, not gaps.
+    fixed = {"coloring": "", "layout": 0, "robot_yaw": 0.0, "object": "apple", "drawer": "top"}
+    assert Episode("toy", 0, 1, **fixed).reset_options() == fixed  # type: ignore[arg-type]
+
+
+def test_a_record_says_what_the_episode_was() -> None:
+    record = run_episode(ToyTask("t", "base"), ToyPolicy(), dataclasses.replace(EPISODE, layout=2))
+    assert record.options == {"robot_pose": "c0", "layout": 2}
+    assert record.statistics == {"task": "t", "variant": "base"}
+    assert (record.assets, record.stand_ins) == ("toy", ("table.glb",))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from envs.descriptions import build, for_episode, locate
 from envs.errors import UserError
 from envs.rollout import Episode, EpisodeRecord
-from envs.workers import WorkerCrashError, Workers, build, locate
+from envs.workers import WorkerCrashError, Workers, grouped
+from tests.envs import toy_tasks
 from tests.envs.toy import ToyEnv
 
 ENV = {"_target_": "tests.envs.toy.ToyEnv"}
@@ -82,6 +84,40 @@ def test_a_lost_process_names_its_episode_and_keeps_the_others() -> None:
     assert 4 not in done
 
 
+TASKS = [
+    Episode(task=task, index=i, seed=50 + i, variant=variant)
+    for i in range(2)
+    for task, variant in (("one", "base"), ("two", "base"), ("one", "table_1"))
+]
+
+
+def test_an_environment_lasts_as_long_as_task_and_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_tasks, "built", [])
+    monkeypatch.setattr(toy_tasks, "alive", [])
+    env = {"_target_": "tests.envs.toy_tasks.ToyTask", "task": None, "variant": None}
+    policy = {"_target_": "tests.envs.toy_tasks.TaskPolicy", "task": None}
+    with Workers(env, policy) as workers:
+        records = list(workers.run(grouped(TASKS)))
+        assert len(toy_tasks.alive) == 1
+    assert toy_tasks.alive == []
+    assert toy_tasks.built == [("one", "base"), ("two", "base"), ("one", "table_1")]
+    for record in records:
+        assert record.statistics == {"task": record.task, "variant": record.variant}
+        assert record.policy == f"toy of {record.task}"
+
+
+def test_grouping_keeps_every_episode_and_the_order_within() -> None:
+    order = grouped(TASKS)
+    assert sorted(map(repr, order)) == sorted(map(repr, TASKS))
+    assert [episode.index for episode in order] == [0, 1, 0, 1, 0, 1]
+
+
+def test_what_is_said_of_a_task_stays() -> None:
+    said = {"_target_": "x", "task": "other", "variant": None, "chunk": None}
+    assert for_episode(said, TASKS[2]) == {**said, "variant": "table_1"}
+    assert for_episode(POLICY, TASKS[2]) == POLICY
+
+
 def test_leaving_early_does_not_disturb_the_next_run() -> None:
     with Workers(ENV, POLICY, count=2) as workers:
         for _ in workers.run(EPISODES):
@@ -94,7 +130,7 @@ def test_recorders_work_in_each_process(tmp_path: Path) -> None:
     with Workers(ENV, POLICY, [recorder], count=2) as workers:
         for record in workers.run(EPISODES[:3], progress="toy"):
             # A record is handed out when its files are there, not before.
-            assert (tmp_path / f"episode_{record.index:04d}.mp4").exists()
+            assert (tmp_path / f"toy_{record.index:04d}.mp4").exists()
 
 
 @pytest.mark.parametrize(

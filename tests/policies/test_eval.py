@@ -1,5 +1,6 @@
 """Evaluation on a toy world: records, resume, refusal of another run's folder."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,14 @@ import pytest
 
 from envs.configuration import ROOT, composed
 from envs.errors import UserError
-from policies.eval import RECORDS, Evaluation, claim_folder, evaluate, settings_of
+from envs.rollout import Episode, EpisodeRecord, run_episode
+from envs.workers import grouped
+from policies.eval import evaluation_of, settings_of
+from policies.evaluation import RECORDS, Evaluation, claim_folder, evaluate
 from policies.protocol import Protocol, episodes
+from policies.results import published_lines
+from tests.envs import toy_tasks
+from tests.envs.toy import ToyPolicy
 
 TOY = {"_target_": "tests.envs.toy.ToyEnv"}
 
@@ -70,8 +77,57 @@ def test_a_run_that_broke_off_goes_on(tmp_path: Path) -> None:
 
 
 def outcomes(records: Sequence[object]) -> list[tuple[object, ...]]:
-    fields = ("index", "seed", "robot_pose", "success_at_end", "success_ever", "steps")
+    fields = (
+        "task", "variant", "index", "seed", "robot_pose", "options",
+        "success_at_end", "success_ever", "steps",
+    )  # fmt: skip
     return [tuple(getattr(record, field) for field in fields) for record in records]
+
+
+def several(count: int, policy: str = "TaskPolicy", **arguments: object) -> Evaluation:
+    """An evaluation of tasks and variants, each with an environment and a policy of its own."""
+    return Evaluation(
+        episodes=episodes(Protocol("variant_aggregation"), "open_drawer", count),
+        env={"_target_": "tests.envs.toy_tasks.ToyTask", "task": None, "variant": None},
+        policy={"_target_": f"tests.envs.toy_tasks.{policy}", "task": None, **arguments},
+        protocol="variant_aggregation",
+    )
+
+
+def test_several_tasks_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_tasks, "built", [])
+    records = evaluate(several(9), tmp_path)
+    tasks = {"open_top_drawer", "open_middle_drawer", "open_bottom_drawer"}
+    assert {r.task for r in records} == tasks
+    for record in records:
+        assert record.statistics == {"task": record.task, "variant": record.variant}
+        assert record.policy == f"toy of {record.task}"
+    # Every environment once, whatever the order of the list.
+    assert len(toy_tasks.built) == len(set(toy_tasks.built)) == 9
+    names = {path.name for path in (tmp_path / "videos").iterdir()}
+    assert names == {f"{r.task}_{r.index:04d}.mp4" for r in records}
+    assert len(names) == 9
+
+
+def test_a_run_over_several_tasks_that_broke_off_goes_on(tmp_path: Path) -> None:
+    evaluation = several(9)
+    fifth = grouped(evaluation.episodes)[4].seed
+    with pytest.raises(UserError, match="NaN"):
+        evaluate(several(9, "BrokenTaskPolicy", seed=fifth), tmp_path)
+    before = (tmp_path / RECORDS).read_text()
+    assert len(before.splitlines()) == 4
+    resumed = evaluate(evaluation, tmp_path)
+    after = (tmp_path / RECORDS).read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 9
+    straight = evaluate(evaluation, tmp_path / "straight")
+    assert outcomes(resumed) == outcomes(straight)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["episodes"] == 9
+    assert [line["name"] for line in summary["table"]] == [
+        "open_top_drawer", "open_middle_drawer", "open_bottom_drawer", "open_drawer",
+    ]  # fmt: skip
+    assert summary["table"][-1]["success_ever"]["total"] == 9
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
@@ -122,6 +178,19 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         (["policy=random", "seed=abc"], "seed"),
         (["policy=random", "checkpoint=x"], "means nothing to this policy"),
         (["checkpoint=nowhere"], "there is no checkpoint nowhere"),
+        (["protocol=visual_matching"], "give checkpoint= a folder"),
+        (["protocol=visual_matching", "task=pick_object"], "no episodes of task pick_object"),
+        (
+            ["protocol=variant_aggregation", "task=stack_cube", "--list"],
+            "no episodes of task stack",
+        ),
+        (["protocol=visual_matchin"], "Did you mean 'visual_matching'"),
+        (["protocol=self_flow_paper", "episodes=101", "--list"], "has 100 here"),
+        (["task=all"], "is for one task"),
+        (
+            ["policy=random", "backend=orignal"],
+            "unknown backend 'orignal'. Did you mean 'original'",
+        ),
         (["episodes"], "key=value"),
         (["--episodes", "3"], "key=value"),
     ],
@@ -134,6 +203,33 @@ def test_bad_settings_get_one_sentence(
     error = exit_message()
     assert sentence in error
     assert "\n" not in error
+
+
+def test_the_shipped_settings_run_one_task_on_after_success() -> None:
+    evaluation = evaluation_of(settings())
+    assert len(evaluation.episodes) == 30
+    assert {e.task for e in evaluation.episodes} == {"open_and_place"}
+    assert evaluation.env["_target_"] == "envs.simpler.make"
+    assert evaluation.env["terminate_on_success"] is False
+    assert evaluation.reference is not None
+
+
+def test_the_papers_figures_stand_beside_lines_of_the_table() -> None:
+    evaluation = evaluation_of(settings("protocol=self_flow_paper", "policy=oracle"))
+    assert evaluation.reference is not None
+    records = [blank_record(episode) for episode in evaluation.episodes]
+    names = {line.name for line in published_lines(records)}
+    assert set(evaluation.reference.rates) < names
+
+
+def blank_record(episode: Episode) -> EpisodeRecord:
+    return run_episode(toy_tasks.ToyTask(episode.task), ToyPolicy(), episode, max_steps=1)
+
+
+def test_the_original_simulator_is_a_back_end() -> None:
+    chosen = evaluation_of(settings("backend=original", "original.python=/there/bin/python"))
+    assert chosen.env["_target_"] == "envs.original.make"
+    assert chosen.env["python"] == "/there/bin/python"
 
 
 def exit_message() -> str:

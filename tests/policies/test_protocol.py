@@ -1,10 +1,12 @@
 """Which episodes are run."""
 
+from collections import Counter
+
 import pytest
 
 from envs.errors import UserError
 from envs.rollout import DEMONSTRATIONS, episode_seed
-from policies.protocol import Protocol, episodes
+from policies.protocol import ALL, Protocol, episodes
 
 DEFAULT = Protocol("default", ["a0", "b0", "c0"])
 
@@ -54,3 +56,59 @@ def test_every_position_meets_every_pose() -> None:
 def test_no_episodes_is_refused() -> None:
     with pytest.raises(UserError, match="episodes=0"):
         episodes(DEFAULT, "open_and_place", 0)
+
+
+def test_layouts_take_turns() -> None:
+    grid = Protocol("grid", layouts=24)
+    assert [e.layout for e in episodes(grid, "stack_cube", 26)][22:] == [22, 23, 0, 1]
+    assert {e.layout for e in episodes(DEFAULT, "open_and_place", 3)} == {None}
+
+
+def test_a_variant_is_every_episodes() -> None:
+    chosen = episodes(Protocol(variant="base"), "open_drawer", 3)
+    assert [e.variant for e in chosen] == ["base"] * 3
+
+
+def test_choosing_tasks_changes_no_episode() -> None:
+    whole = episodes(Protocol("visual_matching"), ALL)
+    for task, members in (("carrot_on_plate", 24), ("close_drawer", 108), ("pick_coke_can", 300)):
+        chosen = episodes(Protocol("visual_matching"), task)
+        assert len(chosen) == members
+        assert set(chosen) <= set(whole)
+
+
+def test_a_sample_of_a_list_is_even_and_grows() -> None:
+    protocol = Protocol("variant_aggregation")
+    whole = episodes(protocol, ALL)
+    small, large = episodes(protocol, ALL, 44), episodes(protocol, ALL, 240)
+    assert set(small) < set(large) < set(whole)
+    assert [e for e in whole if e in set(large)] == large  # the list's own order
+    tasks = Counter(e.task for e in small)
+    assert set(tasks) == {e.task for e in whole}
+    assert set(tasks.values()) == {4}
+    assert set(Counter(e.variant for e in large if e.task == "open_top_drawer").values()) <= {3, 4}
+    # Not the beginning of the list: another seed, another sample.
+    other = episodes(protocol, ALL, 44, seed=1)
+    assert [e.reset_options() for e in other] != [e.reset_options() for e in small]
+    assert episodes(protocol, ALL, len(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    ("protocol", "task", "count", "says"),
+    [
+        (Protocol("visual_matching"), "pick_object", None, "no episodes of task pick_object: it"),
+        (Protocol("variant_aggregation"), "carrot_on_plate", 5, "no episodes of task carrot_on"),
+        (Protocol("self_flow_paper"), "move_near_v1", None, "no episodes of task move_near_v1"),
+        (Protocol("visual_matching"), "carrot_on_plate", 25, "has 24 here"),
+        (Protocol("visual_matching"), ALL, 0, "episodes=0"),
+        (DEFAULT, ALL, 30, "is for one task"),
+        (DEFAULT, "open_and_place", None, "has no end"),
+        (Protocol("grid"), "pick_object", 3, "grid and task pick_object do not fit"),
+    ],
+)
+def test_what_does_not_fit_gets_one_sentence(
+    protocol: Protocol, task: str, count: int | None, says: str
+) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        episodes(protocol, task, count)
+    assert "\n" not in str(caught.value)

@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from envs.errors import UserError
 from envs.rollout import EpisodeRecord
 from policies import report
 from policies.contact_sheet import write_contact_sheet
 
-REFERENCE = report.Reference(0.29, 14, "a paper", "other data")
+REFERENCE = report.Reference("a paper", "other data", {"open_and_place": 0.29})
 
 
 def record(index: int, pose: str = "a0", success: bool = True) -> EpisodeRecord:
@@ -20,7 +21,6 @@ def record(index: int, pose: str = "a0", success: bool = True) -> EpisodeRecord:
         index=index,
         seed=index,
         robot_pose=pose,
-        object_xy=None,
         policy="toy",
         success_at_end=success,
         success_ever=True,
@@ -34,43 +34,41 @@ def record(index: int, pose: str = "a0", success: bool = True) -> EpisodeRecord:
     )
 
 
-@pytest.mark.parametrize(
-    ("successes", "total", "low", "high"),
-    [
-        # Brown, Cai, DasGupta (2001) and R's binom.confint(method="wilson").
-        (0, 10, 0.0, 0.2775),
-        (10, 10, 0.7225, 1.0),
-        (5, 10, 0.2366, 0.7634),
-        (15, 50, 0.1910, 0.4375),
-        (59, 60, 0.9114, 0.9971),
-    ],
-)
-def test_wilson_interval(successes: int, total: int, low: float, high: float) -> None:
-    assert report.wilson_interval(successes, total) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_wilson_interval_of_nothing_says_nothing() -> None:
-    assert report.wilson_interval(0, 0) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="3 successes of 2"):
-        report.wilson_interval(3, 2)
-
-
 def test_summary_counts_by_pose() -> None:
     records = [record(0, "a0"), record(1, "b0", success=False), record(2, "b0")]
-    found = report.summary(records, REFERENCE)
+    found = report.summary(records, "default", REFERENCE)
     rates = found["rates"]["open_and_place"]
     assert rates["all"]["success_at_end"]["successes"] == 2
     assert rates["all"]["success_ever"]["rate"] == 1.0
     assert rates["robot_pose"]["b0"]["success_at_end"]["total"] == 2
+    assert rates["variant"]["visual_matching"]["success_strict"]["rate"] == 0.0
     assert found["policy_ms_per_call"] == pytest.approx(50)
-    assert found["reference"]["rate"] == 0.29
+    assert found["reference"]["rates"] == {"open_and_place": 0.29}
+    assert [line["name"] for line in found["table"]] == [
+        "open_and_place", "open_and_place/a0", "open_and_place/b0",
+    ]  # fmt: skip
     json.dumps(found, allow_nan=False)
 
 
 def test_table_labels_the_reference() -> None:
-    table = report.table([record(0)], REFERENCE)
-    assert list(table.columns[0].cells)[-1] == "paper"
+    records = [record(0, "a0"), record(1, "b0", success=False)]
+    table = report.table(records, "default", REFERENCE)
+    cells = [list(column.cells) for column in table.columns]
+    assert [column.header for column in table.columns][-1] == "paper"
+    assert cells[0] == ["open_and_place", "  a0", "  b0"]
+    assert cells[2][0] == "50% [9%, 91%]"
+    assert cells[-1] == ["29%", "", ""]
     assert "a paper; other data" in str(table.caption)
+    assert [c.header for c in report.table(records, "default", None).columns][-1] == "strict"
+
+
+def test_table_says_what_the_scene_was_made_of() -> None:
+    plain = dataclasses.replace(record(0), assets="primitives")
+    assert "no photographs" in str(report.table([plain], "visual_matching", None).caption)
+    official = dataclasses.replace(record(0), assets="simpler", stand_ins=("a.glb", "b.glb"))
+    caption = str(report.table([official], "visual_matching", None).caption)
+    assert "no photographs" not in caption
+    assert "2 files replaced" in caption
 
 
 def test_records_are_read_once_each_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
@@ -94,3 +92,12 @@ def test_contact_sheet_says_where_a_video_is_missing(tmp_path: Path) -> None:
     records = [dataclasses.replace(record(i), success_at_end=i > 0) for i in range(20)]
     write_contact_sheet(tmp_path / "sheet.png", records, tmp_path / "videos")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_contact_sheet_of_very_many_does_not_grow(tmp_path: Path) -> None:
+    sizes = []
+    for count in (60, 200):
+        write_contact_sheet(tmp_path / "sheet.png", [record(i) for i in range(count)], tmp_path)
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            sizes.append(sheet.size)
+    assert sizes[0] == sizes[1]

@@ -1,0 +1,57 @@
+"""What a policy's answer must be: actions `(k, 7)` that a robot could mean."""
+
+from typing import Any
+
+import numpy as np
+
+from envs.errors import UserError
+
+MAX_TRANSLATION = 1.0
+"""Metres a single action may ask for before it counts as a defect of the policy."""
+MAX_ROTATION = float(np.pi)
+"""Radians a single action may ask for."""
+MAX_GRIPPER = 10.0
+"""Gripper units a single action may ask for (+-1 is the full stroke)."""
+
+
+def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:
+    """Return the policy's answer as float32 `(k, 7)`, or raise a `UserError` that says what is off.
+
+    `step` is the control step at which the first of the actions would be executed.
+    """
+    try:
+        chunk = np.asarray(answer)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"policy '{policy}' returned no array of actions at step {step} ({error}): "
+            "act() must return (k, 7) with k >= 1."
+        ) from error
+    if chunk.ndim != 2 or chunk.shape[1] != 7 or chunk.shape[0] < 1:
+        raise UserError(
+            f"policy '{policy}' returned actions of shape {chunk.shape} at step {step}: "
+            "act() must return (k, 7) with k >= 1."
+        )
+    if not (np.issubdtype(chunk.dtype, np.floating) or np.issubdtype(chunk.dtype, np.integer)):
+        raise UserError(
+            f"policy '{policy}' returned actions of type {chunk.dtype} at step {step}: "
+            "act() must return float32."
+        )
+    chunk = chunk.astype(np.float32)
+    for offset, action in enumerate(chunk):
+        if not np.isfinite(action).all():
+            raise UserError(
+                f"policy '{policy}' returned NaN or infinity in the action for step "
+                f"{step + offset}: {np.array2string(action, precision=4)}."
+            )
+        for what, size, limit, unit in (
+            ("moves", float(np.linalg.norm(action[:3])), MAX_TRANSLATION, "m"),
+            ("turns", float(np.linalg.norm(action[3:6])), MAX_ROTATION, "rad"),
+            ("closes the gripper", abs(float(action[6])), MAX_GRIPPER, "units"),
+        ):
+            if size > limit * (1 + 1e-6):
+                raise UserError(
+                    f"policy '{policy}' returned an action for step {step + offset} that {what} "
+                    f"by {size:.3g} {unit}, more than {limit:.3g}: check its units and its "
+                    "normalisation statistics."
+                )
+    return chunk

@@ -1,0 +1,71 @@
+"""Success rates with 95 % intervals, and their means."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A success rate in [0, 1] with the ends of its 95 % interval.
+
+    `successes` is None where the rate is a mean of rates; `total` counts the episodes behind it.
+    """
+
+    rate: float
+    low: float
+    high: float
+    total: int
+    successes: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0%} [{self.low:.0%}, {self.high:.0%}]"
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        rounded = {name: round(getattr(self, name), 4) for name in ("low", "high")}
+        return {k: v for k, v in (asdict(self) | rounded).items() if v is not None}
+
+
+def wilson_interval(successes: int, total: int, z: float = _Z95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion (Wilson 1927); `(0, 1)` of no trials."""
+    if not 0 <= successes <= total:
+        raise ValueError(f"{successes} successes of {total} trials")
+    if total == 0:
+        return 0.0, 1.0
+    share, slack = successes / total, z * z / total
+    centre = (share + slack / 2) / (1 + slack)
+    spread = math.sqrt(share * (1 - share) * slack + slack * slack / 4) / (1 + slack)
+    # At the ends the bound is exactly 0 or 1, which rounding would miss.
+    low = 0.0 if successes == 0 else centre - spread
+    high = 1.0 if successes == total else centre + spread
+    return low, high
+
+
+def rate_of(outcomes: Sequence[bool]) -> Rate:
+    """Return the rate of at least one outcome, with its Wilson interval."""
+    successes, total = sum(outcomes), len(outcomes)
+    low, high = wilson_interval(successes, total)
+    return Rate(successes / total, low, high, total, successes)
+
+
+def mean_of(rates: Sequence[Rate]) -> Rate:
+    """Return the mean of rates of different things, each weighing the same.
+
+    Of equally many episodes each, it is the rate of all episodes together, with its Wilson
+    interval. Otherwise the interval comes from those of the parts, which are independent, by
+    variance recovery (MOVER: Zou and Donner 2008).
+    """
+    successes = [rate.successes for rate in rates if rate.successes is not None]
+    total = sum(rate.total for rate in rates)
+    if len(successes) == len(rates) and len({rate.total for rate in rates}) == 1:
+        low, high = wilson_interval(sum(successes), total)
+        return Rate(sum(successes) / total, low, high, total, sum(successes))
+    count = len(rates)
+    mean = sum(rate.rate for rate in rates) / count
+    below = math.sqrt(sum((rate.rate - rate.low) ** 2 for rate in rates)) / count
+    above = math.sqrt(sum((rate.high - rate.rate) ** 2 for rate in rates)) / count
+    return Rate(mean, mean - below, mean + above, total)

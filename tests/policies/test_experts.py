@@ -1,0 +1,44 @@
+"""Which expert a task has."""
+
+import pytest
+
+from envs.errors import UserError
+from envs.simpler.registry import TASKS
+from policies import experts
+from policies.experts import make_expert
+from policies.oracle import OpenAndPlaceExpert
+
+
+@pytest.mark.parametrize(
+    "task", ["open_and_place", "google_robot_place_apple_in_closed_top_drawer"]
+)
+def test_the_expert_is_made_with_its_settings(task: str) -> None:
+    expert = make_expert(task, jitter=0.0)
+    assert isinstance(expert, OpenAndPlaceExpert)
+    assert expert.jitter == 0.0
+
+
+def test_a_task_without_an_expert_names_those_that_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(experts.EXPERTS, "put_on", "policies.not_yet.Expert")
+    for task in ("stack_cube", "place_in_closed_bottom_drawer"):
+        with pytest.raises(UserError, match=f"{task} has no scripted expert; .*open_and_place"):
+            make_expert(task)
+
+
+def test_every_expert_that_is_there_is_a_policy() -> None:
+    """The table names classes that exist, as far as their modules do."""
+    having = [name for name in TASKS if experts.target_of(name) is not None]
+    assert {"open_and_place", "place_in_closed_top_drawer"} <= set(having)
+    for name in having:
+        expert = make_expert(name)
+        assert expert.name == "oracle"
+        expert.reset("", 0)
+
+
+def test_what_an_expert_does_not_take_is_named() -> None:
+    with pytest.raises(UserError, match="'jiter'"):
+        make_expert("open_and_place", jiter=0.0)
+    with pytest.raises(UserError, match="Did you mean 'open_and_place'"):
+        make_expert("open_and_plase")
