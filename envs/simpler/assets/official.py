@@ -12,7 +12,7 @@ from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.install import check_file
-from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack
+from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack, PrimitivePack
 from envs.simpler.assets.pieces import separated
 from envs.simpler.assets.rests import Rest, rests
 from envs.simpler.assets.surroundings import (
@@ -103,7 +103,7 @@ class SimplerPack(AssetPack):
         visual = next((k for k in _VISUALS if (self.root / folder / k).is_file()), None)
         if visual is None:
             if drawn:
-                primitives.add_looks(builder, model)
+                PrimitivePack().add_object(_LooksOnly(builder), model, material, drawn)
             return f"looks of {model}"
         if drawn:
             builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
@@ -144,6 +144,18 @@ class SimplerPack(AssetPack):
 
     def _stage(self, stage: str) -> Path:
         return self.root / _STAGES / f"{stage}.glb"
+
+
+class _LooksOnly:
+    """An actor builder that takes visual shapes and passes over collision shapes."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def __getattr__(self, name: str) -> Any:
+        if "collision" in name:
+            return lambda *_, **__: self
+        return getattr(self._builder, name)
 
 
 def _undrawn(path: Path) -> Path:
