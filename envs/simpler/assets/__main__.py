@@ -48,9 +48,7 @@ def _install(given: argparse.Namespace) -> int:
         done = install(source, root, official(), given.only)
     except KeyboardInterrupt:
         raise UserError("interrupted; the same command goes on where it stopped.") from None
-    print(_summary(done, time.monotonic() - begun))
-    for line in missing_lines(done.missing):
-        print(line)
+    print("\n".join([_summary(done, time.monotonic() - begun), *missing_lines(done.missing)]))
     named = os.environ.get(FOLDER_VARIABLE)
     if (named or str(default_root())) != str(root):
         print(f"to use it: export {FOLDER_VARIABLE}={root}")
