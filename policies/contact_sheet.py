@@ -64,7 +64,7 @@ def _strip(record: EpisodeRecord, video: Path) -> Image.Image:
     outcome = "success" if record.success_at_end else "lost" if record.success_ever else "failure"
     draw.rectangle((0, 0, _MARK - 1, _THUMBNAIL[1]), fill=colour)
     outcome += ", strict" if record.success_strict else ""
-    lines = [*textwrap.wrap(record.task.replace("_", " "), 18), f"#{record.index}"]
+    lines = [*textwrap.wrap(record.task.replace("_", " "), 16), f"#{record.index}"]
     lines[-1] += f" {record.robot_pose}" if record.robot_pose != "-" else ""
     lines += [outcome, f"{record.steps} steps"]
     font = ImageFont.load_default(size=13)

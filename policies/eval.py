@@ -164,6 +164,7 @@ def run() -> None:
     records = evaluate(evaluation, out)
     console = Console()
     console.print(report.table(records, evaluation.protocol, evaluation.reference))
+    console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
     console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
 
 

@@ -22,7 +22,8 @@ class Rate:
     successes: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.rate:.0%} [{self.low:.0%}, {self.high:.0%}]"
+        """Per cent: `97 [89, 99]`."""
+        return f"{100 * self.rate:.0f} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
     def plain(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""

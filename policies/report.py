@@ -12,15 +12,9 @@ from rich.table import Table
 from envs.durable import drop_torn_line, write_bytes
 from envs.errors import UserError
 from envs.rollout import EpisodeRecord
-from policies.published import LISTS
+from policies.published import CAMERAS, LISTS
 from policies.rates import Rate, rate_of
 from policies.results import GRASPED, MEASURES, Line, published_lines, task_lines
-
-_NOTES = (
-    "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step;",
-    "strict: done properly (what is placed is let go and rests, what is picked stays grasped);",
-    "[95 % interval: Wilson; of a mean over unequal numbers: MOVER]",
-)
 
 
 @dataclass(frozen=True)
@@ -89,11 +83,9 @@ def summary(
 
 def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None) -> Table:
     """Return the rates as a table to print, published ones in a column of their own."""
-    notes = [*_NOTES, _shapes(records)]
-    grid = Table("", "n", "at end", "ever", "strict", caption_justify="left")
+    grid = Table("per cent", "n", "at end", "ever", "strict")
     if reference is not None:
         grid.add_column("paper")
-        notes.append(f"paper: {reference.source}; {reference.conditions}")
     for line in lines(records, protocol):
         if line.section:
             grid.add_section()
@@ -103,10 +95,24 @@ def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference 
             cells[1] = _cell(line.rates[GRASPED])
         if reference is not None:
             published = reference.rates.get(line.name)
-            cells.append("" if published is None else f"{published:.0%}")
+            cells.append("" if published is None else f"{100 * published:.0f}")
         grid.add_row(line.label, str(line.total), *cells)
-    grid.caption = "\n".join(notes)
     return grid
+
+
+def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list[str]:
+    """Return what one has to know to read the table, a line each."""
+    said = [
+        "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step.",
+        "strict: what is placed is let go and rests, what is picked stays grasped.",
+        "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
+        _shapes(records),
+    ]
+    if any(record.variant in CAMERAS for record in records):
+        said.append("other cameras: in no average, as in the published figures.")
+    if reference is not None:
+        said.append(f"paper: {reference.source}; {reference.conditions}")
+    return said
 
 
 def write_summary(
@@ -123,7 +129,7 @@ def _shapes(records: Sequence[EpisodeRecord]) -> str:
     text = f"assets: {packs}"
     if "primitives" in packs:
         text += " (plain shapes, no photographs: not to be compared with published figures)"
-    return text + (f"; {len(missing)} files replaced by plain shapes" if missing else "")
+    return text + (f"; {len(missing)} files replaced by plain shapes" if missing else "") + "."
 
 
 def _cell(rate: Rate | None) -> str:

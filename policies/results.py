@@ -108,7 +108,7 @@ def published_lines(records: Sequence[EpisodeRecord]) -> list[Line]:
     lines = [*_below(GOOGLE_ROBOT, usual), *_below(WIDOWX, usual)]
     for row in GOOGLE_ROBOT.parts:
         if rates := _rates(row, turned):
-            label = f"{row.label.removesuffix(', average')}, other cameras (in no average)"
+            label = f"{row.label.removesuffix(', average')}, other cameras"
             lines += _figures(f"{row.name}_cameras", label, rates, section=True)
     return lines
 
@@ -140,11 +140,10 @@ def _below(
 def _figures(
     name: str, label: str, rates: Mapping[str, Rate], section: bool = False
 ) -> Iterator[Line]:
-    """Yield the line of a figure, after the one for partial success if there is any."""
-    usual = {measure: rates[measure] for measure in MEASURES}
+    """Yield the line of a figure, then the one for partial success if there is any."""
+    yield Line(name, label, {measure: rates[measure] for measure in MEASURES}, section)
     if GRASPED in rates:
-        yield Line(f"{name}_grasped", f"{label}: grasped", {GRASPED: rates[GRASPED]}, section)
-    yield Line(name, label, usual, section and GRASPED not in rates)
+        yield Line(f"{name}_grasped", "  grasped", {GRASPED: rates[GRASPED]})
 
 
 def _rates(row: Row, records: Mapping[str, Sequence[EpisodeRecord]]) -> dict[str, Rate] | None:

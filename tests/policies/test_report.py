@@ -56,19 +56,22 @@ def test_table_labels_the_reference() -> None:
     cells = [list(column.cells) for column in table.columns]
     assert [column.header for column in table.columns][-1] == "paper"
     assert cells[0] == ["open_and_place", "  a0", "  b0"]
-    assert cells[2][0] == "50% [9%, 91%]"
-    assert cells[-1] == ["29%", "", ""]
-    assert "a paper; other data" in str(table.caption)
+    assert cells[2][0] == "50 [9, 91]"
+    assert cells[-1] == ["29", "", ""]
+    assert report.notes(records, REFERENCE)[-1] == "paper: a paper; other data"
     assert [c.header for c in report.table(records, "default", None).columns][-1] == "strict"
 
 
 def test_table_says_what_the_scene_was_made_of() -> None:
     plain = dataclasses.replace(record(0), assets="primitives")
-    assert "no photographs" in str(report.table([plain], "visual_matching", None).caption)
+    assert "no photographs" in "".join(report.notes([plain], None))
     official = dataclasses.replace(record(0), assets="simpler", stand_ins=("a.glb", "b.glb"))
-    caption = str(report.table([official], "visual_matching", None).caption)
-    assert "no photographs" not in caption
-    assert "2 files replaced" in caption
+    said = "".join(report.notes([official], None))
+    assert "no photographs" not in said
+    assert "2 files replaced" in said
+    assert "other cameras" not in said
+    turned = dataclasses.replace(official, variant="camera_1")
+    assert "other cameras: in no average" in report.notes([turned], None)[-1]
 
 
 def test_records_are_read_once_each_and_a_torn_line_is_dropped(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_widowx_tasks_have_partial_success() -> None:
     ]
     lines = by_name(published_lines(several))
     assert list(lines) == [
-        name for task in tasks for name in (f"{task}_grasped", task)
+        name for task in tasks for name in (task, f"{task}_grasped")
     ] + ["widowx"]  # fmt: skip
     assert lines["stack_cube_grasped"].rates[GRASPED].rate == 0.5
     assert lines["widowx"].rates["success_at_end"].successes == 24
