@@ -23,7 +23,7 @@ from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface
 from envs.simpler.layouts import Layout, move_near, put_on, toy_density
 from envs.simpler.placement import ORIENTATION_QUATERNIONS
 from envs.simpler.registry import PICKABLE, TASKS
-from envs.simpler.scene import DROP_HEIGHT, TABLE_HEIGHT
+from envs.simpler.settling import DROP_HEIGHT, TABLE_HEIGHT
 from envs.simpler.tasks.put import SINK, SINK_POSE
 from envs.simpler.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
 

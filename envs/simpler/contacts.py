@@ -1,4 +1,4 @@
-"""Questions about the contacts of the last simulation step, for one environment on the CPU."""
+"""Questions about the contacts of the last simulation step."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ def component(body: Body) -> Any:
 
 
 class Contacts:
-    """The contacts after a control step; ask as long as the simulation stands still.
+    """Contacts after a control step, one environment on the CPU; ask before it moves on.
 
     Answers have a leading batch dimension of one.
     """
@@ -71,6 +71,15 @@ class Contacts:
             one in known and two in known and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
             for one, two, contact in self._contacts
         )
+
+
+def contacts_of(scene: Any) -> Contacts:
+    """The contacts of a ManiSkill scene after a control step."""
+    if scene.gpu_sim_enabled:
+        from envs.simpler.batched.contacts import GpuContacts
+
+        return GpuContacts(scene)
+    return Contacts(scene.px.get_contacts())
 
 
 def closes_on(

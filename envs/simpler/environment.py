@@ -15,23 +15,49 @@ from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
 from envs.errors import UserError
-from envs.simpler.contacts import component
 from envs.simpler.placement import checked_options
 from envs.simpler.registry import TaskSpec
 from envs.simpler.scene import SimplerScene
-from envs.simpler.tasks.cabinet import CabinetScene
+from envs.simpler.snapshot import privileged, snapshot
 
 STATE_SIZE = 10
 ACTION_SIZE = 7
 
 
-def _pose(pose: Any) -> NDArray[np.float64]:
-    return np.concatenate([pose.p, pose.q]).astype(np.float64)
+def proprioception(seen: dict[str, Any]) -> NDArray[np.float32]:
+    """State `(10,)`: gripper position, two columns of its rotation (base frame), fingers."""
+    pose = seen["gripper_pose_base"]
+    rotation = quat2mat(pose[3:])
+    fingers = [seen["finger_angle"]]
+    return np.concatenate([pose[:3], rotation[:, 0], rotation[:, 1], fingers]).astype(np.float32)
 
 
-def _plain(value: Any) -> Any:
-    """The first environment's entry of a tensor, as a Python number."""
-    return value[0].item()
+def describe(scene: SimplerScene, number: int, seen: dict[str, Any]) -> dict[str, Any]:
+    """The `info` of environment `number`; `seen` is its privileged state."""
+    rule, start = scene.rule, scene.starts[number]
+    main = start.layout.source
+
+    def plain(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value[number].item() for name, value in values.items()}
+
+    return {
+        "instruction": scene.instruction(number),
+        "subtask": int(rule.subtask[number]),
+        "elapsed_steps": int(rule.elapsed_steps[number]),
+        **plain(rule.report),
+        "success": bool(rule.success[number]),
+        "success_ever": bool(rule.success_ever[number]),
+        "success_strict": bool(rule.success_strict[number]),
+        "episode_stats": plain(rule.statistics),
+        "robot_pose": start.robot_pose,
+        "coloring": start.coloring,
+        "layout": start.layout.number,
+        "object": None if main is None else start.layout.models[main],
+        "variant": scene.variant.name,
+        "assets": scene.pack.name,
+        "stand_ins": list(scene.stand_ins),
+        "privileged": seen,
+    }
 
 
 class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
@@ -70,7 +96,8 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         checked_options(options or {}, self.task)
         super().reset(seed=seed)
         observation, _ = self.scene.reset(seed=seed, options=options)
-        return self._observation(observation), self._info()
+        seen = privileged(self.scene, snapshot(self.scene), 0)
+        return self._observation(observation, seen), describe(self.scene, 0, seen)
 
     def step(
         self, action: np.ndarray
@@ -82,27 +109,22 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         Raises: `UserError` for an action of another shape or with NaN or infinity.
         """
         action = np.asarray(action, dtype=np.float32)
-        step = self._elapsed_steps
+        step = int(self.scene.rule.elapsed_steps[0])
         if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
             raise UserError(
                 f"the action at step {step} must be {ACTION_SIZE} finite "
                 f"numbers; got shape {action.shape}, values {action.tolist()}."
             )
         observation, *_ = self.scene.step(action)
-        success = bool(_plain(self.scene.rule.success))
-        truncated = self._elapsed_steps >= self.task.max_steps
-        terminated = success and self.terminate_on_success
+        seen = privileged(self.scene, snapshot(self.scene), 0)
+        info = describe(self.scene, 0, seen)
         return (
-            self._observation(observation),
-            float(success),
-            terminated,
-            truncated,
-            self._info(),
+            self._observation(observation, seen),
+            float(info["success"]),
+            info["success"] and self.terminate_on_success,
+            info["elapsed_steps"] >= self.task.max_steps,
+            info,
         )
-
-    @property
-    def _elapsed_steps(self) -> int:
-        return int(_plain(self.scene.rule.elapsed_steps))
 
     def advance_to_next_subtask(self) -> None:
         """Go on to the next subtask, if there is one; the instruction changes with it."""
@@ -110,11 +132,12 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def get_language_instruction(self) -> str:
         """The instruction of the current subtask."""
-        return self.scene.get_language_instruction()
+        return self.scene.instruction(0)
 
     def is_final_subtask(self) -> bool:
         """Whether the current subtask is the last one."""
-        return self.scene.is_final_subtask()
+        rule = self.scene.rule
+        return bool(rule.subtask[0] == rule.subtasks - 1)
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The camera's current picture, or None without a renderer."""
@@ -125,87 +148,10 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def close(self) -> None:
         self.scene.close()
 
-    def _observation(self, observation: dict[str, Any]) -> dict[str, np.ndarray]:
-        pose = self._gripper_in_base()
-        rotation = quat2mat(pose.q)
-        state = np.concatenate([pose.p, rotation[:, 0], rotation[:, 1], [self._fingers()]])
-        result: dict[str, np.ndarray] = {"state": state.astype(np.float32)}
+    def _observation(
+        self, observation: dict[str, Any], seen: dict[str, Any]
+    ) -> dict[str, np.ndarray]:
+        result: dict[str, np.ndarray] = {"state": proprioception(seen)}
         if self.scene.resolution is not None:
             result["image"] = self.scene.head_image(observation)
         return result
-
-    @property
-    def _robot(self) -> Any:
-        return self.scene.agent.robot._objs[0]
-
-    def _gripper_in_base(self) -> Any:
-        return self._robot.pose.inv() * component(self.scene.gripper).entity_pose
-
-    def _fingers(self) -> float:
-        qpos = self._qpos()
-        return float(np.mean([qpos[name] for name in self.scene.robot_kind.finger_joints]))
-
-    def _qpos(self) -> dict[str, float]:
-        return dict(zip(self.scene.robot_joint_names, map(float, self._robot.qpos), strict=True))
-
-    def _info(self) -> dict[str, Any]:
-        scene, rule, start = self.scene, self.scene.rule, self.scene.start
-        models = start.layout.models
-        main = start.layout.source
-        return {
-            "instruction": scene.get_language_instruction(),
-            "subtask": int(_plain(rule.subtask)),
-            "elapsed_steps": self._elapsed_steps,
-            **{name: _plain(value) for name, value in rule.report.items()},
-            "success": bool(_plain(rule.success)),
-            "success_ever": bool(_plain(rule.success_ever)),
-            "success_strict": bool(_plain(rule.success_strict)),
-            "episode_stats": {name: _plain(value) for name, value in rule.statistics.items()},
-            "robot_pose": start.robot_pose,
-            "coloring": start.coloring,
-            "layout": start.layout.number,
-            "object": None if main is None else models[main],
-            "variant": scene.variant.name,
-            "assets": scene.pack.name,
-            "stand_ins": list(scene.stand_ins),
-            "privileged": self._privileged(),
-        }
-
-    def _privileged(self) -> dict[str, Any]:
-        scene, layout = self.scene, self.scene.start.layout
-        gripper = scene.agent.controller.controllers["gripper"]
-        objects = {
-            model: self._object(i) | {"size": scene.pack.object_size(model)}
-            for i, model in enumerate(layout.models)
-        }
-        seen: dict[str, Any] = {
-            "qpos": self._qpos(),
-            "base_pose": _pose(self._robot.pose),
-            "gripper_pose_base": _pose(self._gripper_in_base()),
-            "gripper_pose_world": _pose(component(scene.gripper).entity_pose),
-            "gripper_target": float(np.mean(gripper.target_positions)),
-            "finger_angle": self._fingers(),
-            "objects": objects,
-            "source": None if layout.source is None else layout.models[layout.source],
-            "target": None if layout.target is None else layout.models[layout.target],
-        }
-        if seen["source"] is not None:
-            source = objects[seen["source"]]
-            seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
-        if isinstance(scene, CabinetScene):
-            seen |= {
-                "drawer": scene.start.drawer,
-                "drawer_position": float(scene.cabinet._objs[0].qpos[scene.drawer_index]),
-                "drawer_pose_world": _pose(component(scene.drawer_link).entity_pose),
-                "cabinet_pose_world": _pose(scene.cabinet._objs[0].pose),
-            }
-        return seen
-
-    def _object(self, number: int) -> dict[str, NDArray[np.float64]]:
-        body = component(self.scene.objects[number])
-        velocity = np.concatenate([body.linear_velocity, body.angular_velocity])
-        return {
-            "pose": _pose(body.entity_pose),
-            "velocity": velocity.astype(np.float64),
-            "center": np.asarray((body.entity_pose * body.cmass_local_pose).p, dtype=np.float64),
-        }

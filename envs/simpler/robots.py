@@ -31,6 +31,12 @@ class Robot:
     camera_size: tuple[int, int]
     qpos: dict[str, float] = field(default_factory=dict)
 
+    def batched_agent(self) -> Any:
+        """The agent with controllers for many environments at once."""
+        from envs.simpler.batched.agents import batched
+
+        return batched(self.agent)
+
 
 ROBOTS: dict[str, Robot] = {
     "google_robot": Robot(

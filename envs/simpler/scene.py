@@ -1,7 +1,8 @@
-"""What all SIMPLER scenes share: building, dropping the objects, resets, lights, the picture.
+"""What all SIMPLER scenes share: building, resets, lights, stepping, the picture.
 
 Source: SimplerEnv's prepackaged (visual matching) environments on ManiSkill2_real2sim, commit
 ef7a4d4. Tasks derive from `SimplerScene` (see `tasks`); geometry and looks come from an asset pack.
+Everything is batched: `(b, ...)` with one environment on the CPU, any number on a GPU.
 """
 
 from collections.abc import Sequence
@@ -23,23 +24,22 @@ from torch import Tensor
 
 from envs.simpler import lighting, rendering
 from envs.simpler.assets import AssetPack, asset_pack
-from envs.simpler.contacts import Contacts
+from envs.simpler.contacts import Contacts, contacts_of
 from envs.simpler.placement import Start, draw_start
 from envs.simpler.registry import TaskSpec
 from envs.simpler.robots import ROBOTS, Robot
 from envs.simpler.rules import Rule
+from envs.simpler.settling import Settling
 from envs.simpler.variants import VISUAL_MATCHING, Variant, variant_of
 
-TABLE_HEIGHT = 0.87
-DROP_HEIGHT = 0.5
 PARKED = sapien.Pose([-10.0, 0.0, 0.0])
 
 
-class SimplerScene(BaseEnv):
-    """A robot, its surroundings and loose objects; one environment on the CPU.
+class SimplerScene(Settling, BaseEnv):
+    """A robot, its surroundings and loose objects.
 
     A family of tasks says how the furniture is loaded, what its rule is and what the rule needs to
-    know (`_load_furniture`, `_make_rule`, `_update_rule`, `get_language_instruction`).
+    know (`_load_furniture`, `_make_rule`, `_update_rule`, `instruction`).
     """
 
     contact_offset = 0.02
@@ -53,6 +53,8 @@ class SimplerScene(BaseEnv):
         resolution: tuple[int, int] | None = None,
         simulation_frequency: int | None = None,
         variant: str = VISUAL_MATCHING,
+        num_envs: int = 1,
+        sim_backend: str = "physx_cpu",
         **kwargs: Any,
     ) -> None:
         """Args: `resolution` is (width, height), None simulates without any renderer."""
@@ -62,22 +64,28 @@ class SimplerScene(BaseEnv):
         self.robot_kind: Robot = ROBOTS[spec.robot]
         self.resolution = resolution
         self.simulation_frequency = simulation_frequency or spec.simulation_frequency
-        self.start: Start = self._draw(0, {})
-        self.rule: Rule = self._make_rule()
+        self.starts: list[Start] = [self._draw(0, {})] * num_envs
+        self.on_gpu = sim_backend == "physx_cuda"
+        self.rule: Rule = self._make_rule(num_envs, "cuda" if self.on_gpu else "cpu")
         self.stand_ins: list[str] = []
         self.objects: list[Actor] = []
-        self._overlay: rendering.Overlay | None = None
-        self._contacts: Contacts | None = None
+        self._overlays: list[rendering.Overlay | None] = [None] * num_envs
         kwargs.setdefault("obs_mode", "none" if resolution is None else "rgb+segmentation")
         kwargs.setdefault("reward_mode", "sparse")
-        kwargs["render_backend"] = "none" if resolution is None else "sapien_cpu"
+        drawing = "sapien_cuda" if self.on_gpu else "sapien_cpu"
+        kwargs["render_backend"] = "none" if resolution is None else drawing
         super().__init__(
             *args,
             robot_uids=self.robot_kind.agent.uid,
-            num_envs=1,
-            sim_backend="physx_cpu",
+            num_envs=num_envs,
+            sim_backend=sim_backend,
             **kwargs,
         )
+
+    @property
+    def start(self) -> Start:
+        """Start of the first environment; all have the same objects unless their layouts differ."""
+        return self.starts[0]
 
     @property
     def drawn(self) -> bool:
@@ -111,14 +119,14 @@ class SimplerScene(BaseEnv):
 
     # ---- what a family of tasks says --------------------------------------------------------
 
-    def _make_rule(self) -> Rule:
+    def _make_rule(self, batch: int, device: str) -> Rule:
         raise NotImplementedError
 
     def _update_rule(self, contacts: Contacts) -> Tensor:
         raise NotImplementedError
 
-    def get_language_instruction(self) -> str:
-        """The instruction of the current subtask."""
+    def instruction(self, number: int) -> str:
+        """The instruction of the current subtask in environment `number`."""
         raise NotImplementedError
 
     def _load_furniture(self) -> None:
@@ -127,7 +135,7 @@ class SimplerScene(BaseEnv):
     def _place_furniture(self) -> None:
         """Put the furniture where it starts, before the objects are dropped."""
 
-    def _set_furniture(self) -> None:
+    def _set_furniture(self, env_idx: Tensor) -> None:
         """Bring the furniture into the state it starts in, after the objects have settled."""
 
     def _density(self, model: str) -> float | None:  # noqa: ARG002
@@ -140,7 +148,7 @@ class SimplerScene(BaseEnv):
         kind = self.robot_kind
         robot = type(
             f"{kind.agent.__name__}Here",
-            (kind.agent,),
+            (kind.batched_agent() if self.on_gpu else kind.agent,),
             {
                 "urdf_path": str(self.pack.robot_urdf(kind.name, self.start.coloring, self.drawn)),
                 "camera_size": self.resolution,
@@ -152,11 +160,15 @@ class SimplerScene(BaseEnv):
         self.stand_ins = []
         self.arena = self._load_surroundings()
         self.objects = []
-        for model in self.start.layout.models:
-            self.objects.append(self._load_object(model))
+        for slot in range(len(self.start.layout.models)):
+            self.objects.append(self._load_slot(slot))
         self._load_furniture()
         self.links = self.agent.robot.links
         self.gripper = self.agent.robot.links_map[self.robot_kind.gripper_link]
+        self.fingers = [
+            [self.agent.robot.links_map[name] for name in names]
+            for names in self.robot_kind.fingers
+        ]
         self.robot_joint_names = [joint.name for joint in self.agent.robot.active_joints]
 
     def _load_surroundings(self) -> Actor:
@@ -167,18 +179,29 @@ class SimplerScene(BaseEnv):
         builder.initial_pose = sapien.Pose(at.position)
         return builder.build_static(name="arena")
 
-    def _load_object(self, model: str) -> Actor:
+    def _load_slot(self, slot: int) -> Actor:
+        """The objects number `slot` of all environments as one actor."""
+        models = [start.layout.models[slot] for start in self.starts]
+        if len(set(models)) == 1:
+            return self.load_object(models[0], None)
+        parts = [self.load_object(model, number) for number, model in enumerate(models)]
+        return Actor.merge(parts, name=f"object_{slot}")
+
+    def load_object(self, model: str, environment: int | None) -> Actor:
+        """Build an object, in one environment or (None) in all."""
         builder = self.scene.create_actor_builder()
         material = sapien.physx.PhysxMaterial(0.5, 0.5, 0.0)
         density = self._density(model)
         plain = self.pack.add_object(builder, model, material, self.drawn, density=density)
-        if plain:
+        if plain and plain not in self.stand_ins:
             self.stand_ins.append(plain)
-        # Out of the way, each at a place of its own, until it is dropped.
-        builder.initial_pose = sapien.Pose([10.0, 10.0 + len(self.objects), 1.0])
-        actor = builder.build(name=model)
-        body = actor._bodies[0]
-        body.linear_damping, body.angular_damping = self.pack.object_damping(model)
+        # Out of the way, each at a place of its own, until it is put where it starts.
+        builder.initial_pose = sapien.Pose([0.0, 0.0, 5.0 + len(self.objects)])
+        if environment is not None:
+            builder.set_scene_idxs([environment])
+        actor = builder.build(name=model if environment is None else f"{model}-{environment}")
+        for body in actor._bodies:
+            body.linear_damping, body.angular_damping = self.pack.object_damping(model)
         return actor
 
     def _load_lighting(self, options: dict[str, Any]) -> None:  # noqa: ARG002
@@ -195,93 +218,44 @@ class SimplerScene(BaseEnv):
     ) -> tuple[Any, dict[str, Any]]:
         """Reset; `options` as in `placement.NAMED_OPTIONS`.
 
-        The scene is rebuilt every time: only then is a reset bitwise repeatable.
+        On the CPU the scene is rebuilt every time: only then is a reset bitwise repeatable.
         """
         if seed is None:
             seed = int(self._main_rng.randint(2**32))
         first = seed if isinstance(seed, int) else int(np.asarray(seed).flat[0])
         given = {k: v for k, v in (options or {}).items() if k not in ("reconfigure", "env_idx")}
-        self.start = self._draw(first, given)
+        self.starts = [self._draw(first, given)]
         self.rule.reset()
-        self._overlay = None
-        if self.resolution is not None and self.start.photograph:
-            photograph = self.pack.overlay(self.start.photograph)
-            if photograph is not None:
-                self._overlay = rendering.Overlay(photograph, *self.resolution)
+        self._lay_photographs([0])
         return super().reset(seed=seed, options={"reconfigure": True})
 
+    def _lay_photographs(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            name = self.starts[number].photograph
+            picture = self.pack.overlay(name) if name and self.resolution is not None else None
+            self._overlays[number] = None
+            if picture is not None and self.resolution is not None:
+                self._overlays[number] = rendering.Overlay(picture, *self.resolution)
+
     def _initialize_episode(self, env_idx: Tensor, options: dict[str, Any]) -> None:  # noqa: ARG002
-        robot = self.agent.robot._objs[0]
-        robot.pose = PARKED
+        robot = self.agent.robot
+        if not self.on_gpu:
+            robot.set_pose(PARKED)  # out of the way of what falls
         self._place_furniture()
-        self._settle_objects()
-        if self.objects:
-            self.settled = self.frames(range(len(self.objects))).clone()
+        self._settle_objects(env_idx)
         # Active joints come breadth-first in SAPIEN 3, so they are set by name.
         qpos = self.robot_kind.qpos | self._head()
-        robot.qpos = np.array([qpos.get(name, 0.0) for name in self.robot_joint_names])
-        robot.qvel = np.zeros(len(self.robot_joint_names))
-        robot.pose = sapien.Pose(*self.start.base_pose(self.robot_kind.base_height))
-        self._set_furniture()
+        row = [qpos.get(name, 0.0) for name in self.robot_joint_names]
+        robot.set_qpos(torch.tensor([row] * len(env_idx), device=self.device))
+        robot.set_qvel(torch.zeros(len(env_idx), len(row), device=self.device))
+        height = self.robot_kind.base_height
+        poses = [self.starts[int(i)].base_pose(height) for i in env_idx]
+        robot.set_pose(self.poses([np.concatenate(pose) for pose in poses]))
+        self._set_furniture(env_idx)
 
     def _head(self) -> dict[str, float]:
         tilt = self.variant.head_tilt
         return {} if tilt is None else {"joint_head_tilt": tilt}
-
-    def _settle_objects(self) -> None:
-        """Bring the objects to rest: as the original's drop ends where that is known, else by one.
-
-        A drop onto a flat table ends the same wherever it happens, but not the same in PhysX 5.
-        """
-        rests = None
-        if self.simulation_frequency == self.task.simulation_frequency:
-            rests = self.pack.rests(self.task, self.start.layout, self.variant.stage)
-        if rests is None:
-            self._drop_objects()
-            return
-        for item, pose in zip(self.objects, rests, strict=True):
-            item._bodies[0].entity_pose = sapien.Pose(list(pose[:3]), list(pose[3:]))
-
-    def _drop_objects(self) -> None:
-        """Let all objects fall together."""
-        self._drop(range(len(self.objects)))
-
-    def _settle(self, seconds: float) -> None:
-        for _ in range(int(self.simulation_frequency * seconds)):
-            self.scene.px.step()
-
-    def _drop(self, which: Sequence[int]) -> None:
-        """Drop objects by number: first without tumbling, then freely until they are still."""
-        layout = self.start.layout
-        bodies = [self.objects[i]._bodies[0] for i in which]
-        for i, body in zip(which, bodies, strict=True):
-            self._hang(body, layout.positions[i], layout.quaternions[i])
-            body.set_locked_motion_axes([False, False, False, True, True, False])
-        self._settle(0.5)
-        self._release(bodies)
-        self._settle(0.5)
-        if self._still_moving(bodies):
-            self._settle(1.5)
-
-    @staticmethod
-    def _hang(body: Any, position: Sequence[float], quaternion: Sequence[float]) -> None:
-        body.entity_pose = sapien.Pose([*position, TABLE_HEIGHT + DROP_HEIGHT], list(quaternion))
-        body.linear_velocity = [0.0, 0.0, 0.0]
-        body.angular_velocity = [0.0, 0.0, 0.0]
-
-    @staticmethod
-    def _release(bodies: Sequence[Any]) -> None:
-        for body in bodies:
-            body.set_locked_motion_axes([False] * 6)
-            body.entity_pose = body.entity_pose  # wakes it up
-            body.linear_velocity = [0.0, 0.0, 0.0]
-            body.angular_velocity = [0.0, 0.0, 0.0]
-
-    @staticmethod
-    def _still_moving(bodies: Sequence[Any]) -> bool:
-        speed = sum(float(np.linalg.norm(body.linear_velocity)) for body in bodies)
-        spin = sum(float(np.linalg.norm(body.angular_velocity)) for body in bodies)
-        return speed > 1e-3 or spin > 1e-2
 
     # ---- stepping ---------------------------------------------------------------------------
 
@@ -293,42 +267,37 @@ class SimplerScene(BaseEnv):
         """Say that the current subtask is done: the instruction changes where there is another."""
         self.rule.advance()
 
-    def is_final_subtask(self) -> bool:
-        """Whether the current subtask is the last one."""
-        return bool(self.rule.subtask[0] == self.rule.subtasks - 1)
-
     def evaluate(self) -> dict[str, Tensor]:
         """SIMPLER's rule after a control step (not at the reset), as ManiSkill wants it."""
-        if int(self.rule.elapsed_steps[0]) > 0:
-            self._update_rule(Contacts(self.scene.px.get_contacts()))
+        if bool((self.rule.elapsed_steps > 0).any()):
+            self._update_rule(contacts_of(self.scene))
         return {"success": self.rule.success.clone()}
 
     def centres(self, which: Sequence[int]) -> Tensor:
-        """Centres of mass of objects by number `(1, n, 3)`, m, in the world."""
-        poses = [
-            self.objects[i]._objs[0].pose * self.objects[i]._bodies[0].cmass_local_pose
-            for i in which
-        ]
-        return torch.tensor(np.array([[pose.p for pose in poses]]))
+        """Centres of mass of objects by number `(b, n, 3)`, m, in the world."""
+        items = [self.objects[i] for i in which]
+        return torch.stack([(item.pose * item.cmass_local_pose).p for item in items], 1)
 
     def frames(self, which: Sequence[int]) -> Tensor:
-        """Positions of objects' frames by number `(1, n, 3)`, m, in the world."""
+        """Positions of objects' frames by number `(b, n, 3)`, m, in the world."""
         return torch.stack([self.objects[i].pose.p for i in which], 1)
 
     # ---- what is seen -----------------------------------------------------------------------
 
-    def head_image(self, observation: dict[str, Any]) -> NDArray[np.uint8]:
+    def head_image(self, observation: dict[str, Any], number: int = 0) -> NDArray[np.uint8]:
         """The camera's picture uint8 (h, w, 3), the photograph laid behind it."""
         data = observation["sensor_data"][rendering.CAMERA]
-        image = data["rgb"][0].cpu().numpy()
-        if self._overlay is None:
+        image = data["rgb"][number].cpu().numpy()
+        overlay = self._overlays[number]
+        if overlay is None:
             return image
-        segmentation = data["segmentation"][0, ..., 0].cpu().numpy()
-        return self._overlay.apply(image, segmentation, self._foreground())
+        segmentation = data["segmentation"][number, ..., 0].cpu().numpy()
+        return overlay.apply(image, segmentation, self._foreground(number))
 
-    def _foreground(self) -> list[int]:
-        entities = [item._objs[0] for item in self._shown_objects()]
-        entities += [link._objs[0].entity for link in (*self.links, *self._furniture_links())]
+    def _foreground(self, number: int) -> list[int]:
+        entities = [item._objs[number] for item in self._shown_objects()]
+        links = (*self.links, *self._furniture_links())
+        entities += [link._objs[number].entity for link in links]
         return [entity.per_scene_id for entity in entities]
 
     def _shown_objects(self) -> list[Actor]:

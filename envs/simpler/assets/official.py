@@ -11,7 +11,7 @@ from PIL import Image
 from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
-from envs.simpler.assets.install import check_file
+from envs.simpler.assets.manifest import check_file
 from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack, PrimitivePack
 from envs.simpler.assets.pieces import separated
 from envs.simpler.assets.rests import Rest, rests

@@ -128,7 +128,7 @@ def asset_pack(name: str, root: str | Path | None = None) -> AssetPack:
 
     Raises: `UserError` for an unknown name, a missing folder or an incomplete one.
     """
-    from envs.simpler.assets.install import default_root
+    from envs.simpler.assets.manifest import default_root
     from envs.simpler.assets.official import SimplerPack
 
     if name == "primitives":

@@ -3,14 +3,15 @@
 The originals are `Open…/Close…DrawerCustomInScene-v0` and `PlaceIntoClosed…CustomInScene-v0`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import sapien
 import torch
 from torch import Tensor
 
 from envs.simpler.contacts import Contacts
+from envs.simpler.registry import DRAWERS
 from envs.simpler.rules import DrawerState, MoveDrawer, PlaceInDrawer, PlaceState, Rule
 from envs.simpler.scene import SimplerScene
 from envs.simpler.tasks.names import spoken
@@ -21,12 +22,13 @@ START_OPEN = 0.2
 """Where a drawer starts that is to be closed (m)."""
 # Number of the bottom panel among a drawer's collision shapes.
 BOTTOM_PANEL = 2
+PANEL_SUFFIX = "_bottom_panel"
 # Half extents (m) of the drawer's inside around its frame, from the boxes that make it.
 INSIDE_X, INSIDE_Y, INSIDE_Z = 0.275, 0.2575, (-0.05, 0.05)
 
 
 class CabinetScene(SimplerScene):
-    """A robot before a cabinet with three drawers; `start.drawer` is the one in question."""
+    """A robot before a cabinet with three drawers; a start's `drawer` is the one in question."""
 
     rule: Any
 
@@ -34,45 +36,66 @@ class CabinetScene(SimplerScene):
         loader = self.scene.create_urdf_loader()
         loader.name = "cabinet"
         loader.fix_root_link = True
-        urdf = self.pack.cabinet_urdf(self.drawn, self.variant.station)
+        # On a GPU contacts are known by body only, so the panels must be bodies of their own.
+        urdf = self.pack.cabinet_urdf(self.drawn, self.variant.station, self.on_gpu)
         builder = loader.parse(str(urdf))["articulation_builders"][0]
         builder.initial_pose = CABINET_POSE
         self.cabinet = builder.build()
-        for joint in self.cabinet._objs[0].active_joints:
-            joint.set_friction(JOINT_FRICTION)
-            joint.set_drive_properties(0.0, JOINT_DAMPING)
+        for articulation in self.cabinet._objs:
+            for joint in articulation.active_joints:
+                joint.set_friction(JOINT_FRICTION)
+                joint.set_drive_properties(0.0, JOINT_DAMPING)
         joints = [joint.name for joint in self.cabinet.active_joints]
-        self.drawer_index = joints.index(f"{self.start.drawer}_drawer_joint")
-        self.drawer_link = self.cabinet.links_map[f"{self.start.drawer}_drawer"]
+        self._joint_of = {name: joints.index(f"{name}_drawer_joint") for name in DRAWERS}
+        self.drawer_links = {name: self.cabinet.links_map[f"{name}_drawer"] for name in DRAWERS}
 
     def _furniture_links(self) -> list[Any]:
         return list(self.cabinet.links)
 
-    def _set_furniture(self) -> None:
-        self.cabinet._objs[0].qpos = np.zeros(len(self.cabinet.active_joints))
+    def drawer_of(self, number: int) -> str:
+        """Name of the drawer in question in environment `number`."""
+        drawer = self.starts[number].drawer
+        assert drawer is not None
+        return drawer
 
-    def drawer_position(self) -> Tensor:
-        """Position of the drawer's joint `(b,)`, m."""
-        return self.cabinet.qpos[:, self.drawer_index]
+    def _set_furniture(self, env_idx: Tensor) -> None:
+        qpos = torch.zeros(len(env_idx), len(self.cabinet.active_joints), device=self.device)
+        for row, number in enumerate(env_idx):
+            qpos[row, self._joint_of[self.drawer_of(int(number))]] = self._opening()
+        self.cabinet.set_qpos(qpos)
+        self.cabinet.set_qvel(torch.zeros_like(qpos))
+
+    def _opening(self) -> float:
+        """How far the drawer in question is open at the start (m)."""
+        return 0.0
+
+    def drawer_positions(self) -> Tensor:
+        """Position of the joint of the drawer in question `(b,)`, m."""
+        columns = [self._joint_of[self.drawer_of(i)] for i in range(len(self.starts))]
+        index = torch.tensor(columns, device=self.device)[:, None]
+        return self.cabinet.qpos.gather(1, index)[:, 0]
+
+    def by_drawer(self, value: Callable[[str], Tensor]) -> Tensor:
+        """What `value` says of the drawer in question of each environment `(b, ...)`."""
+        names = [self.drawer_of(i) for i in range(len(self.starts))]
+        values = {name: value(name) for name in dict.fromkeys(names)}
+        return torch.stack([values[name][i] for i, name in enumerate(names)])
 
 
 class MoveDrawerScene(CabinetScene):
     """Open or close a drawer."""
 
-    def _make_rule(self) -> Rule:
-        return MoveDrawer(self.task.goal)
+    def _make_rule(self, batch: int, device: str) -> Rule:
+        return MoveDrawer(self.task.goal, batch, device)
 
-    def _set_furniture(self) -> None:
-        qpos = np.zeros(len(self.cabinet.active_joints))
-        if self.task.goal == "close":
-            qpos[self.drawer_index] = START_OPEN
-        self.cabinet._objs[0].qpos = qpos
+    def _opening(self) -> float:
+        return START_OPEN if self.task.goal == "close" else 0.0
 
     def _update_rule(self, contacts: Contacts) -> Tensor:  # noqa: ARG002
-        return self.rule.update(DrawerState(self.drawer_position()))
+        return self.rule.update(DrawerState(self.drawer_positions()))
 
-    def get_language_instruction(self) -> str:
-        return f"{self.task.goal} {self.start.drawer} drawer"
+    def instruction(self, number: int) -> str:
+        return f"{self.task.goal} {self.drawer_of(number)} drawer"
 
 
 class PlaceScene(CabinetScene):
@@ -80,8 +103,8 @@ class PlaceScene(CabinetScene):
 
     contact_offset = 0.005
 
-    def _make_rule(self) -> Rule:
-        return PlaceInDrawer(self.task.forced_subtask_step)
+    def _make_rule(self, batch: int, device: str) -> Rule:
+        return PlaceInDrawer(self.task.forced_subtask_step, batch, device)
 
     def _update_rule(self, contacts: Contacts) -> Tensor:
         return self.rule.update(self.place_state(contacts))
@@ -89,8 +112,14 @@ class PlaceScene(CabinetScene):
     def place_state(self, contacts: Contacts) -> PlaceState:
         """Read the simulator: drawer joint, contact impulse, object in the drawer, released."""
         item = self.objects[0]
-        pressed = contacts.between(item, self.drawer_link, BOTTOM_PANEL)
-        at = (self.drawer_link.pose.inv() * item.pose).p
+
+        def pressed(drawer: str) -> Tensor:
+            panel = self.cabinet.links_map.get(f"{drawer}_drawer{PANEL_SUFFIX}")
+            if panel is not None:
+                return contacts.between(item, panel)
+            return contacts.between(item, self.drawer_links[drawer], BOTTOM_PANEL)
+
+        at = self.by_drawer(lambda name: (self.drawer_links[name].pose.inv() * item.pose).p)
         inside = (
             (at[:, 0].abs() < INSIDE_X)
             & (at[:, 1].abs() < INSIDE_Y)
@@ -98,15 +127,15 @@ class PlaceScene(CabinetScene):
             & (at[:, 2] < INSIDE_Z[1])
         )
         return PlaceState(
-            position=self.drawer_position(),
-            impulse=pressed.norm(dim=-1),
+            position=self.drawer_positions(),
+            impulse=self.by_drawer(pressed).norm(dim=-1),
             inside=inside,
             released=~contacts.touched(item, self.links),
-            speed=torch.as_tensor(item.linear_velocity).norm(dim=-1),
+            speed=item.linear_velocity.norm(dim=-1),
         )
 
-    def get_language_instruction(self) -> str:
-        drawer = self.start.drawer
-        if int(self.rule.subtask[0]) == 0:
+    def instruction(self, number: int) -> str:
+        drawer = self.drawer_of(number)
+        if int(self.rule.subtask[number]) == 0:
             return f"open {drawer} drawer"
-        return f"place {spoken(self.start.layout.models[0])} into {drawer} drawer"
+        return f"place {spoken(self.starts[number].layout.models[0])} into {drawer} drawer"

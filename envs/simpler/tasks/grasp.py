@@ -18,8 +18,8 @@ class GraspScene(SimplerScene):
 
     rule: Any
 
-    def _make_rule(self) -> Rule:
-        return LiftObject()
+    def _make_rule(self, batch: int, device: str) -> Rule:
+        return LiftObject(batch, device)
 
     def _drop_objects(self) -> None:
         self._drop([0])
@@ -43,14 +43,13 @@ class GraspScene(SimplerScene):
     def _update_rule(self, contacts: Contacts) -> Tensor:
         item = self.objects[0]
         kind = self.robot_kind
-        fingers = [[self.agent.robot.links_map[n] for n in names] for names in kind.fingers]
         return self.rule.update(
             GraspState(
-                grasped=closes_on(contacts, item, fingers, kind.opens, kind.grasp_angle),
+                grasped=closes_on(contacts, item, self.fingers, kind.opens, kind.grasp_angle),
                 touched=contacts.touched_by_others(item, self.links),
                 rise=item.pose.p[:, 2] - self.settled[:, 0, 2],
             )
         )
 
-    def get_language_instruction(self) -> str:
-        return f"pick {spoken(self.start.layout.models[0])}"
+    def instruction(self, number: int) -> str:
+        return f"pick {spoken(self.starts[number].layout.models[0])}"

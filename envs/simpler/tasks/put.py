@@ -5,7 +5,6 @@ The originals are `PutSpoonOnTableClothInScene-v0`, `PutCarrotOnPlateInScene-v0`
 """
 
 import sapien
-import torch
 from mani_skill.utils.structs import Actor
 from torch import Tensor
 
@@ -27,27 +26,27 @@ _INSTRUCTIONS = {
 LENIENT = ("spoon_on_towel", "eggplant_in_basket")
 
 
-def make_rule(task: TaskSpec) -> PutOn:
+def make_rule(task: TaskSpec, batch: int = 1, device: str = "cpu") -> PutOn:
     """The rule of one of the tasks; in the basket the eggplant may lie higher than on a plate."""
     slack = BASKET_SLACK if task.robot == "widowx_sink" else TABLE_SLACK
-    return PutOn(slack, alone=task.name not in LENIENT)
+    return PutOn(slack, task.name not in LENIENT, batch, device)
 
 
 class PutOnScene(SourceAndTarget):
     """Put the source onto the target; the basket's task has a sink around it."""
 
-    def _make_rule(self) -> Rule:
-        return make_rule(self.task)
+    def _make_rule(self, batch: int, device: str) -> Rule:
+        return make_rule(self.task, batch, device)
 
     @property
     def _has_sink(self) -> bool:
         return self.task.robot == "widowx_sink"
 
     def _load_furniture(self) -> None:
-        self.sink: Actor | None = self._load_object(SINK) if self._has_sink else None
+        self.sink: Actor | None = self.load_object(SINK, None) if self._has_sink else None
 
     def _place_furniture(self) -> None:
-        if self.sink is not None:
+        if self.sink is not None and not self.on_gpu:
             body = self.sink._bodies[0]
             body.entity_pose = SINK_POSE
             body.set_locked_motion_axes([True] * 6)
@@ -57,22 +56,20 @@ class PutOnScene(SourceAndTarget):
         return self.objects[:1] if self._has_sink else self.objects
 
     def _update_rule(self, contacts: Contacts) -> Tensor:
-        order = self.order
-        source, target = (self.objects[i] for i in order)
+        source, target = self.objects
         kind = self.robot_kind
-        fingers = [[self.agent.robot.links_map[n] for n in names] for names in kind.fingers]
         return self.rule.update(
             PutState(
-                frames=self.frames(order),
-                centres=self.centres(order),
-                settled=self.settled[:, order],
+                frames=self.frames((0, 1)),
+                centres=self.centres((0, 1)),
+                settled=self.settled,
                 half=self.half_sizes,
-                grasped=closes_on(contacts, source, fingers, kind.opens, kind.grasp_angle),
+                grasped=closes_on(contacts, source, self.fingers, kind.opens, kind.grasp_angle),
                 touched=contacts.touched_by_others(source, [*self.links, target]),
                 released=~contacts.touched(source, self.links),
-                speed=torch.as_tensor(source.linear_velocity).norm(dim=-1),
+                speed=source.linear_velocity.norm(dim=-1),
             )
         )
 
-    def get_language_instruction(self) -> str:
+    def instruction(self, number: int) -> str:  # noqa: ARG002
         return _INSTRUCTIONS[self.task.name]
