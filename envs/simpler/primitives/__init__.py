@@ -11,12 +11,29 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from envs.errors import UserError, nearest
-from envs.simpler.primitives import apple, cabinet, google_robot
+from envs.simpler.primitives import cabinet, google_robot
+from envs.simpler.primitives.objects import (
+    OBJECTS,
+    ObjectInfo,
+    add_object,
+    object_damping,
+    object_info,
+)
+from envs.simpler.primitives.stages import Box, stage_boxes
 
-OBJECTS = ("baked_apple_v2",)
+__all__ = [
+    "OBJECTS",
+    "Box",
+    "ObjectInfo",
+    "add_object",
+    "cabinet_urdf",
+    "object_damping",
+    "object_info",
+    "robot_urdf",
+    "stage_boxes",
+]
 
 
 def robot_urdf(coloring: str = "", drawn: bool = True, folder: Path | None = None) -> Path:
@@ -30,27 +47,18 @@ def robot_urdf(coloring: str = "", drawn: bool = True, folder: Path | None = Non
 
 
 def cabinet_urdf(
-    separate_panels: bool = False, drawn: bool = True, folder: Path | None = None
+    separate_panels: bool = False,
+    drawn: bool = True,
+    folder: Path | None = None,
+    station: str = "mk_station_recolor",
 ) -> Path:
-    """File with the cabinet; see `cabinet.links` for `separate_panels`."""
-    return write(cabinet.urdf(separate_panels, drawn), "cabinet", folder)
+    """File with the cabinet; see `cabinet.links` for `separate_panels`.
 
-
-def add_object(builder: Any, model: str, material: Any, drawn: bool = True) -> None:
-    """Add the shapes of object `model` to a SAPIEN actor builder.
-
-    Raises: `UserError` for an object that has no primitive.
+    Raises: `UserError` for an unknown station.
     """
-    if model not in OBJECTS:
-        raise UserError(f"unknown object {model!r}.{nearest(model, OBJECTS)}")
-    apple.add_shapes(builder, material, drawn)
-
-
-def object_damping(model: str) -> tuple[float, float]:
-    """Linear and angular damping of object `model` (1/s)."""
-    if model not in OBJECTS:
-        raise UserError(f"unknown object {model!r}.{nearest(model, OBJECTS)}")
-    return apple.LINEAR_DAMPING, apple.ANGULAR_DAMPING
+    if station not in cabinet.STATIONS:
+        raise UserError(f"unknown station {station!r}.{nearest(station, cabinet.STATIONS)}")
+    return write(cabinet.urdf(separate_panels, drawn, station), "cabinet", folder)
 
 
 def write(text: str, name: str, folder: Path | None = None) -> Path:

@@ -16,6 +16,20 @@ PALETTE: dict[str, Color] = {
     "handle": (0.01266, 0.00226, 0.0005),
 }
 
+_GREY_WOOD, _STONE, _WHITE = (0.125, 0.085, 0.061), (0.36, 0.24, 0.14), (0.9, 0.9, 0.9)
+STATIONS: dict[str, dict[str, Color]] = {
+    "mk_station_recolor": PALETTE,
+    # The cabinets of variant aggregation: grey wood with a stone top and white fronts, the same
+    # with grey fronts, and one with another top.
+    "mk_station": PALETTE
+    | {"board": _GREY_WOOD, "front": _WHITE, "inside": _GREY_WOOD, "top": _STONE},
+    "mk_station2": PALETTE
+    | {"board": _GREY_WOOD, "front": _GREY_WOOD, "inside": _GREY_WOOD, "top": _STONE},
+    "mk_station3": PALETTE
+    | {"board": _GREY_WOOD, "front": _GREY_WOOD, "inside": _GREY_WOOD, "top": (0.45, 0.45, 0.44)},
+}
+"""Looks of SIMPLER's four cabinets; they differ in nothing else."""
+
 DRAWERS = ("top", "middle", "bottom")
 # Height of each drawer's frame above the cabinet's foot.
 DRAWER_HEIGHT = {"top": 0.668, "middle": 0.423, "bottom": 0.178}
@@ -81,7 +95,9 @@ def joints(separate_panels: bool = False) -> tuple[Joint, ...]:
     return tuple(made)
 
 
-def urdf(separate_panels: bool = False, drawn: bool = True) -> str:
+def urdf(
+    separate_panels: bool = False, drawn: bool = True, station: str = "mk_station_recolor"
+) -> str:
     """URDF text of the cabinet; nothing to see in it unless `drawn`."""
-    palette = PALETTE if drawn else None
+    palette = STATIONS[station] if drawn else None
     return render("mk_station", links(separate_panels), joints(separate_panels), palette)

@@ -1,0 +1,107 @@
+"""SIMPLER's loose objects in boxes, cylinders, capsules and spheres.
+
+Each is fitted to the original's collision hulls: extents, the height at which it rests, the centre
+of mass. Frames are the original's: cans and bottles have their axis along y.
+"""
+
+from envs.simpler.primitives.parts import Part, Vector, X, Y, Z
+
+SILVER = (0.55, 0.55, 0.56)
+WHITE = (0.80, 0.80, 0.78)
+CUBE = 0.03
+
+
+def can(color: Vector, low: float, high: float, radius: float, x: float, z: float) -> list[Part]:
+    """A can whose axis, along y from `low` to `high`, passes through (x, z)."""
+    foot, shoulder = 0.0055, 0.0125
+    spans = (
+        (radius * 0.76, low, low + foot, SILVER),
+        (radius, low + foot, high - shoulder, color),
+        (radius * 0.83, high - shoulder, high, SILVER),
+    )
+    return [Part((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
+
+
+def bottle(low: float, top: float) -> list[Part]:
+    """A bottle of tea: blue body, narrower shoulder, white cap."""
+    blue, x, z = (0.02, 0.08, 0.34), 0.0014, 0.0028
+    spans = (
+        (0.0316, low, 0.0570, blue),
+        (0.0240, 0.0570, 0.0860, blue),
+        (0.0160, 0.0860, top, WHITE),
+    )
+    return [Part((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
+
+
+def sponge() -> list[Part]:
+    """The original bulges to one side in the middle."""
+    green = (0.20, 0.42, 0.10)
+    ends = [Part((0.0255, 0.0645, 0.037), (x, 0.0003, 0.0), green) for x in (-0.0378, 0.0378)]
+    return [*ends, Part((0.0500, 0.0655, 0.037), (0.0, 0.0058, 0.0), green)]
+
+
+def spoon() -> list[Part]:
+    """Handle along +x, bowl along -x. It rests on the bowl's tip and the handle's middle."""
+    green = (0.06, 0.28, 0.08)
+    return [
+        Part((0.0430, 0.0200, 0.0240), (0.0425, 0.0, 0.0008), green),
+        Part((0.0240, 0.0150, 0.0180), (0.0090, 0.0, 0.0003), green),
+        Part((0.0230, 0.0110, 0.0110), (-0.0125, 0.0, 0.0010), green),
+        Part((0.0400, 0.0320, 0.0080), (-0.0420, 0.0, -0.0042), green),
+        Part((0.0110, 0.0240, 0.0080), (-0.0675, 0.0, 0.0030), green),
+    ]
+
+
+def carrot() -> list[Part]:
+    """Crossed boxes, so that it has flat sides to lie on and to be held by, as the original's hull.
+
+    It thins out towards -x, where its underside rises, and lies tilted by that; the leaves at +x
+    stand a little higher.
+    """
+    orange, leaf = (0.75, 0.16, 0.01), (0.05, 0.22, 0.03)
+    thick = [
+        Part((0.040, *edges), (0.0110, 0.0, -0.0014), orange, Y, tilt=-0.0864)
+        for edges in ((0.0316, 0.0170), (0.0170, 0.0316))
+    ]
+    return [
+        *thick,
+        Part((0.0280, 0.0236, 0.0236), (-0.0230, 0.0, -0.0028), orange),
+        Part((0.0280, 0.0130, 0.0130), (-0.0500, 0.0, -0.0042), orange),
+        Part((0.0235, 0.0200, 0.0180), (0.0425, 0.0, 0.0100), leaf),
+    ]
+
+
+def eggplant() -> list[Part]:
+    """A thick round end at +x and a thinner one with the stalk at -x."""
+    purple, green = (0.035, 0.006, 0.035), (0.05, 0.15, 0.03)
+    return [
+        Part((0.0187, 0.0450), (0.0108, 0.0, -0.0013), purple, X, round_ends=True),
+        Part((0.0138, 0.0380), (-0.0130, 0.0, 0.0022), purple, X, round_ends=True),
+        Part((0.0045, 0.0200), (-0.0350, 0.0, 0.0070), green, X, round_ends=True),
+    ]
+
+
+def plate() -> list[Part]:
+    """A solid disc on a smaller one; the rim is only drawn."""
+    return [
+        Part((0.0337, 0.0030), (0.0, 0.0, 0.0015), WHITE, Z),
+        Part((0.0550, 0.0030), (0.0, 0.0, 0.0045), (0.62, 0.62, 0.63), Z),
+        Part((0.0450, 0.0004), (0.0, 0.0, 0.0061), WHITE, Z, solid=False),
+    ]
+
+
+def cloth() -> list[Part]:
+    return [Part((0.1010, 0.1001, 0.0084), (-0.0004, -0.0003, -0.0007), (0.10, 0.19, 0.42))]
+
+
+def cube(color: Vector) -> list[Part]:
+    return [Part((CUBE, CUBE, CUBE), color=color)]
+
+
+def orange() -> list[Part]:
+    return [Part((0.0353,), (0.0, 0.0, -0.0006), (0.78, 0.22, 0.01))]
+
+
+def sink_target() -> list[Part]:
+    """The invisible board in the basket that the eggplant's place is measured by."""
+    return [Part((0.13, 0.08, 0.002), drawn=False)]
