@@ -26,9 +26,9 @@ def bottle(low: float, top: float) -> list[Part]:
     """A bottle of tea: blue body, narrower shoulder, white cap."""
     blue, x, z = (0.02, 0.08, 0.34), 0.0014, 0.0028
     spans = (
-        (0.0316, low, 0.0570, blue),
-        (0.0240, 0.0570, 0.0860, blue),
-        (0.0160, 0.0860, top, WHITE),
+        (0.0316, low, 0.0600, blue),
+        (0.0250, 0.0600, 0.0860, blue),
+        (0.0165, 0.0860, top, WHITE),
     )
     return [Part((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
 
@@ -65,18 +65,22 @@ def carrot() -> list[Part]:
     ]
     return [
         *thick,
-        Part((0.0280, 0.0236, 0.0236), (-0.0230, 0.0, -0.0028), orange),
-        Part((0.0280, 0.0130, 0.0130), (-0.0500, 0.0, -0.0042), orange),
-        Part((0.0235, 0.0200, 0.0180), (0.0425, 0.0, 0.0100), leaf),
+        Part((0.0280, 0.0215, 0.0215), (-0.0230, 0.0, -0.0028), orange),
+        Part((0.0280, 0.0120, 0.0120), (-0.0500, 0.0, -0.0042), orange),
+        Part((0.0235, 0.0220, 0.0200), (0.0425, 0.0, 0.0110), leaf),
     ]
 
 
 def eggplant() -> list[Part]:
-    """A thick round end at +x and a thinner one with the stalk at -x."""
+    """A thick round end at +x and a thinner one with the stalk at -x.
+
+    It lies on a prism, whose sides stop it from rolling down the sink's floor.
+    """
     purple, green = (0.035, 0.006, 0.035), (0.05, 0.15, 0.03)
     return [
-        Part((0.0187, 0.0450), (0.0108, 0.0, -0.0013), purple, X, round_ends=True),
-        Part((0.0138, 0.0380), (-0.0130, 0.0, 0.0022), purple, X, round_ends=True),
+        Part((0.0188, 0.0240), (0.0085, 0.0, -0.0013), purple, X),
+        Part((0.0168, 0.0440), (0.0113, 0.0, -0.0013), purple, X, round_ends=True),
+        Part((0.0145, 0.0400), (-0.0130, 0.0, 0.0022), purple, X, round_ends=True),
         Part((0.0045, 0.0200), (-0.0350, 0.0, 0.0070), green, X, round_ends=True),
     ]
 
@@ -91,7 +95,7 @@ def plate() -> list[Part]:
 
 
 def cloth() -> list[Part]:
-    return [Part((0.1010, 0.1001, 0.0084), (-0.0004, -0.0003, -0.0007), (0.10, 0.19, 0.42))]
+    return [Part((0.1010, 0.1001, 0.0084), (0.0002, -0.0010, -0.0007), (0.10, 0.19, 0.42))]
 
 
 def cube(color: Vector) -> list[Part]:

@@ -36,19 +36,24 @@ def basin() -> list[Part]:
 
 
 def basket() -> list[Part]:
-    """Floor, ledges and walls of the basket."""
+    """Floor, ledge and walls of the basket.
+
+    The board that the eggplant's place is measured by falls in here. As in the original it ends up
+    leaning on the ledge; the wall at +x slopes so that it slides there.
+    """
     return [
         # From 50.7 mm down to 45.8 mm towards +x.
         Part((0.1069, 0.1027, 0.0200), (0.0385, -0.0987, 0.0382), YELLOW, Y, tilt=0.0460),
-        _block((-0.0520, -0.0149), (-0.1500, -0.0470), 0.0456, YELLOW),
-        _block((-0.0660, -0.0520), (-0.1500, -0.0470), 0.0621, YELLOW),
+        _block((-0.0434, -0.0149), (-0.1500, -0.0470), 0.0456, YELLOW),
+        _block((-0.0660, -0.0434), (-0.1500, -0.0470), 0.0621, YELLOW),
         _block((-0.0780, -0.0660), (-0.1500, -0.0470), 0.1040, YELLOW),
         _block((-0.1166, -0.0780), (-0.1715, -0.0243), 0.1160, YELLOW),
         _block((-0.1372, -0.1166), (-0.2000, -0.0243), 0.0980),
-        _block((0.0915, 0.0960), (-0.1500, -0.0470), 0.0621, YELLOW),
-        _block((0.0960, 0.1379), (-0.2020, -0.0243), 0.0963, YELLOW),
-        _block((-0.1166, 0.0960), (-0.2036, -0.1500), 0.0980, YELLOW),
-        _block((-0.0780, 0.0960), (-0.0470, -0.0308), 0.0972, YELLOW),
+        # From the floor's end at x = 76 mm up to the rim at 107 mm.
+        Part((0.0300, 0.1030, 0.0585), (0.1044, -0.0985, 0.0635), YELLOW, Y, tilt=0.5515),
+        _block((0.1070, 0.1379), (-0.2020, -0.0243), 0.0963, YELLOW),
+        _block((-0.1166, 0.1070), (-0.2036, -0.1500), 0.0980, YELLOW),
+        _block((-0.0780, 0.1070), (-0.0470, -0.0308), 0.0972, YELLOW),
     ]
 
 
