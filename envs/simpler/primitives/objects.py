@@ -12,10 +12,11 @@ from envs.simpler.primitives import apple, shapes
 from envs.simpler.primitives.parts import Part, Vector, volume
 from envs.simpler.primitives.sink import sink
 
+# Linear and angular damping (1/s). The hulls of the originals have small flat faces that stop them
+# from rolling away; spheres need damping for that, and the eggplant falls onto a slope.
 STILL = (0.1, 0.1)
 ROUND = (0.1, 2.0)
-"""Linear and angular damping (1/s). The originals' hulls have small flat faces that stop them from
-rolling away; a sphere or a capsule needs damping for that."""
+ROLLER = (0.1, 8.0)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ MODELS: dict[str, Model] = {
     "baked_green_cube_3cm": _GREEN_CUBE,
     "baked_yellow_cube_3cm": _YELLOW_CUBE,
     "eggplant": Model(
-        (0.03915, 0.0187, 0.0190), 400.0, 0.02088881, tuple(shapes.eggplant()), ROUND
+        (0.03915, 0.0187, 0.0190), 400.0, 0.02088881, tuple(shapes.eggplant()), ROLLER
     ),
     "dummy_sink_target_plane": Model(
         (0.065, 0.04, 0.001), 100000.0, 2.08, tuple(shapes.sink_target())

@@ -78,10 +78,10 @@ def eggplant() -> list[Part]:
     """
     purple, green = (0.035, 0.006, 0.035), (0.05, 0.15, 0.03)
     return [
-        Part((0.0188, 0.0240), (0.0085, 0.0, -0.0013), purple, X),
-        Part((0.0168, 0.0440), (0.0113, 0.0, -0.0013), purple, X, round_ends=True),
-        Part((0.0145, 0.0400), (-0.0130, 0.0, 0.0022), purple, X, round_ends=True),
-        Part((0.0045, 0.0200), (-0.0350, 0.0, 0.0070), green, X, round_ends=True),
+        Part((0.0185, 0.0240), (0.0065, 0.0, -0.0010), purple, X),
+        Part((0.0160, 0.0440), (0.0113, 0.0, -0.0010), purple, X, round_ends=True),
+        Part((0.0150, 0.0440), (-0.0140, 0.0, 0.0020), purple, X, round_ends=True),
+        Part((0.0060, 0.0240), (-0.0335, 0.0, 0.0060), green, X, round_ends=True),
     ]
 
 
