@@ -8,12 +8,13 @@ second, half a second free, one and a half more if anything still moves.
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import sapien.core as sapien
 
 
-def scene_for(engine, job):
+def scene_for(engine: Any, job: dict[str, Any]) -> Any:
     config = sapien.SceneConfig()
     config.default_static_friction = config.default_dynamic_friction = 1.0
     config.default_restitution = 0.0
@@ -34,7 +35,7 @@ def scene_for(engine, job):
     return scene
 
 
-def body(scene, mesh, density):
+def body(scene: Any, mesh: str, density: float) -> Any:
     builder = scene.create_actor_builder()
     material = scene.create_physical_material(0.5, 0.5, 0.0)
     builder.add_multiple_collisions_from_file(mesh, material=material, density=density)
@@ -43,10 +44,10 @@ def body(scene, mesh, density):
     return actor
 
 
-def run(engine, job):
+def run(engine: Any, job: dict[str, Any]) -> list[list[float]]:
     scene = scene_for(engine, job)
 
-    def settle(seconds):
+    def settle(seconds: float) -> None:
         for _ in range(int(job["frequency"] * seconds)):
             scene.step()
 
@@ -73,7 +74,8 @@ def run(engine, job):
     return [[float(v) for v in (*actor.pose.p, *actor.pose.q)] for actor in objects]
 
 
-def main():
+def main() -> None:
+    """Entry point."""
     engine = sapien.Engine()
     results = []
     jobs = json.load(sys.stdin)

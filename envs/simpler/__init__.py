@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
+import torch
 
 from envs.errors import UserError
 from envs.simpler.environment import SimplerEnv
@@ -17,6 +18,7 @@ from envs.simpler.registry import TASKS, TaskSpec, task_spec
 from envs.simpler.robots import ROBOTS
 from envs.simpler.tasks import SCENES
 from envs.simpler.variants import VISUAL_MATCHING, variants_of
+from envs.simpler.vector import SimplerVectorEnv
 
 ENVIRONMENTS = tuple(spec.simpler_name for spec in TASKS.values())
 """SIMPLER's own names of the 25 tasks."""
@@ -25,9 +27,11 @@ __all__ = [
     "ENVIRONMENTS",
     "TASKS",
     "SimplerEnv",
+    "SimplerVectorEnv",
     "TaskSpec",
     "get_image_from_maniskill2_obs_dict",
     "make",
+    "make_vec",
     "task_spec",
     "variants_of",
 ]
@@ -71,6 +75,45 @@ def make(
         variant=variant,
     )
     return SimplerEnv(scene, terminate_on_success)
+
+
+def make_vec(
+    task: str,
+    num_envs: int,
+    assets: str = "primitives",
+    asset_root: str | Path | None = None,
+    resolution: Resolution = None,
+    variant: str = VISUAL_MATCHING,
+    terminate_on_success: bool = True,
+    sim_backend: str = "physx_cuda",
+) -> SimplerVectorEnv:
+    """Make `num_envs` environments of a task in one GPU simulation.
+
+    Args: as in `make`; `sim_backend` physx_cpu has one environment only.
+    Raises: `UserError` as `make` does, and where there is no NVIDIA GPU.
+    """
+    spec = task_spec(task)
+    if num_envs < 1 or (sim_backend == "physx_cpu" and num_envs > 1):
+        raise UserError(
+            f"num_envs must be positive, and 1 for sim_backend=physx_cpu; got {num_envs}: use "
+            "gymnasium.make_vec for several processes on CPUs."
+        )
+    if sim_backend == "physx_cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "a batch of environments needs an NVIDIA GPU; use gymnasium.make_vec for several "
+            "processes on CPUs."
+        )
+    scene = SCENES[spec.family](
+        spec=spec,
+        assets=assets,
+        asset_root=None if asset_root is None else str(asset_root),
+        resolution=_size(resolution, spec),
+        variant=variant,
+        num_envs=num_envs,
+        sim_backend=sim_backend,
+        batched_control=True,
+    )
+    return SimplerVectorEnv(scene, terminate_on_success)
 
 
 def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:

@@ -76,9 +76,9 @@ class Contacts:
 def contacts_of(scene: Any) -> Contacts:
     """The contacts of a ManiSkill scene after a control step."""
     if scene.gpu_sim_enabled:
-        from envs.simpler.batched.contacts import GpuContacts
+        from envs.simpler.batched.contacts import BodyContacts
 
-        return GpuContacts(scene)
+        return BodyContacts(scene)
     return Contacts(scene.px.get_contacts())
 
 

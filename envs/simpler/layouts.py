@@ -57,6 +57,8 @@ _TRIANGLES = (
     ((-0.13, 0.04), (-0.33, 0.19), (-0.13, 0.34)),
 )
 _ROLES = tuple(permutations(range(3), 2))
+ROLES_AND_TRIANGLES = len(_ROLES) * len(_TRIANGLES)
+"""Layouts of move_near that have the same objects; they follow one another."""
 # Bottle and orange are never the baked ones, because those looked worse.
 _NEVER_BAKED = {"bottle": "blue_plastic_bottle", "orange": "orange"}
 TOY_DENSITY = {"apple": 200.0, "orange": 200.0}

@@ -134,6 +134,24 @@ def draw_start(
     )
 
 
+def keeping(spec: TaskSpec, start: Start, before: Start) -> dict[str, Any]:
+    """Options that make a new start `start` use the same objects and colouring as one `before`.
+
+    A fixed layout is replaced by one that has those objects, chosen by the new one's number.
+    """
+    kept: dict[str, Any] = {}
+    if spec.robot == "google_robot":
+        kept["coloring"] = before.coloring
+    if spec.family in ("grasp", "place"):
+        kept["object"] = before.layout.models[0]
+    if spec.family == "move_near" and start.layout.models != before.layout.models:
+        assert start.layout.number is not None
+        assert before.layout.number is not None
+        same = layouts.ROLES_AND_TRIANGLES
+        kept["layout"] = before.layout.number // same * same + start.layout.number % same
+    return kept
+
+
 def checked_options(options: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any]:
     """The options that are not None, if the task has them and their values can be.
 

