@@ -69,6 +69,11 @@ class Collection:
         )
 
     @property
+    def fps(self) -> int:
+        """Control rate (Hz): SIMPLER's robots differ."""
+        return 5 if self.robot == "widowx" else 3
+
+    @property
     def staging(self) -> Path:
         """Return the folder of finished episodes."""
         return self.out / ".staging"
@@ -107,7 +112,9 @@ def collect(collection: Collection) -> None:
     started = time.perf_counter()
     staged = _make_episodes(collection)
     kept = [episode for _, episode in sorted(staged.items()) if episode.kept]
-    assemble(collection.out, kept[: collection.episodes], robot=collection.robot)
+    assemble(
+        collection.out, kept[: collection.episodes], robot=collection.robot, fps=collection.fps
+    )
     tried = max(staged) + 1
     print(
         f"{collection.out}: {collection.episodes} episodes ({len(kept)} of {tried} tried were "
@@ -159,6 +166,7 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
         "_target_": "envs.staging.StagingRecorder",
         "folder": str(collection.staging),
         "keep": keep,
+        "fps": collection.fps,
     }
     count = min(collection.workers, max(1, len(wanted(staged, collection.episodes))))
     workers = Workers(collection.env, collection.policy, [recorder], count=count)

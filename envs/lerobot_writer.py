@@ -34,11 +34,12 @@ _FILES_IN_CHUNK = 1000
 _VIDEO_FILE_MB, _DATA_FILE_MB = 200, 100
 
 
-def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str) -> None:
+def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str, fps: int = FPS) -> None:
     """Write the data set `out` from staged episodes, replacing an earlier one.
 
-    Episodes are numbered 0, 1, … in the given order. Raises `UserError` when a staged file is
-    damaged, the pictures differ in size, or the disk is full; the staged episodes are kept.
+    `fps` is the control rate (Hz) that the episodes were staged with. Episodes are numbered 0, 1, …
+    in the given order. Raises `UserError` when a staged file is damaged, the pictures differ in
+    size, or the disk is full; the staged episodes are kept.
     """
     pictures = {episode.picture for episode in episodes if episode.picture is not None}
     if not episodes or not all(episode.kept for episode in episodes):
@@ -48,7 +49,7 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str) -> Non
     building = out / ".assembled"
     shutil.rmtree(building, ignore_errors=True)
     tables = [episode.frames() for episode in episodes]
-    rows, tasks = _write_files(building, episodes, tables)
+    rows, tasks = _write_files(building, episodes, tables, fps)
     _write_meta(building, episodes, tables, rows, tasks)
     totals = {
         "total_episodes": len(episodes),
@@ -56,7 +57,7 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str) -> Non
         "total_tasks": len(tasks),
     }
     info = {"codebase_version": CODEBASE_VERSION, "robot_type": robot} | totals
-    info |= _layout(len(episodes)) | {"features": _features(*pictures.pop())}
+    info |= _layout(len(episodes), fps) | {"features": _features(*pictures.pop(), fps)}
     _replace(out, building, json.dumps(info, indent=4).encode())
 
 
@@ -72,7 +73,7 @@ def total_episodes(out: Path) -> int:
 
 
 def _write_files(
-    folder: Path, episodes: Sequence[StagedEpisode], tables: Sequence[pa.Table]
+    folder: Path, episodes: Sequence[StagedEpisode], tables: Sequence[pa.Table], fps: int
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Write data and video files; return one row an episode and the numbers of the instructions."""
     tasks: dict[str, int] = {}
@@ -88,7 +89,7 @@ def _write_files(
             length = len(table)
             names = table["task"].to_pylist()
             numbers = [tasks.setdefault(name, len(tasks)) for name in names]
-            in_file.append(_numbered(table, numbers, member, first_frame))
+            in_file.append(_numbered(table, numbers, member, first_frame, fps))
             row = {
                 "episode_index": member,
                 "tasks": list(dict.fromkeys(names)),
@@ -100,16 +101,16 @@ def _write_files(
                 f"videos/{IMAGE_KEY}/chunk_index": chunk,
                 f"videos/{IMAGE_KEY}/file_index": number,
                 f"videos/{IMAGE_KEY}/from_timestamp": seconds,
-                f"videos/{IMAGE_KEY}/to_timestamp": seconds + length / FPS,
+                f"videos/{IMAGE_KEY}/to_timestamp": seconds + length / fps,
                 "meta/episodes/chunk_index": 0,
                 "meta/episodes/file_index": 0,
             }
             rows.append(row)
             first_frame += length
-            seconds += length / FPS
+            seconds += length / fps
         clips = [episodes[member].video for member in members]
         write_bytes(folder / f"data/{place}.parquet", parquet_bytes(pa.concat_tables(in_file)))
-        write_bytes(folder / f"videos/{IMAGE_KEY}/{place}.mp4", join(clips, FPS))
+        write_bytes(folder / f"videos/{IMAGE_KEY}/{place}.mp4", join(clips, fps))
     return rows, tasks
 
 
@@ -127,13 +128,15 @@ def _files(episodes: Sequence[StagedEpisode]) -> Iterator[list[int]]:
     yield members
 
 
-def _numbered(table: pa.Table, tasks: Sequence[int], episode: int, first_frame: int) -> pa.Table:
+def _numbered(
+    table: pa.Table, tasks: Sequence[int], episode: int, first_frame: int, fps: int
+) -> pa.Table:
     frames = np.arange(len(table), dtype=np.int64)
     columns = {name: table[name] for name in ("observation.state", "action", "next.success")}
     return pa.table(
         columns
         | {
-            "timestamp": pa.array((frames / FPS).astype(np.float32)),
+            "timestamp": pa.array((frames / fps).astype(np.float32)),
             "frame_index": pa.array(frames),
             "episode_index": pa.array(np.full_like(frames, episode)),
             "index": pa.array(frames + first_frame),
@@ -181,19 +184,19 @@ def _statistics(tables: Sequence[pa.Table], levels: np.ndarray) -> dict[str, Sta
     return found
 
 
-def _layout(episodes: int) -> dict[str, Any]:
+def _layout(episodes: int, fps: int) -> dict[str, Any]:
     return {
         "chunks_size": _FILES_IN_CHUNK,
         "data_files_size_in_mb": _DATA_FILE_MB,
         "video_files_size_in_mb": _VIDEO_FILE_MB,
-        "fps": FPS,
+        "fps": fps,
         "splits": {"train": f"0:{episodes}"},
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
     }
 
 
-def _features(height: int, width: int) -> dict[str, Any]:
+def _features(height: int, width: int, fps: int) -> dict[str, Any]:
     def feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, Any]:
         return {"dtype": dtype, "shape": shape, "names": names}
 
@@ -204,7 +207,7 @@ def _features(height: int, width: int) -> dict[str, Any]:
         "video.codec": "h264",
         "video.pix_fmt": "yuv420p",
         "video.is_depth_map": False,
-        "video.fps": FPS,
+        "video.fps": fps,
         "has_audio": False,
     }
     image = feature("video", [height, width, 3], ["height", "width", "channels"])

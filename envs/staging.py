@@ -23,7 +23,7 @@ from envs.rollout import Episode, EpisodeRecord, Observation
 from envs.video import encode
 
 FPS = 3
-"""Frames a second: the control rate of SIMPLER's Google Robot."""
+"""Frames a second unless told otherwise: the control rate of SIMPLER's Google robot."""
 
 # Learned from, so close to lossless, and a key frame every second of robot time.
 _CRF, _GOP = 14, 3
@@ -83,8 +83,10 @@ class StagedEpisode:
             ) from error
 
 
-def stage(folder: Path, index: int, episode: EpisodeData, metadata: Mapping[str, Any]) -> None:
-    """Write one episode to `folder`, complete or not at all.
+def stage(
+    folder: Path, index: int, episode: EpisodeData, metadata: Mapping[str, Any], fps: int = FPS
+) -> None:
+    """Write one episode to `folder`, complete or not at all; `fps` is its control rate (Hz).
 
     Raises `ValueError` when the arrays disagree in length, `UserError` when the disk is full.
     """
@@ -100,7 +102,7 @@ def stage(folder: Path, index: int, episode: EpisodeData, metadata: Mapping[str,
             "task": pa.array(list(episode.instructions), pa.string()),
         }
     )
-    video = encode(episode.images, FPS, crf=_CRF, gop=_GOP)
+    video = encode(episode.images, fps, crf=_CRF, gop=_GOP)
     write_bytes(_path(folder, index, "mp4"), video)
     write_bytes(_path(folder, index, "parquet"), parquet_bytes(table))
     summary = {
@@ -145,7 +147,9 @@ class StagingRecorder:
     Raises `UserError` where the environment makes no pictures and when the disk is full.
     """
 
-    def __init__(self, folder: str | Path, keep: str = "successes") -> None:
+    def __init__(self, folder: str | Path, keep: str = "successes", fps: int = FPS) -> None:
+        """Args: `fps` is the control rate (Hz)."""
+        self._fps = fps
         self._folder = Path(folder)
         self._keep = keep
         self._frames: list[tuple[Observation, np.ndarray, bool]] = []
@@ -190,7 +194,7 @@ class StagingRecorder:
                 instructions=[observation.instruction for observation in seen],
                 success=np.asarray(successes),
             )
-            stage(self._folder, record.index, data, metadata)
+            stage(self._folder, record.index, data, metadata, self._fps)
         else:
             stage_outcome(self._folder, record.index, metadata)
         self._frames = []

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,16 @@ def test_info_counts_and_describes(folder: Path) -> None:
     columns = set(pq.read_schema(folder / "data/chunk-000/file-000.parquet").names)
     assert columns == set(info["features"]) - {IMAGE_KEY}
     assert total_episodes(folder) == 3
+
+
+def test_another_robot_has_another_control_rate(tmp_path: Path) -> None:
+    stage(tmp_path / ".staging", 0, data(0, 10), {"index": 0}, fps=5)
+    assemble(tmp_path, list(staged_episodes(tmp_path / ".staging").values()), robot="r", fps=5)
+    assert json.loads((tmp_path / "meta/info.json").read_text())["fps"] == 5
+    table = pq.read_table(tmp_path / "data/chunk-000/file-000.parquet")
+    np.testing.assert_allclose(table["timestamp"].to_pylist(), np.arange(10) / 5, rtol=1e-6)
+    with av.open(str(next((tmp_path / "videos").rglob("*.mp4")))) as container:
+        assert container.streams.video[0].average_rate == 5
 
 
 def test_statistics_are_of_all_frames(folder: Path) -> None:
