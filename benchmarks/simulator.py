@@ -1,11 +1,13 @@
-"""Control steps per second of open_and_place, and where the time of a step goes.
+"""Control steps per second, and where the time of a step goes.
 
-`python -m benchmarks.simulator [--steps 60]` measures one process after the other, so the lines are
-comparable with each other: physics only, then with the head camera at several resolutions. The
-limit is 171 PhysX steps a control step; `physics` is the share spent inside them.
+`python -m benchmarks.simulator [--steps 60]` measures one thing after the other in one process, so
+the lines are comparable: one task of each family without pictures, then open_and_place with its
+camera at several resolutions; `--workers 2` adds several processes at once. The limit is 171 PhysX
+steps a control step (100 for the WidowX); `physics` is the time spent inside them.
 """
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +19,14 @@ import envs.simpler
 from envs.errors import UserError
 from envs.simpler.environment import SimplerEnv
 
-RESOLUTIONS = (None, (96, 96), (160, 128), (320, 256), (640, 512))
+RESOLUTIONS = ((96, 96), (160, 128), (320, 256), (640, 512))
+PARTS = ("physics", "control", "rule", "picture")
+TASKS = (
+    *("open_and_place", "open_top_drawer", "pick_coke_can", "move_near"),
+    *("stack_cube", "eggplant_in_basket"),
+)
+# The original (SAPIEN 2) on two shared cores, for scale.
+ORIGINAL = "original, elsewhere: 17-25 steps/s without pictures, 4.4 at 640x512, reset 0.2-2 s"
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
@@ -39,13 +48,14 @@ def measure(env: SimplerEnv, steps: int) -> dict[str, float]:
     env.reset(seed=1)
     reset = time.perf_counter() - started
     scene = env.scene
-    parts: dict[str, list[float]] = {name: [0.0] for name in ("physics", "control", "picture")}
+    parts: dict[str, list[float]] = {name: [0.0] for name in PARTS}
     simulation, agent = scene.scene, scene.agent
     simulation.step = timed(simulation.step, parts["physics"])
     agent.set_action = timed(agent.set_action, parts["control"])
     agent.before_simulation_step = timed(agent.before_simulation_step, parts["control"])
-    env._observation = timed(env._observation, parts["picture"])  # type: ignore[method-assign]
     scene.get_obs = timed(scene.get_obs, parts["picture"])
+    scene.head_image = timed(scene.head_image, parts["picture"])  # type: ignore[method-assign]
+    scene.evaluate = timed(scene.evaluate, parts["rule"])  # type: ignore[method-assign]
     actions = np.random.default_rng(0).normal(0.0, 0.02, (steps, 7)).astype(np.float32)
     actions[:, 6] = 0.0
     started = time.perf_counter()
@@ -56,31 +66,61 @@ def measure(env: SimplerEnv, steps: int) -> dict[str, float]:
     return {"reset": reset, "step": total / steps, **shares}
 
 
+def line(name: str, seconds: dict[str, float], base: float) -> str:
+    """One row of the table; `base` are the seconds of a step that the ratio compares with."""
+    parts = " ".join(f"{1e3 * seconds[part]:7.1f}" for part in PARTS)
+    return (
+        f"{name:32s} {1 / seconds['step']:7.1f} {base / seconds['step']:7.2f}"
+        f" {seconds['reset']:8.2f}   {parts}"
+    )
+
+
+def alone(task: str, assets: str, resolution: tuple[int, int] | None, steps: int) -> dict[str, Any]:
+    """Measure one environment of a task."""
+    env = envs.simpler.make(task, assets, resolution=resolution)
+    seconds = measure(env, steps)
+    env.close()
+    return seconds
+
+
+def together(workers: int, assets: str, steps: int) -> list[float]:
+    """Steps per second of each of several processes that run open_and_place at once."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers) as pool:
+        jobs = [
+            pool.apply_async(alone, ("open_and_place", assets, None, steps)) for _ in range(workers)
+        ]
+        return [1 / job.get()["step"] for job in jobs]
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--assets", default="primitives")
+    parser.add_argument("--workers", type=int, default=0, help="also so many processes at once")
     arguments = parser.parse_args()
+    cases: list[tuple[str, tuple[int, int] | None]] = [(task, None) for task in TASKS]
+    cases += [(TASKS[0], resolution) for resolution in RESOLUTIONS]
     rows = []
-    for resolution in tqdm(RESOLUTIONS, desc="resolutions", leave=False):
+    for task, resolution in tqdm(cases, desc="cases", leave=False):
+        name = task if resolution is None else f"{task} {resolution[0]}x{resolution[1]}"
         try:
-            env = envs.simpler.make("open_and_place", arguments.assets, resolution=resolution)
+            rows.append((name, alone(task, arguments.assets, resolution, arguments.steps)))
         except UserError as error:
-            print(f"{resolution}: {error}")
-            continue
-        rows.append((resolution, measure(env, arguments.steps)))
-        env.close()
+            print(f"{name}: {error}")
     base = rows[0][1]["step"]
-    print("picture    steps/s  of physics only  reset s   ms a step: physics control picture")
-    for resolution, seconds in rows:
-        name = "none" if resolution is None else f"{resolution[0]}x{resolution[1]}"
+    head = " ".join(f"{part:>7s}" for part in PARTS)
+    print(f"{'':32s} steps/s   ratio  reset s   ms a step: {head}")
+    for name, seconds in rows:
+        print(line(name, seconds, base))
+    if arguments.workers > 1:
+        rates = together(arguments.workers, arguments.assets, arguments.steps)
+        ratio = sum(rates) * base
         print(
-            f"{name:10s} {1 / seconds['step']:7.1f}  {base / seconds['step']:15.2f}"
-            f"  {seconds['reset']:7.2f}  "
-            f"{1e3 * seconds['physics']:18.1f} {1e3 * seconds['control']:7.1f}"
-            f" {1e3 * seconds['picture']:7.1f}"
+            f"{arguments.workers} processes at once: {sum(rates):.1f} steps/s, {ratio:.2f} of one"
         )
+    print(ORIGINAL)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 SETUP = "run ./setup.sh"
 
@@ -89,16 +88,20 @@ def gpu() -> Finding:
 
 def assets() -> Finding:
     """The asset packs: primitives are in the code, SIMPLER's files are optional."""
-    folder = os.environ.get("SIMPLER_ASSETS")
-    mend = (
-        "for assets=simpler: git clone https://github.com/simpler-env/ManiSkill2_real2sim, and "
-        "name the folder in SIMPLER_ASSETS or as asset_root="
-    )
-    if not folder:
-        return Finding("assets", True, f"primitives; simpler is not installed ({mend})")
-    if not (Path(folder) / "mani_skill2_real2sim" / "assets").is_dir():
-        return Finding("assets", False, f"primitives; SIMPLER_ASSETS={folder} is no clone", mend)
-    return Finding("assets", True, f"primitives; simpler in {folder}")
+    good, said = _run(_ASSETS)
+    mend = "for assets=simpler: python -m envs.simpler.assets install, or set SIMPLER_ASSETS"
+    return Finding("assets", good, said if good else f"primitives; {said}", mend)
+
+
+def original() -> Finding:
+    """The original simulator, where SIMPLER_ORIGINAL_PYTHON names an interpreter that has it."""
+    python = os.environ.get("SIMPLER_ORIGINAL_PYTHON")
+    if not python:
+        return Finding(
+            "original", True, "not set up; SIMPLER_ORIGINAL_PYTHON would name its python"
+        )
+    good, said = _run(_ORIGINAL.format(python=python))
+    return Finding("original", good, said, "see docs/original.md")
 
 
 def video_encoder() -> Finding:
@@ -121,6 +124,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "renderer": renderer,
     "gpu": gpu,
     "assets": assets,
+    "original": original,
     "video": video_encoder,
     "machine": disk,
 }
@@ -151,6 +155,29 @@ camera.take_picture()
 picture = np.asarray(camera.get_picture("Color"))[..., :3]
 assert picture[32, 32, 0] > picture[32, 32, 1] + 0.3, "the frame came out without the red box"
 print(f"{device.name or device}, drew a frame")
+"""
+
+_ASSETS = """
+import os
+from pathlib import Path
+from envs.simpler.assets.manifest import default_root, missing, official
+named = os.environ.get("SIMPLER_ASSETS")
+root = Path(named).expanduser() if named else default_root()
+if not root.is_dir() and not named:
+    print("primitives; simpler is not installed (python -m envs.simpler.assets install)")
+else:
+    assert root.is_dir(), f"SIMPLER_ASSETS={root} does not exist"
+    lacking = missing(root)
+    assert len(lacking) < len(official().entries) / 2, f"{root} is no copy of SIMPLER's files"
+    print(f"primitives; simpler in {root}" + (f", {len(lacking)} files missing" if lacking else ""))
+"""
+
+_ORIGINAL = """
+from envs.original.check import check
+findings = check({python!r})
+bad = [f.text for f in findings if not f.good]
+assert not bad, "; ".join(bad)
+print("; ".join(f.text for f in findings))
 """
 
 _TORCH = """

@@ -67,8 +67,22 @@ def test_the_asset_folder_is_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("SIMPLER_ASSETS", str(tmp_path))
     assert not doctor.assets().good
     assert str(tmp_path) in doctor.assets().text
-    (tmp_path / "mani_skill2_real2sim" / "assets").mkdir(parents=True)
+    monkeypatch.setenv("SIMPLER_ASSETS", str(tmp_path / "nowhere"))
+    assert "does not exist" in doctor.assets().text
+
+
+@pytest.mark.simulator
+def test_an_installed_asset_folder_is_found(
+    monkeypatch: pytest.MonkeyPatch, simpler_assets: Path
+) -> None:
+    monkeypatch.setenv("SIMPLER_ASSETS", str(simpler_assets))
     assert doctor.assets().good
+    assert str(simpler_assets) in doctor.assets().text
+
+
+def test_no_original_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIMPLER_ORIGINAL_PYTHON", raising=False)
+    assert doctor.original().good
 
 
 def test_videos_can_be_encoded_here() -> None:
