@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from envs.errors import UserError, nearest
-from envs.simpler.primitives import cabinet, google_robot
+from envs.simpler.primitives import cabinet, google_robot, widowx
 from envs.simpler.primitives.objects import (
     OBJECTS,
     ObjectInfo,
@@ -33,6 +33,7 @@ __all__ = [
     "object_info",
     "robot_urdf",
     "stage_boxes",
+    "widowx_urdf",
 ]
 
 
@@ -44,6 +45,11 @@ def robot_urdf(coloring: str = "", drawn: bool = True, folder: Path | None = Non
     if coloring not in google_robot.PALETTES:
         raise UserError(f"unknown coloring {coloring!r}.{nearest(coloring, google_robot.PALETTES)}")
     return write(google_robot.urdf(coloring, drawn), "google_robot", folder)
+
+
+def widowx_urdf(drawn: bool = True, folder: Path | None = None) -> Path:
+    """File with the WidowX."""
+    return write(widowx.urdf(drawn), "widowx", folder)
 
 
 def cabinet_urdf(
