@@ -1,4 +1,4 @@
-"""The cabinet with three drawers (SIMPLER's `mk_station_recolor`), all of it boxes.
+"""The cabinet with three drawers (SIMPLER's `mk_station` files), all of it boxes.
 
 The original has no inertial data: masses follow from the boxes at 1000 kg/m^3 (a drawer 11.4 kg).
 Drawer handles are drawn but do not collide, as in the original.
@@ -16,19 +16,22 @@ PALETTE: dict[str, Color] = {
     "handle": (0.01266, 0.00226, 0.0005),
 }
 
-_GREY_WOOD, _STONE, _WHITE = (0.125, 0.085, 0.061), (0.36, 0.24, 0.14), (0.9, 0.9, 0.9)
+# The cabinets of variant aggregation: the original's colours, its fronts a shade lighter.
+_GREY: dict[str, Color] = {
+    "board": (0.388, 0.322, 0.275),
+    "front": (0.400, 0.332, 0.283),
+    "inside": (0.388, 0.322, 0.275),
+    "top": (0.635, 0.529, 0.412),
+    "handle": (0.1, 0.1, 0.1),
+}
 STATIONS: dict[str, dict[str, Color]] = {
     "mk_station_recolor": PALETTE,
-    # The cabinets of variant aggregation: grey wood with a stone top and white fronts, the same
-    # with grey fronts, and one with another top.
-    "mk_station": PALETTE
-    | {"board": _GREY_WOOD, "front": _WHITE, "inside": _GREY_WOOD, "top": _STONE},
-    "mk_station2": PALETTE
-    | {"board": _GREY_WOOD, "front": _GREY_WOOD, "inside": _GREY_WOOD, "top": _STONE},
-    "mk_station3": PALETTE
-    | {"board": _GREY_WOOD, "front": _GREY_WOOD, "inside": _GREY_WOOD, "top": (0.45, 0.45, 0.44)},
+    "mk_station": _GREY | {"inside": (1.0, 1.0, 1.0)},
+    "mk_station2": _GREY,
+    # Its top carries a picture of light stone in the original; this is the picture's mean.
+    "mk_station3": _GREY | {"top": (0.487, 0.448, 0.413)},
 }
-"""Looks of SIMPLER's four cabinets; they differ in nothing else."""
+"""Looks of SIMPLER's cabinets by name; they differ in nothing else."""
 
 DRAWERS = ("top", "middle", "bottom")
 # Height of each drawer's frame above the cabinet's foot.

@@ -4,7 +4,7 @@ Bounding boxes, densities and scales are those of `data/custom/info_*.json` (Man
 commit ef7a4d4), which success rules read; masses are what the original's hulls weigh there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.errors import UserError, nearest
@@ -43,7 +43,7 @@ class Model:
 
 
 _RED, _BLUE, _GREEN = (0.55, 0.010, 0.012), (0.01, 0.05, 0.36), (0.02, 0.30, 0.06)
-_ORANGE, _SPRITE, _NAVY = (0.80, 0.22, 0.01), (0.10, 0.45, 0.12), (0.05, 0.09, 0.35)
+_ORANGE, _SPRITE, _PALE_BLUE = (0.80, 0.22, 0.01), (0.10, 0.45, 0.12), (0.22, 0.26, 0.44)
 _CAN_BOX, _TALL_BOX = (0.033, 0.0615, 0.033), (0.02925, 0.086, 0.02925)
 _BOTTLE_BOX = (0.03005, 0.1015, 0.03025)
 
@@ -65,8 +65,8 @@ _ORANGE_FRUIT = Model((0.035, 0.035, 0.034), 800.0, 0.1450978, tuple(shapes.oran
 _SPONGE = Model((0.035, 0.05, 0.018), 150.0, 0.03485906, tuple(shapes.sponge()))
 _BOTTLE = Model(_BOTTLE_BOX, 50.0, 0.02853431, tuple(shapes.bottle(-0.0875, 0.1157)))
 _BOTTLE_V2 = Model(_BOTTLE_BOX, 50.0, 0.02995630, tuple(shapes.bottle(-0.0880, 0.1160)))
-_REDBULL = _can(0.01788720, _NAVY, -0.0658, 0.0675, 0.0298, 0.0, 0.0, box=_TALL_BOX)
-_REDBULL_BAKED = _can(0.01690240, _NAVY, -0.0652, 0.0670, 0.0291, 0.0, 0.0, box=_TALL_BOX)
+_REDBULL = _can(0.01788720, _PALE_BLUE, -0.0658, 0.0675, 0.0298, 0.0, 0.0, box=_TALL_BOX)
+_REDBULL_BAKED = _can(0.01690240, _PALE_BLUE, -0.0652, 0.0670, 0.0291, 0.0, 0.0, box=_TALL_BOX)
 _GREEN_CUBE, _YELLOW_CUBE = _cube((0.04, 0.36, 0.06)), _cube((0.75, 0.52, 0.02))
 
 MODELS: dict[str, Model] = {
@@ -113,6 +113,17 @@ MODELS: dict[str, Model] = {
     ),
     "sink": Model((0.1345, 0.1965, 0.0575), 100000.0, 372.0812683, tuple(sink())),
 }
+FULL_CAN_DENSITY = 1000.0
+_FULL = ("7up_can", "coke_can", "fanta_can", "pepsi_can", "redbull_can", "sprite_can")
+for _name in _FULL:
+    _opened = MODELS[f"opened_{_name}"]
+    MODELS[_name] = replace(
+        _opened,
+        density=FULL_CAN_DENSITY,
+        mass=_opened.mass * FULL_CAN_DENSITY / _opened.density,
+        # SIMPLER's table has the right height for the full can alone.
+        half=(0.02925, 0.066, 0.02925) if _name == "redbull_can" else _opened.half,
+    )
 OBJECTS = tuple(MODELS)
 
 

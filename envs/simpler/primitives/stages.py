@@ -45,7 +45,7 @@ def _table(colour: Vector, wall: Vector, floor: Vector) -> tuple[Box, ...]:
 STAGES: dict[str, tuple[Box, ...]] = {
     "google_pick_coke_can_1_v4": _table(WOOD, GREY, DARK_WOOD),
     "google_pick_coke_can_1_v4_alt_background": _table(WOOD, CREAM, GREY),
-    "google_pick_coke_can_1_v4_alt_background_2": _table(WOOD, BLUE, WOOD),
+    "google_pick_coke_can_1_v4_alt_background_2": _table(WOOD, BLUE, GREY),
     "Baked_sc1_staging_objaverse_cabinet1_h870": _table(STONE, GREY, DARK_WOOD),
     "Baked_sc1_staging_objaverse_cabinet2_h870": _table((0.05, 0.06, 0.07), GREY, DARK_WOOD),
     "bridge_table_1_v1": (_BRIDGE_TABLE, *_room(GREY, DARK_WOOD, 1.4)),
