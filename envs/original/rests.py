@@ -19,7 +19,7 @@ from envs.durable import write_bytes
 from envs.errors import UserError, exit_on_user_error
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.official import SimplerPack
-from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface_of
+from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface_of, text
 from envs.simpler.layouts import Layout, move_near, put_on, toy_density
 from envs.simpler.placement import ORIENTATION_QUATERNIONS
 from envs.simpler.registry import PICKABLE, TASKS
@@ -162,8 +162,7 @@ def main() -> None:
     parser.add_argument("--asset-root", type=Path, required=True, help="official files")
     arguments = parser.parse_args()
     table = measure(arguments.python, jobs(arguments.asset_root))
-    lines = (f"{json.dumps(name)}: {json.dumps(rests)}" for name, rests in sorted(table.items()))
-    write_bytes(TABLE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_bytes(TABLE, text(table).encode())
     print(f"{len(table)} drops written to {TABLE}")
 
 

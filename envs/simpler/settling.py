@@ -27,6 +27,8 @@ class Settling:
     would end it elsewhere), in this simulator for primitives.
     """
 
+    always_drop = False
+    """Whether to let objects fall even where the end is known."""
     task: TaskSpec
     variant: Variant
     pack: AssetPack
@@ -42,7 +44,7 @@ class Settling:
         return Pose.create(torch.as_tensor(np.array(rows), dtype=torch.float32, device=self.device))
 
     def _rests(self, number: int) -> list[Rest] | None:
-        if self.simulation_frequency != self.task.simulation_frequency:
+        if self.always_drop or self.simulation_frequency != self.task.simulation_frequency:
             return None
         start = self.starts[number]
         return self.pack.rests(self.task, start.layout, self.variant.stage)

@@ -8,10 +8,15 @@ import pytest
 from envs.errors import UserError
 from envs.simpler import google_robot, widowx
 from envs.simpler.assets import asset_pack, pieces
-from envs.simpler.assets.rests import key, rest
+from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.rests import PRIMITIVES, TABLE, key, rests
 from envs.simpler.controller import plan_path, rotation_vector_to_quaternion
+from envs.simpler.layouts import Layout
 from envs.simpler.parity import angle_between
+from envs.simpler.placement import draw_start
+from envs.simpler.registry import TASKS, task_spec
 from envs.simpler.rendering import Overlay
+from envs.simpler.variants import variant_of, variants_of
 
 
 @pytest.mark.parametrize(("robot", "focal"), [(google_robot, 425.0), (widowx, 623.588)])
@@ -65,15 +70,36 @@ def test_asset_packs_say_what_is_missing(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_resting_places_move_with_the_drop() -> None:
-    upright = (1.0, 0.0, 0.0, 0.0)
-    here = rest("cabinet", "baked_apple_v2", upright, (0.0, 0.0))
-    there = rest("cabinet", "baked_apple_v2", upright, (0.1, -0.2))
-    assert here is not None
-    assert there is not None
-    np.testing.assert_allclose(np.subtract(there, here)[:2], (0.1, -0.2))
-    assert here[2:] == there[2:]
-    assert here[2] == pytest.approx(0.9179, abs=1e-4)
-    assert rest("cabinet", "teapot", upright, (0.0, 0.0)) is None
+    spec, upright = task_spec("open_and_place"), (1.0, 0.0, 0.0, 0.0)
+
+    def apple(model: str, x: float, y: float) -> Layout:
+        return Layout((model,), ((x, y),), (upright,), source=0)
+
+    for table in (TABLE, PRIMITIVES):
+        here = rests(spec, apple("baked_apple_v2", 0.0, 0.0), table)
+        there = rests(spec, apple("baked_apple_v2", 0.1, -0.2), table)
+        assert here is not None
+        assert there is not None
+        np.testing.assert_allclose(np.subtract(there[0], here[0])[:2], (0.1, -0.2))
+        assert here[0][2:] == there[0][2:]
+        assert here[0][2] == pytest.approx(0.918, abs=2e-3)
+        assert rests(spec, apple("teapot", 0.0, 0.0), table) is None
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_both_packs_know_where_the_objects_of_every_start_rest(task: str) -> None:
+    spec = TASKS[task]
+    for variant in variants_of(task):
+        if "distractors_" in variant or spec.family == "drawer":
+            continue
+        for seed in range(30):
+            chosen = variant_of(spec, variant)
+            models = CATALOGUES[chosen.catalogue or spec.catalogue]
+            layout = draw_start(seed, spec, chosen, {}, models).layout
+            for table in (TABLE, PRIMITIVES):
+                found = rests(spec, layout, table)
+                assert found is not None, (task, variant, layout)
+                assert len(found) == len(layout.models)
 
 
 def test_minus_zero_is_zero_in_the_name_of_a_drop() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
-from envs.simpler.assets.rests import Rest
+from envs.simpler.assets.rests import PRIMITIVES, Rest, rests
 from envs.simpler.assets.surroundings import Surroundings, add_floor, add_plain_stage
 from envs.simpler.layouts import Layout
 from envs.simpler.registry import TaskSpec
@@ -100,6 +100,9 @@ class PrimitivePack(AssetPack):
 
     def object_damping(self, model: str) -> tuple[float, float]:
         return primitives.object_damping(_shape_of(model)[0])
+
+    def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:  # noqa: ARG002
+        return rests(task, layout, PRIMITIVES)
 
     def overlay(self, photograph: str) -> np.ndarray | None:  # noqa: ARG002
         return None

@@ -1,19 +1,21 @@
-"""Where dropped objects come to rest in the original simulator (`rests.json`).
+"""Where dropped objects come to rest, for both asset packs.
 
-Measured there by `python -m envs.original.rests`, with the official meshes on a flat table: x and y
+`rests.json` was measured in the original simulator by `python -m envs.original.rests`, with the
+official meshes; `rests_primitives.json` in this one by `python -m envs.simpler.measure_rests`. x, y
 relative to the point of the drop (absolute where several are dropped together), z and the
 quaternion as they are.
 """
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envs.simpler.layouts import Layout
 from envs.simpler.registry import TaskSpec
 
 TABLE = Path(__file__).with_name("rests.json")
+PRIMITIVES = Path(__file__).with_name("rests_primitives.json")
 Rest = tuple[float, ...]
 
 
@@ -39,27 +41,40 @@ def basket_key(layout: int) -> str:
     return f"basket/{layout}"
 
 
+def names(spec: TaskSpec, layout: Layout) -> list[str]:
+    """Names of the drops that a layout is made of: one for all together, or one for each object."""
+    if spec.family == "move_near":
+        return [group_key(layout)]
+    if spec.robot == "widowx_sink":
+        return [basket_key(layout.number or 0)]
+    rows = zip(layout.models, layout.quaternions, strict=True)
+    return [key(surface_of(spec.family), *row) for row in rows]
+
+
 @functools.cache
-def _table() -> dict[str, list[Rest]]:
-    rows = json.loads(TABLE.read_text())
+def _table(path: Path) -> dict[str, list[Rest]]:
+    if not path.is_file():
+        return {}
+    rows = json.loads(path.read_text())
     return {name: [tuple(rest) for rest in rests] for name, rests in rows.items()}
 
 
-def rest(surface: str, model: str, quaternion: Sequence[float], xy: Sequence[float]) -> Rest | None:
-    """Pose (x, y, z, quaternion) at which an object dropped at `xy` (m) ends, None if unknown."""
-    found = _table().get(key(surface, model, quaternion))
-    if found is None:
-        return None
-    dx, dy, *others = found[0]
-    return (xy[0] + dx, xy[1] + dy, *others)
+def rests(spec: TaskSpec, layout: Layout, table: Path = TABLE) -> list[Rest] | None:
+    """Poses (x, y, z, quaternion) at which the objects of a layout end, None if unknown."""
+    known = _table(table)
+    found = [known.get(name) for name in names(spec, layout)]
+    if len(found) == 1 and len(layout.models) > 1:
+        return found[0]
+    poses: list[Rest] = []
+    for rows, (x, y) in zip(found, layout.positions, strict=True):
+        if rows is None:
+            return None
+        dx, dy, *others = rows[0]
+        poses.append((x + dx, y + dy, *others))
+    return poses
 
 
-def rests(spec: TaskSpec, layout: Layout) -> list[Rest] | None:
-    """Poses at which the objects of a layout end together, None if unknown."""
-    if spec.family == "move_near":
-        return _table().get(group_key(layout))
-    if spec.robot == "widowx_sink":
-        return None if layout.number is None else _table().get(basket_key(layout.number))
-    rows = zip(layout.models, layout.quaternions, layout.positions, strict=True)
-    found = [rest(surface_of(spec.family), *row) for row in rows]
-    return [each for each in found if each is not None] if all(found) else None
+def text(table: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """A table as JSON, a line a drop."""
+    lines = (f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in sorted(table.items()))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
