@@ -1,9 +1,7 @@
 """The primitive asset pack: the same mechanism as SIMPLER's files, in simpler shapes."""
 
-import os
 import re
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +11,15 @@ from envs.errors import UserError
 from envs.simpler import primitives
 from envs.simpler.primitives import apple, cabinet, google_robot
 from envs.simpler.primitives.urdf import Joint, Link, Shape, render
+from tests.envs.primitive_scenes import (
+    add,
+    corners,
+    load,
+    new_scene,
+    original_files,
+    same_mechanism,
+    without_visuals,
+)
 
 ROBOT_FILE = (
     "mani_skill2_real2sim/assets/descriptions/googlerobot_description/"
@@ -23,34 +30,7 @@ CABINET_FILE = "data/custom/mk_station_recolor.urdf"
 
 @pytest.fixture(scope="module")
 def original() -> Path:
-    root = os.environ.get("SIMPLER_ASSETS")
-    if not root:
-        pytest.skip("SIMPLER_ASSETS does not name a clone of ManiSkill2_real2sim")
-    return Path(root)
-
-
-def load(path: Path) -> Any:
-    """The articulation in a scene of its own without any renderer; the scene comes along."""
-    import sapien
-
-    scene = sapien.Scene([sapien.physx.PhysxCpuSystem()])
-    loader = scene.create_urdf_loader()
-    loader.fix_root_link = True
-    articulation = loader.load(str(path))
-    return scene, articulation
-
-
-def without_visuals(path: Path, folder: Path) -> Path:
-    """A copy of an original URDF that needs no renderer, meshes named by absolute paths."""
-    tree = ElementTree.parse(path)
-    for link in tree.getroot().iter("link"):
-        for visual in link.findall("visual"):
-            link.remove(visual)
-        for mesh in link.iter("mesh"):
-            mesh.set("filename", str(path.parent / mesh.attrib["filename"]))
-    copy = folder / path.name
-    tree.write(copy)
-    return copy
+    return original_files()
 
 
 # ---- the text ---------------------------------------------------------------------------------
@@ -161,12 +141,7 @@ def test_separate_panels_leave_the_drawers_as_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.simulator
 def test_apple_has_the_originals_mass() -> None:
-    import sapien
-
-    scene = sapien.Scene([sapien.physx.PhysxCpuSystem()])
-    builder = scene.create_actor_builder()
-    primitives.add_object(builder, "baked_apple_v2", None, drawn=False)
-    body = builder.build().find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
+    body = add(new_scene(), "baked_apple_v2")
     assert body.mass == pytest.approx(0.21444590389728546, rel=1e-6)
     assert apple.RADIUS == 0.0375
 
@@ -184,50 +159,8 @@ def test_mechanism_equals_the_original(which: str, original: Path, tmp_path: Pat
     scene, mine = load(ours)
     other_scene, reference = load(without_visuals(theirs, tmp_path))
     assert scene is not other_scene
-    assert [joint.name for joint in mine.active_joints] == [
-        joint.name for joint in reference.active_joints
-    ]
-    np.testing.assert_array_equal(mine.qlimits, reference.qlimits)
-    links = {link.name: link for link in mine.links}
-    assert set(links) == {link.name for link in reference.links}
-    for wanted in reference.links:
-        link = links[wanted.name]
-        # The left nail's hull is another file than the right one's: 2e-6 kg.
-        assert link.mass == pytest.approx(wanted.mass, rel=1e-5, abs=3e-6), wanted.name
-        if "nail" in wanted.name:
-            continue
-        np.testing.assert_allclose(link.inertia, wanted.inertia, rtol=1e-4, atol=1e-9)
-        np.testing.assert_allclose(link.cmass_local_pose.p, wanted.cmass_local_pose.p, atol=1e-6)
-    generator = np.random.default_rng(0)
-    for _ in range(3):
-        low, high = reference.qlimits.T
-        qpos = generator.uniform(low, high)
-        mine.qpos, reference.qpos = qpos, qpos
-        for wanted in reference.links:
-            pose, wanted_pose = links[wanted.name].entity_pose, wanted.entity_pose
-            np.testing.assert_allclose(pose.p, wanted_pose.p, atol=1e-5, err_msg=wanted.name)
-            assert abs(np.dot(pose.q, wanted_pose.q)) > 1 - 1e-6, wanted.name
-
-
-def corners(link: Any) -> np.ndarray:
-    """Lowest and highest corner (2, 3) of a link's collision shapes in its frame."""
-    import sapien
-
-    points = []
-    for shape in link.collision_shapes:
-        if isinstance(shape, sapien.physx.PhysxCollisionShapeBox):
-            local = np.array(np.meshgrid(*[(-h, h) for h in shape.half_size])).reshape(3, -1).T
-        elif isinstance(shape, sapien.physx.PhysxCollisionShapeCylinder):
-            angles = np.linspace(0, 2 * np.pi, 33)
-            ring = shape.radius * np.stack([np.cos(angles), np.sin(angles)], 1)
-            ends = [np.full((33, 1), s * shape.half_length) for s in (-1, 1)]
-            local = np.concatenate([np.concatenate([end, ring], 1) for end in ends])
-        else:
-            local = shape.vertices * shape.scale
-        matrix = shape.local_pose.to_transformation_matrix()
-        points.append(local @ matrix[:3, :3].T + matrix[:3, 3])
-    stacked = np.concatenate(points)
-    return np.stack([stacked.min(0), stacked.max(0)])
+    # The left nail's hull is another file than the right one's: 2e-6 kg.
+    same_mechanism(mine, reference, but="nail")
 
 
 @pytest.mark.simulator
