@@ -137,7 +137,8 @@ LINKS = (
             (8.46e-04, -1.6817e-06, 4.2e-05),
             (1.1156e-06, 0.0, 4e-10, 5.923e-07, 3.195e-07, 5.743e-07),
         ),
-        (Shape((0.0045, 0.0130, 0.0340), ZERO, "metal"),),
+        # Within the bar, with which it would collide.
+        (Shape((0.0045, 0.0130, 0.0340), ZERO, "metal", solid=False),),
     ),
     Link(
         "gripper_bar_link",
