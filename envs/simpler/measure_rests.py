@@ -1,7 +1,7 @@
 """Measure where dropped primitives come to rest: `python -m envs.simpler.measure_rests`.
 
-Lets every object of every task fall once and writes `assets/rests_primitives.json`; to be run again
-when a primitive shape changes. A GPU simulation cannot let the objects of one environment fall while
+Lets every object of every task fall once and writes `assets/rests_primitives.json`; to be run anew
+when a primitive changes. A GPU simulation cannot let the objects of one environment fall while
 the others go on, and a reset on the CPU is faster without.
 """
 

@@ -29,7 +29,6 @@ COLORINGS = (
     "recolor_tabletop_visual_matching_2",
     "recolor_cabinet_visual_matching_1",
 )
-FULL_CAN_DENSITY = 1000.0
 FLOOR_GREY = (0.32, 0.30, 0.28)
 
 
@@ -90,16 +89,15 @@ class PrimitivePack(AssetPack):
     def add_object(
         self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
     ) -> str | None:
-        shape, own = _shape_of(model)
-        primitives.add_object(builder, shape, material, drawn=drawn, density=density or own)
+        primitives.add_object(builder, model, material, drawn=drawn, density=density)
         return None
 
     def object_size(self, model: str) -> np.ndarray:
-        info = primitives.object_info(_shape_of(model)[0])
+        info = primitives.object_info(model)
         return np.asarray(info.bbox_max) - np.asarray(info.bbox_min)
 
     def object_damping(self, model: str) -> tuple[float, float]:
-        return primitives.object_damping(_shape_of(model)[0])
+        return primitives.object_damping(model)
 
     def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:  # noqa: ARG002
         return rests(task, layout, PRIMITIVES)
@@ -111,19 +109,6 @@ class PrimitivePack(AssetPack):
         if not stage:
             return add_floor(builder, FLOOR_GREY, drawn)
         return add_plain_stage(builder, stage, drawn)
-
-
-def _shape_of(model: str) -> tuple[str, float | None]:
-    """The primitive for a model and its density where it is not the primitive's own.
-
-    Raises: `UserError` for a model that has none.
-    """
-    if model in primitives.OBJECTS:
-        return model, None
-    opened = f"opened_{model}"
-    if opened in primitives.OBJECTS:  # a full can has the shape of an opened one
-        return opened, FULL_CAN_DENSITY
-    raise UserError(f"unknown object {model!r}.{nearest(model, primitives.OBJECTS)}")
 
 
 def asset_pack(name: str, root: str | Path | None = None) -> AssetPack:
