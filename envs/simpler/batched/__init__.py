@@ -1,0 +1,1 @@
+"""The robots' control modes for many environments at once, in torch."""
