@@ -24,6 +24,10 @@ TIP = 0.0156
 TABLE = 0.87
 # Room between finger tips and table.
 TIP_ROOM = 0.003
+# From the gripper point to the outside of an open finger, and to a finger's side.
+OUTSIDE, SIDE = 0.040, 0.013
+# The sink's basin between its walls: smallest and largest x and y.
+BASIN = ((-0.198, 0.117), (-0.0625, 0.2905))
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Way:
 
     along: where the source is grasped, from its centre of mass along its longest axis. depth:
     gripper point above its centre. room: between both when it is let go. carry: the same on the
-    way. aside: largest horizontal error of the place. square: sides are made parallel.
+    way. aside: largest horizontal error of the place. slack: gap between both that still counts.
+    square: sides are made parallel. walls: where the open fingers must stay when they grasp.
     """
 
     along: float = 0.0
@@ -42,6 +47,7 @@ class Way:
     aside: float = 0.012
     slack: float = 0.02
     square: bool = False
+    walls: tuple[tuple[float, float], tuple[float, float]] | None = None
 
 
 WAYS = {
@@ -49,7 +55,7 @@ WAYS = {
     "carrot": Way(),
     "cube": Way(room=0.002, aside=0.0025, square=True),
     # The basket's walls stand 45 mm above the plane that counts as its bottom.
-    "eggplant": Way(depth=0.005, room=0.02, carry=0.085, aside=0.015, slack=0.06),
+    "eggplant": Way(depth=0.005, room=0.02, carry=0.085, aside=0.015, slack=0.06, walls=BASIN),
 }
 
 
@@ -160,6 +166,9 @@ class PutOnExpert:
         rotation = self._grasp_rotation(scene)
         grasp = scene.source + (way.along + self._habits.along) * scene.long_axis
         grasp[2] = max(scene.source[2] + way.depth, TABLE + TIP + TIP_ROOM)
+        if way.walls is not None:
+            room = OUTSIDE * np.abs(rotation[:2, 1]) + SIDE * np.abs(rotation[:2, 2])
+            grasp[:2] = np.clip(grasp[:2], way.walls[0] + room, way.walls[1] - room)
         off = scene.hand - grasp
         aside = float(np.linalg.norm(off[:2]))
         tilt = scene.turn_to(rotation)

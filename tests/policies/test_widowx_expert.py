@@ -199,6 +199,22 @@ def test_fingers_close_across_a_long_object(expert: PutOnExpert, yaw: float) -> 
     assert rotation[2, 0] == pytest.approx(-1.0, abs=1e-6)
 
 
+def test_fingers_stay_between_the_walls_of_the_sink(expert: PutOnExpert) -> None:
+    models = ("eggplant", "dummy_sink_target_plane")
+    board = thing(np.array([-0.148, 0.022, 0.936]), np.array([0.13, 0.08, 0.002]))
+
+    def step_above(x: float) -> np.ndarray:
+        eggplant = thing(np.array([x, 0.2, 0.939]), np.array([0.078, 0.037, 0.038]))
+        across = downward(np.array([0.0, -1.0, 0.0]))
+        seen = {"source": eggplant, "target": board, "models": models}
+        expert.reset("", 0)
+        return outwards(expert.act(state(eggplant["center"] + 0.06 * UP, across, **seen))[0])
+
+    np.testing.assert_allclose(step_above(-0.12)[:2], 0.0, atol=1e-6)
+    # 13 mm of a finger on each side of its middle, and the wall at -0.0625.
+    assert step_above(-0.07)[0] == pytest.approx(-0.0625 - 0.013 + 0.07, abs=1e-4)
+
+
 def test_action_is_expressed_in_the_base_frame() -> None:
     actions = []
     for yaw in (np.pi, np.pi + 0.4):
