@@ -45,7 +45,8 @@ class Drives:
         px = self._articulation.px
         if self._tables is None:
             # Tables and `_data_index` (a row for each environment) exist from `gpu_init` on, and a
-            # controller is made before it. `torch()` is a view of PhysX's own memory.
+            # controller is made before it. `torch()` is a view of SAPIEN's own memory, which stays
+            # where it is until the scene is built again, and with it this controller.
             self._tables = (
                 px.cuda_articulation_target_qpos.torch(),
                 px.cuda_articulation_target_qvel.torch(),
@@ -55,6 +56,8 @@ class Drives:
         if mask is not None:
             rows, positions, velocities = rows[mask], positions[mask], velocities[mask]
         table, velocity_table = self._tables
+        # SAPIEN 3.0.3 applies rows 0 to k - 1 when it is given an index of k rows
+        # (`gpuApplyArticulationQTargetPos`), whatever the index says: apply the whole table.
         table[rows, self._columns] = positions.to(table)
         px.gpu_apply_articulation_target_position()
         if any(self._moving):

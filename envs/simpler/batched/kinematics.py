@@ -47,7 +47,7 @@ class Chain:
             joint = joint.parent_link.joint
         offsets.append(offset)
         transforms = torch.as_tensor(np.array(offsets[::-1]), dtype=torch.float64, device=device)
-        self._tip = transforms[-1]
+        self._tip, self._from_tip = transforms[-1], torch.linalg.inv(transforms[-1])
         self.columns = torch.tensor(columns[::-1], device=device)
         # A joint turns about its x axis, so its transform is fixed + cos * even + sin * odd.
         before, zero = transforms[:-1], torch.zeros_like(transforms[:-1, :, 0])
@@ -77,7 +77,7 @@ class Chain:
             not looked at. Where it was not reached the angles mean nothing.
         """
         angles = angles.to(torch.float64)
-        aim = target.to(torch.float64) @ torch.linalg.inv(self._tip)
+        aim = target.to(torch.float64) @ self._from_tip
         done = torch.zeros(len(angles), dtype=torch.bool, device=angles.device)
         for loop in range(LOOPS):
             frames = self.frames(angles)
@@ -130,4 +130,8 @@ def rotation_matrix(vector: Tensor) -> Tensor:
     # sin(x) / x and (1 - cos(x)) / x^2 by sinc, which is smooth at 0.
     sine = torch.sinc(angle / math.pi)
     versine = torch.sinc(angle / (2 * math.pi)) ** 2 / 2
-    return torch.eye(3).to(vector) + sine * cross + versine * cross @ cross
+    return (
+        torch.eye(3, dtype=vector.dtype, device=vector.device)
+        + sine * cross
+        + versine * cross @ cross
+    )

@@ -94,7 +94,9 @@ class BatchedArm(BatchedPart):
         link = self.articulation.links_map[self.config.end_effector]
         self.chain = Chain(self.articulation._objs[0], link._objs[0], self.device)
         mine = self.active_joint_indices.tolist()
-        self._in_chain = [mine.index(column) for column in self.chain.columns.tolist()]
+        self._in_chain = torch.tensor(
+            [mine.index(column) for column in self.chain.columns.tolist()], device=self.device
+        )
 
     def _initialize_action_space(self) -> None:
         high = np.array([1.0] * 3 + [np.pi / 2] * 3, dtype=np.float32)
