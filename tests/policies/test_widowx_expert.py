@@ -208,7 +208,7 @@ def test_fingers_stay_between_the_walls_of_the_sink(expert: PutOnExpert) -> None
         across = downward(np.array([0.0, -1.0, 0.0]))
         seen = {"source": eggplant, "target": board, "models": models}
         expert.reset("", 0)
-        return outwards(expert.act(state(eggplant["center"] + 0.06 * UP, across, **seen))[0])
+        return outwards(expert.act(state(eggplant["center"] + 0.03 * UP, across, **seen))[0])
 
     np.testing.assert_allclose(step_above(-0.12)[:2], 0.0, atol=1e-6)
     # 13 mm of a finger on each side of its middle, and the wall at -0.0625.
