@@ -61,8 +61,11 @@ class Scene:
         self.board = drawer + np.array([BOARD_X, 0.0, BOARD_TOP])
         self.cabinet = np.asarray(privileged["cabinet_pose_world"], dtype=np.float64)[:3]
         self.table = float(self.cabinet[2]) + TABLE_Z
-        self.apple = np.asarray(privileged["object_pose_world"], dtype=np.float64)[:3]
-        self.apple_speed = float(np.linalg.norm(privileged["object_velocity"][:3]))
+        # Tasks without an object have one nowhere.
+        item = privileged.get("object_pose_world", np.full(7, np.inf))
+        self.apple = np.asarray(item, dtype=np.float64)[:3]
+        velocity = privileged.get("object_velocity", np.zeros(6))
+        self.apple_speed = float(np.linalg.norm(velocity[:3]))
 
     @property
     def hand_at_board(self) -> Vector:

@@ -149,8 +149,12 @@ class OpenAndPlaceExpert:
             return self._open(scene)
         return self._pick(scene)
 
+    def _pitch(self, pitch: float) -> float:
+        """A pitch (rad) with this episode's habit."""
+        return pitch + self._habits.pitch
+
     def _open(self, scene: Scene) -> Goal:
-        rotation = hand_rotation(PITCH_OPEN + self._habits.pitch, sideways=False)
+        rotation = hand_rotation(self._pitch(PITCH_OPEN), sideways=False)
         edge = scene.board + np.array([0.0, self._habits.pinch_y, 0.0])
         at = scene.hand - edge
         if self._pinches(scene):

@@ -32,7 +32,8 @@ from envs.simpler.rules import Rule
 from envs.simpler.settling import Settling
 from envs.simpler.variants import VISUAL_MATCHING, Variant, variant_of
 
-PARKED = sapien.Pose([-10.0, 0.0, 0.0])
+# Out of the way of what falls; on a GPU the neighbours are 5 m away, so the robot is built above.
+PARKED, PARKED_ABOVE = sapien.Pose([-10.0, 0.0, 0.0]), sapien.Pose([0.0, 0.0, 10.0])
 
 
 class SimplerScene(Settling, BaseEnv):
@@ -160,7 +161,8 @@ class SimplerScene(Settling, BaseEnv):
                 "camera_size": self.resolution,
             },
         )
-        self.agent = robot(self.scene, self._control_freq, None, initial_pose=PARKED)
+        parked = PARKED_ABOVE if self.on_gpu else PARKED
+        self.agent = robot(self.scene, self._control_freq, None, initial_pose=parked)
 
     def _load_scene(self, options: dict[str, Any]) -> None:  # noqa: ARG002
         self.stand_ins = []

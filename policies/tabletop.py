@@ -1,0 +1,263 @@
+"""What the scripted experts at the table share: how to grasp an object from above, and lift it.
+
+Everything is decided from the true state in the world frame (z up, the robot at larger x). The hand
+keeps the slant it starts an episode with and only turns about the vertical, which the arm can do
+all over the table; it closes across an object's narrow side.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transforms3d.axangles import axangle2mat
+from transforms3d.quaternions import quat2mat
+
+from policies.drawer_scene import Vector, rotation_between, shortened
+
+OPEN, SHUT = -1.0, 1.0
+EMPTY = 1.15
+"""Fingers this far shut (rad) hold nothing."""
+GRASPED_TARGET = 1.2
+ABOVE, ABOVE_FLAT, FLAT = 0.10, 0.07, 0.045
+# Gripper point below an object's top and above its underside (m): the palm and the finger tips.
+PALM, TIPS = 0.07, 0.024
+SQUARE = 1.25
+"""Up to this ratio of its horizontal sides an object is grasped any way round."""
+
+MOST_TURNED, MOST_TURNED_BACK = np.deg2rad(52.0), np.deg2rad(80.0)
+"""Further than this from its start (rad) the wrist meets its limits in parts of the table."""
+FLATTER = 0.35
+LEFT_SIDE = 0.09
+"""Below this y (m) the wrist has more room to turn back than on."""
+
+# Gripper at the start of an episode: the way it points, and the axis it closes along (world).
+_SLANT = np.array([-0.29, -0.14, -0.947])
+_CLOSING = np.array([0.932, -0.267, -0.244])
+
+
+class Goal(NamedTuple):
+    """A gripper pose in the world, the gripper's action, and what it is for."""
+
+    position: Vector
+    rotation: Vector
+    fingers: float
+    phase: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object: centre of mass, underside and top (m), horizontal direction of its narrow side.
+
+    narrow is None where any side will do; reach is half its horizontal diagonal.
+    """
+
+    centre: Vector
+    bottom: float
+    top: float
+    narrow: Vector | None
+    reach: float
+    speed: float
+
+    @property
+    def grasp(self) -> Vector:
+        """Where the gripper point belongs."""
+        lowest = max(self.centre[2], self.top - PALM)
+        return np.array([*self.centre[:2], max(lowest, self.bottom + TIPS)])
+
+
+def item_of(seen: Mapping[str, Any]) -> Item:
+    """Read one entry of the privileged objects."""
+    pose = np.asarray(seen["pose"], dtype=np.float64)
+    centre = np.asarray(seen["center"], dtype=np.float64)
+    axes, size = quat2mat(pose[3:]), np.asarray(seen["size"], dtype=np.float64)
+    extent = np.abs(axes) @ size / 2
+    upright = int(np.abs(axes[2]).argmax())
+    flat = [i for i in range(3) if i != upright]
+    short, long = sorted(flat, key=lambda i: size[i])
+    narrow = None
+    if size[long] > SQUARE * size[short]:
+        narrow = axes[:, short] * [1.0, 1.0, 0.0]
+        narrow = narrow / np.linalg.norm(narrow)
+    return Item(
+        centre=centre,
+        bottom=float(pose[2] - extent[2]),
+        top=float(pose[2] + extent[2]),
+        narrow=narrow,
+        reach=float(np.hypot(size[short], size[long]) / 2),
+        speed=float(np.linalg.norm(seen["velocity"][:3])),
+    )
+
+
+class Hand:
+    """The hand's true state in the world frame."""
+
+    def __init__(self, privileged: Mapping[str, Any]) -> None:
+        self.base_rotation = quat2mat(privileged["base_pose"][3:])
+        self.position = np.asarray(privileged["gripper_pose_world"][:3], dtype=np.float64)
+        self.rotation = quat2mat(privileged["gripper_pose_world"][3:])
+        self.fingers = float(privileged["finger_angle"])
+        self.finger_target = float(privileged["gripper_target"])
+
+    def turn_to(self, rotation: Vector) -> float:
+        """Angle (rad) between the hand and `rotation`."""
+        return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
+
+
+def grasp_rotation(narrow: Vector | None, lean: float = 0.0, left_side: bool = False) -> Vector:
+    """Rotation (3, 3) of a hand that closes along `narrow`, turned as little as possible.
+
+    Columns: x, y (along which the fingers close), z (the way the hand points). `lean` (rad) turns
+    it a little further about the vertical; on the robot's `left_side` the wrist rather turns back.
+    """
+    start = np.stack([np.cross(_CLOSING, _SLANT), _CLOSING, _SLANT], axis=1)
+    left, _, right = np.linalg.svd(start)
+    start = left @ right
+    # A flatter hand bends the wrist less: all of the table is then within its limits.
+    start = axangle2mat(np.cross(start[:, 2], [0.0, 0.0, 1.0]), FLATTER) @ start
+    angle = lean
+    if narrow is not None:
+        wanted = np.arctan2(narrow[1], narrow[0]) - np.arctan2(_CLOSING[1], _CLOSING[0])
+        turn = float((wanted + np.pi / 2) % np.pi - np.pi / 2)
+        if turn < -MOST_TURNED and left_side:
+            turn += np.pi
+        angle += float(np.clip(turn, -MOST_TURNED, MOST_TURNED_BACK))
+    return axangle2mat([0.0, 0.0, 1.0], angle) @ start
+
+
+@dataclass(frozen=True)
+class Habits:
+    """One episode's random choices, all zero-mean around what works."""
+
+    grasp: Vector
+    lean: float
+    lift: float
+    speed: float
+
+
+class PickingExpert:
+    """Base of the experts at the table: grasps the source from above, recovering from failures."""
+
+    name = "oracle"
+
+    def __init__(
+        self,
+        max_translation: float = 0.08,
+        max_rotation: float = 0.30,
+        gain: float = 1.6,
+        jitter: float = 1.0,
+    ) -> None:
+        """Set how the expert moves.
+
+        Args: `max_translation` (m) and `max_rotation` (rad) bound one action; `gain` multiplies the
+            remaining error, as only a third of a commanded step is realised within it; `jitter`
+            scales the random waypoints of an episode (0: the action follows from the state alone).
+        """
+        self.max_translation = max_translation
+        self.max_rotation = max_rotation
+        self.gain = gain
+        self.jitter = jitter
+        self.reset("", 0)
+
+    def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
+        """Draw this episode's habits from `seed`."""
+        self.done = False
+        self.phase = ""
+        self._generator = np.random.default_rng(seed)
+        draw, scale = self._generator.uniform, self.jitter
+        self._habits = Habits(
+            grasp=scale * np.array([draw(-0.004, 0.004), draw(-0.004, 0.004), draw(0.0, 0.004)]),
+            lean=scale * draw(-0.08, 0.08),
+            lift=scale * draw(-0.01, 0.02),
+            speed=1.0 + scale * draw(-0.15, 0.15),
+        )
+        self._last_fingers = 0.0
+        self._last_position = np.full(3, np.inf)
+        self._frozen = 0
+        self._sway = np.zeros(3)
+        self._start_bottom: float | None = None
+        self._rotation: Vector | None = None
+
+    # ---- grasping -------------------------------------------------------------------------
+
+    def holds(self, hand: Hand, item: Item) -> bool:
+        """Whether the fingers are closed around the object and have come to a stop."""
+        stalled = abs(hand.fingers - self._last_fingers) < 0.03
+        near = float(np.linalg.norm(hand.position - item.grasp)) < 0.055
+        return bool(
+            near and stalled and hand.finger_target > GRASPED_TARGET and 0.4 < hand.fingers < EMPTY
+        )
+
+    def grasp(self, hand: Hand, item: Item) -> Goal:
+        """Towards the object from above, then close."""
+        # High above the far side of the table the wrist would have to bend beyond its limit.
+        above = ABOVE if item.top - item.grasp[2] > FLAT else ABOVE_FLAT
+        above = max(0.05, above - 0.01 * self._frozen)
+        if self._rotation is None or hand.position[2] > item.grasp[2] + 0.055:
+            left_side = bool(item.centre[1] < LEFT_SIDE)
+            self._rotation = grasp_rotation(item.narrow, self._habits.lean, left_side)
+        rotation = self._rotation
+        at = item.grasp + self._habits.grasp
+        along = rotation[:, 2]
+        off = hand.position - at
+        ahead = float(off @ along)
+        aside = float(np.linalg.norm(off - ahead * along))
+        turned = hand.turn_to(rotation)
+        closing = hand.finger_target > 0.5 and hand.fingers < EMPTY
+        if closing and aside < 0.035 and abs(ahead) < 0.035:
+            return Goal(
+                at, rotation, SHUT, phase="grasp"
+            )  # what the hand touches moves it a little
+        if aside < 0.014 and abs(ahead) < 0.014 and turned < 0.2:
+            if hand.fingers < 0.3:
+                return Goal(at, rotation, SHUT, phase="grasp")
+            return Goal(at, rotation, OPEN, phase="grasp again")
+        if aside < 0.02 and -ahead < above + 0.03 and turned < 0.25 and hand.fingers < 0.4:
+            return Goal(at, rotation, OPEN, phase="descend")
+        if off[2] < above - 0.05 and aside >= 0.02:
+            up = np.array([*hand.position[:2], at[2] + above + 0.01])
+            return Goal(up, rotation, OPEN, phase="rise")
+        return Goal(at - above * along, rotation, OPEN, phase="go above")
+
+    # ---- the action -----------------------------------------------------------------------
+
+    def action(self, hand: Hand, goal: Goal) -> NDArray[np.float32]:
+        """The action `(1, 7)` that leads a part of the way to `goal`."""
+        goal = self._unstuck(hand, self._swayed(hand, goal))
+        self.phase = goal.phase
+        self._last_fingers, self._last_position = hand.fingers, hand.position
+        reach = self.max_translation * self._habits.speed
+        step = shortened(self.gain * (goal.position - hand.position), reach)
+        turn = self.gain * rotation_between(hand.rotation, goal.rotation)
+        to_base = hand.base_rotation.T
+        turn = to_base @ shortened(turn, self.max_rotation)
+        return np.concatenate([to_base @ step, turn, [goal.fingers]])[None].astype(np.float32)
+
+    def _unstuck(self, hand: Hand, goal: Goal) -> Goal:
+        """Something smaller to ask for while the arm stands still for want of a joint solution."""
+        moved = float(np.linalg.norm(hand.position - self._last_position)) > 0.002
+        near = float(np.linalg.norm(goal.position - hand.position)) < 0.01
+        self._frozen = 0 if moved or near else self._frozen + 1
+        if self._frozen < 2:
+            return goal
+        way = self._frozen % 4
+        if way < 2:  # first the way alone, a part of it
+            part = hand.position + (goal.position - hand.position) * 0.4
+            return goal._replace(position=part, rotation=hand.rotation)
+        if way == 2:  # then the turn alone
+            return goal._replace(position=hand.position)
+        towards_robot = np.array([0.04, 0.0, 0.03])
+        return goal._replace(position=hand.position + towards_robot, rotation=hand.rotation)
+
+    def _swayed(self, hand: Hand, goal: Goal) -> Goal:
+        """The goal, led astray by a slowly changing offset while it is still far away."""
+        if self.jitter == 0.0:
+            return goal
+        kick = self._generator.normal(size=3) * 0.01 * self.jitter
+        self._sway = 0.85 * self._sway + kick
+        away = float(np.linalg.norm(goal.position - hand.position))
+        if goal.phase not in ("go above", "carry") or away < 0.08:
+            return goal
+        share = min(1.0, (away - 0.08) / 0.1)
+        return goal._replace(position=goal.position + share * self._sway * [1.0, 1.0, 0.3])
