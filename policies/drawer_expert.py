@@ -64,6 +64,13 @@ class DrawerExpert(OpenAndPlaceExpert):
     def _pitch(self, pitch: float) -> float:
         return super()._pitch(pitch) + self._steeper
 
+    def _pinches(self, scene: Scene) -> bool:
+        """Whether the fingers are closed around the board; a flat hand closes a little less."""
+        stalled = abs(scene.fingers - self._last_fingers) < 0.02
+        high = scene.hand_at_board[2] < 0.0 and abs(scene.hand_at_board[0]) < 0.06
+        flat = high and stalled and scene.finger_target > 1.2 and 0.6 < scene.fingers < 1.15
+        return flat or super()._pinches(scene)
+
     def _unstick(self, scene: Scene) -> float:
         """Another pitch (rad) to try while the arm stands still for want of a joint solution."""
         moved = float(np.linalg.norm(scene.hand - self._last_hand)) > 0.002
