@@ -118,7 +118,7 @@ def grasp_rotation(narrow: Vector | None, lean: float = 0.0, left_side: bool = F
     start = axangle2mat(np.cross(start[:, 2], [0.0, 0.0, 1.0]), FLATTER) @ start
     angle = lean
     if narrow is not None:
-        wanted = np.arctan2(narrow[1], narrow[0]) - np.arctan2(_CLOSING[1], _CLOSING[0])
+        wanted = np.arctan2(narrow[1], narrow[0]) - np.arctan2(start[1, 1], start[0, 1])
         turn = float((wanted + np.pi / 2) % np.pi - np.pi / 2)
         if turn < -MOST_TURNED and left_side:
             turn += np.pi

@@ -247,6 +247,7 @@ def succeeds(seed: int, pose: str, perturbation: float = 0.0, **settings: Any) -
     import envs.perturbation
     from envs.rollout import Episode, run_episode
 
+    settings["terminate_on_success"] = False  # the expert lets go and retreats after it
     env = envs.perturbation.make("open_and_place", perturbation=perturbation, **settings)
     record = run_episode(
         env, OpenAndPlaceExpert(), Episode("open_and_place", 0, seed, robot_pose=pose)
