@@ -17,7 +17,7 @@ GAP = 0.05
 ROOM = 0.10
 """Distance that the place should keep from the third object's circle (m)."""
 TABLE_LOW, TABLE_HIGH = np.array([-0.42, 0.0]), np.array([-0.08, 0.42])
-LET_GO = 0.004
+LET_GO, ASKEW = 0.004, 0.025
 LEAVE = 0.10
 
 
@@ -29,6 +29,7 @@ class MoveNearExpert(PickingExpert):
         super().reset(instruction, seed)
         self._place: Vector | None = None
         self._letting_go = False
+        self._touching = 0
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """One action `(1, 7)` towards the goal of the present state."""
@@ -56,10 +57,13 @@ class MoveNearExpert(PickingExpert):
         distance = float(np.linalg.norm(way))
         rotation = self._rotation if self._rotation is not None else hand.rotation
         if distance < 0.02:
-            if risen < LET_GO or (risen < 0.015 and self._frozen > 1):
+            # What hangs askew touches down before its frame says so.
+            lower = hand.position[2] < self._last_position[2] - 0.002
+            self._touching = 0 if lower or risen > ASKEW else self._touching + 1
+            if risen < LET_GO or self._touching > 1:
                 self._letting_go = True
                 return self._leave(hand, item)
-            down = max(-0.03, LET_GO / 2 - risen)
+            down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
             at = np.array([*(hand.position[:2] + way), hand.position[2] + down])
             return Goal(at, rotation, SHUT, phase="lower")
         high = CARRY + self._habits.lift

@@ -1,8 +1,7 @@
 """What the scripted experts at the table share: how to grasp an object from above, and lift it.
 
 Everything is decided from the true state in the world frame (z up, the robot at larger x). The hand
-keeps the slant it starts an episode with and only turns about the vertical, which the arm can do
-all over the table; it closes across an object's narrow side.
+comes down at a slant and closes across an object's narrow side, its fingers level.
 """
 
 from collections.abc import Mapping
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transforms3d.axangles import axangle2mat
 from transforms3d.quaternions import quat2mat
 
 from policies.drawer_scene import Vector, rotation_between, shortened
@@ -26,15 +24,13 @@ PALM, TIPS = 0.07, 0.024
 SQUARE = 1.25
 """Up to this ratio of its horizontal sides an object is grasped any way round."""
 
-MOST_TURNED, MOST_TURNED_BACK = np.deg2rad(52.0), np.deg2rad(80.0)
-"""Further than this from its start (rad) the wrist meets its limits in parts of the table."""
-FLATTER = 0.35
-LEFT_SIDE = 0.09
-"""Below this y (m) the wrist has more room to turn back than on."""
+SLANT = 0.55
+"""Between the way the hand points and straight down (rad): a steeper wrist meets its limits."""
+AHEAD = np.pi / 2
+"""Closing along y (rad) is easiest anywhere: the hand leans away from the robot."""
 
-# Gripper at the start of an episode: the way it points, and the axis it closes along (world).
-_SLANT = np.array([-0.29, -0.14, -0.947])
-_CLOSING = np.array([0.932, -0.267, -0.244])
+# Gripper at the start of an episode (world): columns x, y (closing), z (the way it points).
+_START = np.array([[0.304, 0.904, -0.301], [0.929, -0.351, -0.116], [-0.211, -0.244, -0.947]])
 
 
 class Goal(NamedTuple):
@@ -105,25 +101,36 @@ class Hand:
         return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
 
 
-def grasp_rotation(narrow: Vector | None, lean: float = 0.0, left_side: bool = False) -> Vector:
-    """Rotation (3, 3) of a hand that closes along `narrow`, turned as little as possible.
+def grasp_rotation(narrow: Vector | None, at: Vector, lean: float = 0.0) -> Vector:
+    """Rotation (3, 3) of a hand that closes along `narrow` at the place `at` (world, m).
 
-    Columns: x, y (along which the fingers close), z (the way the hand points). `lean` (rad) turns
-    it a little further about the vertical; on the robot's `left_side` the wrist rather turns back.
+    Columns: x, y (along which the fingers close), z (the way the hand points). The hand leans
+    aside rather than along `narrow`, so that both fingers come down to the same height; how far
+    aside is bounded by what the arm reaches there (seen by solving its kinematics over the table).
+    `lean` (rad) leans it a little further aside.
     """
-    start = np.stack([np.cross(_CLOSING, _SLANT), _CLOSING, _SLANT], axis=1)
-    left, _, right = np.linalg.svd(start)
-    start = left @ right
-    # A flatter hand bends the wrist less: all of the table is then within its limits.
-    start = axangle2mat(np.cross(start[:, 2], [0.0, 0.0, 1.0]), FLATTER) @ start
-    angle = lean
-    if narrow is not None:
-        wanted = np.arctan2(narrow[1], narrow[0]) - np.arctan2(start[1, 1], start[0, 1])
-        turn = float((wanted + np.pi / 2) % np.pi - np.pi / 2)
-        if turn < -MOST_TURNED and left_side:
-            turn += np.pi
-        angle += float(np.clip(turn, -MOST_TURNED, MOST_TURNED_BACK))
-    return axangle2mat([0.0, 0.0, 1.0], angle) @ start
+    along = AHEAD if narrow is None else float(np.arctan2(narrow[1], narrow[0])) % np.pi
+    least, most = _azimuths(at)
+    azimuth = along - AHEAD
+    if azimuth < np.deg2rad(-45) and azimuth + np.pi - most < least - azimuth:
+        azimuth += np.pi
+    azimuth = float(np.clip(azimuth, least, most)) + lean
+    level = np.sin(SLANT) * np.array([-np.cos(azimuth), -np.sin(azimuth), 0.0])
+    points = level - [0.0, 0.0, np.cos(SLANT)]
+    closing = np.array([np.cos(along), np.sin(along), 0.0])
+    closing = closing - points * (points @ closing)
+    closing = closing / np.linalg.norm(closing)
+    hands = [
+        np.stack([np.cross(y, points), y, points], axis=1) for y in (closing, -closing)
+    ]  # the fingers are alike: whichever needs the smaller turn
+    return max(hands, key=lambda hand: float((hand * _START).sum()))
+
+
+def _azimuths(at: Vector) -> tuple[float, float]:
+    """How far aside (rad) the hand may lean at a place: to the right of the robot, to its left."""
+    right = np.clip(-50.0 * (at[1] - 0.05) / 0.25, -50.0, 0.0)
+    far = np.clip((-0.28 - at[0]) / 0.10, 0.0, 1.0) * np.clip((at[1] - 0.15) / 0.10, 0.0, 1.0)
+    return float(np.deg2rad(right)), float(np.deg2rad(75.0 - 40.0 * far))
 
 
 @dataclass(frozen=True)
@@ -195,8 +202,7 @@ class PickingExpert:
         above = ABOVE if item.top - item.grasp[2] > FLAT else ABOVE_FLAT
         above = max(0.05, above - 0.01 * self._frozen)
         if self._rotation is None or hand.position[2] > item.grasp[2] + 0.055:
-            left_side = bool(item.centre[1] < LEFT_SIDE)
-            self._rotation = grasp_rotation(item.narrow, self._habits.lean, left_side)
+            self._rotation = grasp_rotation(item.narrow, item.centre, self._habits.lean)
         rotation = self._rotation
         at = item.grasp + self._habits.grasp
         along = rotation[:, 2]

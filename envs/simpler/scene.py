@@ -32,7 +32,7 @@ from envs.simpler.rules import Rule
 from envs.simpler.settling import Settling
 from envs.simpler.variants import VISUAL_MATCHING, Variant, variant_of
 
-# Out of the way of what falls; on a GPU the neighbours are 5 m away, so the robot is built above.
+# Out of the way of what falls; on a GPU the neighbours are near, so the robot is built above.
 PARKED, PARKED_ABOVE = sapien.Pose([-10.0, 0.0, 0.0]), sapien.Pose([0.0, 0.0, 10.0])
 
 
@@ -112,6 +112,7 @@ class SimplerScene(Settling, BaseEnv):
     @property
     def _default_sim_config(self) -> SimConfig:
         return SimConfig(
+            spacing=self.pack.spacing,
             sim_freq=self.simulation_frequency,
             control_freq=self.task.control_frequency,
             scene_config=SceneConfig(

@@ -41,6 +41,7 @@ class SimplerPack(AssetPack):
     """
 
     name = "simpler"
+    spacing = 30.0  # its stages are whole flats
 
     def __init__(self, root: Path) -> None:
         """Raises: `UserError` naming the first missing file."""

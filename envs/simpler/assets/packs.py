@@ -37,9 +37,13 @@ class AssetPack(Protocol):
 
     `drawn=False` leaves out all that is only looked at: SAPIEN cannot even load a colour on a
     machine without any Vulkan device.
+
+    spacing: how far apart the environments of one GPU simulation stand (m), so that no solid part
+    of one reaches into the next; as small as may be, float32 being finer near the origin.
     """
 
     name: str
+    spacing: float
 
     def robot_urdf(self, robot: str, coloring: str, drawn: bool) -> Path:
         """URDF of a robot; the Google robot in one of the `COLORINGS`."""
@@ -77,6 +81,7 @@ class PrimitivePack(AssetPack):
     """Boxes, cylinders and spheres made from tables of numbers; nothing to download."""
 
     name = "primitives"
+    spacing = 5.0
 
     def robot_urdf(self, robot: str, coloring: str, drawn: bool) -> Path:
         if robot.startswith("widowx"):
