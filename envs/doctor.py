@@ -173,10 +173,12 @@ else:
 """
 
 _ORIGINAL = """
+import sys
 from envs.original.check import check
 findings = check({python!r})
 bad = [f.text for f in findings if not f.good]
-assert not bad, "; ".join(bad)
+if bad:
+    sys.exit("; ".join(bad))
 print("; ".join(f.text for f in findings))
 """
 

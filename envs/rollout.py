@@ -232,7 +232,7 @@ def run_episode(
         calls=calls,
         seconds=round(time.perf_counter() - started, 3),
         policy_seconds=round(policy_seconds, 3),
-        versions=versions(),
+        versions=versions() | dict(info.get("versions", {})),
         variant=episode.variant,
         options=episode.reset_options(),
         statistics=dict(info.get("episode_stats", {})),

@@ -1,0 +1,247 @@
+"""SimplerEnv's own simulator as a gymnasium environment with the face of `envs.simpler`.
+
+It runs in another interpreter (SAPIEN 2 needs numpy < 2), in `worker.py`, behind a pipe. Starts are
+drawn here, by the same code as in `envs.simpler`, and handed over: an episode of a protocol begins
+in both simulators alike.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from PIL import Image
+from sapien import Pose
+
+from envs.errors import UserError
+from envs.original.names import original_id
+from envs.original.pipe import Pipe
+from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, proprioception
+from envs.simpler.placement import Start, checked_options, draw_start
+from envs.simpler.registry import TaskSpec
+from envs.simpler.robots import ROBOTS
+from envs.simpler.rules.base import REST_SPEED
+from envs.simpler.rules.drawer import OPEN
+from envs.simpler.tasks.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
+from envs.simpler.variants import VISUAL_MATCHING, variant_of
+
+CAMERAS = {"google_robot": "overhead_camera"}
+# The table of the original's stages, for where their files are missing.
+BOXES = {
+    "google_robot": ([-0.295, 0.0, 0.4495], [0.315, 0.3075, 0.4325], [0.0, 0.21, 0.0]),
+    "widowx": ([-0.34, 0.0, 0.435], [0.36, 0.45, 0.435], [0.0, 0.0, 0.0]),
+}
+
+
+class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """A task in the original simulator; made by `envs.original.make`."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    render_mode = "rgb_array"
+
+    def __init__(self, spec: TaskSpec, pipe: Pipe, resolution: tuple[int, int] | None) -> None:
+        self.task, self.resolution = spec, resolution
+        self._pipe = pipe
+        self._robot = ROBOTS[spec.robot]
+        self._variant = variant_of(spec, VISUAL_MATCHING)
+        self._seed = np.random.RandomState(2022)
+        self._ever = self._strict = self._opened = False
+        self._steps = 0
+        spaces: dict[str, gymnasium.Space[Any]] = {
+            "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
+        }
+        if resolution is not None:
+            size = (resolution[1], resolution[0], 3)
+            spaces["image"] = gymnasium.spaces.Box(0, 255, size, np.uint8)
+        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
+        high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
+        self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
+        self._start = self._draw(0, {})
+        family = "google_robot" if spec.robot == "google_robot" else "widowx"
+        made, _ = pipe.ask(
+            {
+                "op": "make",
+                "id": original_id(spec),
+                "camera": None if resolution is None else CAMERAS.get(family, "3rd_view_camera"),
+                "box": BOXES[family],
+                "settings": self._settings(),
+                "start": self._chosen(),
+            }
+        )
+        self._versions = {f"original {name}": said for name, said in made["versions"].items()}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode; seed and options as for `envs.simpler`."""
+        given = checked_options(options or {}, self.task)
+        super().reset(seed=seed)
+        seed = int(self._seed.randint(2**32)) if seed is None else seed
+        self._start = self._draw(seed, given)
+        self._ever = self._strict = self._opened = False
+        self._steps = 0
+        message = {"op": "reset", "seed": seed, "start": self._chosen(), "options": self._options()}
+        return self._seen(*self._pipe.ask(message), judged=False)
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Execute one action `(7,)`; as `envs.simpler`, success does not end an episode.
+
+        Raises: `UserError` for an action of another shape or with NaN or infinity.
+        """
+        action = np.asarray(action, dtype=np.float32)
+        if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
+            raise UserError(
+                f"the action at step {self._steps} must be {ACTION_SIZE} finite numbers; "
+                f"got shape {action.shape}, values {action.tolist()}."
+            )
+        answer = self._pipe.ask({"op": "step", "action": action.tolist()})
+        self._steps += 1
+        observation, info = self._seen(*answer, judged=True)
+        over = self._steps >= self.task.max_steps
+        return observation, float(info["success"]), False, over, info
+
+    def advance_to_next_subtask(self) -> None:
+        """Go on to the next subtask, if there is one."""
+        if self.task.family == "place":
+            self._answer = self._pipe.ask({"op": "advance"})[0]
+
+    def get_language_instruction(self) -> str:
+        """The instruction of the current subtask."""
+        return str(self._answer["instruction"])
+
+    def is_final_subtask(self) -> bool:
+        """Whether the current subtask is the last one."""
+        return bool(self._answer["final"])
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """The last picture, or None without a renderer."""
+        return self._image
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    # ---- what is asked for ------------------------------------------------------------------
+
+    def _draw(self, seed: int, options: dict[str, Any]) -> Start:
+        catalogue = CATALOGUES[self.task.catalogue] if self.task.catalogue else ()
+        return draw_start(seed, self.task, self._variant, options, catalogue)
+
+    def _settings(self) -> dict[str, Any]:
+        """What SimplerEnv's table of tasks adds for this one."""
+        if self.task.family == "grasp" and self.task.orientation:
+            return {self.task.orientation: True}
+        return {"model_ids": list(self.task.models)} if self.task.family == "place" else {}
+
+    def _chosen(self) -> dict[str, Any]:
+        position, quaternion = self._start.base_pose(0.0)
+        return {
+            "robot_xy": [float(v) for v in position[:2]],
+            "robot_quaternion": [float(v) for v in quaternion],
+            "coloring": self._start.coloring,
+            "photograph": self._start.photograph,
+            "drawer": self._start.drawer,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        layout, family = self._start.layout, self.task.family
+        if family in ("move_near", "put_on"):
+            return {"obj_init_options": {"episode_id": layout.number}}
+        if family == "drawer":
+            return {"obj_init_options": {}}
+        chosen: dict[str, Any] = {"init_xy": list(layout.positions[0])}
+        if self._start.orientation:
+            chosen["orientation"] = self._start.orientation
+        return {"obj_init_options": chosen, "model_id": layout.models[0]}
+
+    # ---- what is seen -----------------------------------------------------------------------
+
+    def _seen(
+        self, answer: dict[str, Any], picture: np.ndarray | None, judged: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        self._answer = answer
+        seen = self._privileged(answer)
+        observation = {"state": proprioception(seen)}
+        self._image = None
+        if self.resolution is not None and picture is not None:
+            shown = Image.fromarray(picture).resize(self.resolution, Image.Resampling.BOX)
+            self._image = observation["image"] = np.asarray(shown)
+        said = answer["info"]
+        success = judged and bool(said.get("success", False))
+        self._ever |= success
+        self._strict |= success and self._strictly(answer, seen)
+        start = self._start
+        report = {k: v for k, v in said.items() if k not in ("episode_stats", "elapsed_steps")}
+        return observation, report | {
+            "instruction": answer["instruction"],
+            "subtask": int(answer["final"]) if self.task.family == "place" else 0,
+            "elapsed_steps": self._steps,
+            "success": success,
+            "success_ever": self._ever,
+            "success_strict": self._strict,
+            "episode_stats": said.get("episode_stats", {}),
+            "robot_pose": start.robot_pose,
+            "coloring": start.coloring,
+            "layout": start.layout.number,
+            "object": None if start.layout.source is None else seen["source"],
+            "variant": VISUAL_MATCHING,
+            "assets": "original",
+            "stand_ins": answer["stand_ins"],
+            "versions": self._versions,
+            "privileged": seen,
+        }
+
+    def _strictly(self, answer: dict[str, Any], seen: dict[str, Any]) -> bool:
+        """Whether a success is one in the stricter sense of the rules in `envs.simpler`."""
+        family = self.task.family
+        if family == "drawer":
+            return True
+        said = answer["info"]
+        if family == "grasp":
+            return bool(said["lifted_object_significantly"] and said["is_grasped"])
+        slow = float(np.linalg.norm(seen["object_velocity"][:3])) < REST_SPEED
+        strict = bool(answer["released"]) and slow
+        if family == "place":
+            drawer, item = seen["drawer_pose_world"], seen["object_pose_world"]
+            x, y, z = (_pose(drawer).inv() * _pose(item)).p
+            inside = abs(x) < INSIDE_X and abs(y) < INSIDE_Y and INSIDE_Z[0] < z < INSIDE_Z[1]
+            strict = strict and inside and self._opened
+        return strict
+
+    def _privileged(self, answer: dict[str, Any]) -> dict[str, Any]:
+        qpos, layout = answer["qpos"], self._start.layout
+        base, gripper = np.array(answer["base"]), np.array(answer["gripper"])
+        local = _pose(base).inv() * _pose(gripper)
+        objects = {
+            item["name"]: {k: np.array(v) for k, v in item.items() if k != "name"}
+            for item in answer["objects"]
+        }
+        names = list(objects)
+        seen: dict[str, Any] = {
+            "qpos": qpos,
+            "base_pose": base,
+            "gripper_pose_base": np.array([*local.p, *local.q], dtype=np.float64),
+            "gripper_pose_world": gripper,
+            "gripper_target": answer["gripper_target"],
+            "finger_angle": float(np.mean([qpos[name] for name in self._robot.finger_joints])),
+            "objects": objects,
+            "source": None if layout.source is None else names[layout.source],
+            "target": None if layout.target is None else names[layout.target],
+        }
+        if seen["source"] is not None:
+            source = objects[seen["source"]]
+            seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+        if "drawer" in answer:
+            self._opened |= answer["drawer_position"] >= OPEN
+            seen |= {
+                "drawer": self._start.drawer,
+                "drawer_position": answer["drawer_position"],
+                "drawer_pose_world": np.array(answer["drawer"]),
+                "cabinet_pose_world": np.array(answer["cabinet"]),
+            }
+        return seen
+
+
+def _pose(row: np.ndarray) -> Any:
+    return Pose(row[:3], row[3:])
