@@ -110,6 +110,7 @@ def test_a_source_with_nothing_is_an_error(tmp_path, server) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty has none of the official files"):
         bring(tmp_path / "empty", tmp_path / "to")
+    assert not (tmp_path / "to").exists()
     with pytest.raises(UserError, match="none of the official files"):
         bring(server.base + "/elsewhere", tmp_path / "to")
     assert world.tree(tmp_path / "to") == {}

@@ -63,6 +63,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_asset_folder_is_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SIMPLER_ASSETS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert doctor.assets().good
     monkeypatch.setenv("SIMPLER_ASSETS", str(tmp_path))
     assert not doctor.assets().good

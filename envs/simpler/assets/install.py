@@ -76,6 +76,7 @@ def install(
     if not lacking:
         return Installed((), tuple(wanted), (), 0)
     _require_other_folder(source, root)
+    new = not root.exists()
     with _alone_in(root, wanted) as waited:
         if waited:
             lacking = [entry for entry in lacking if not _right(root, entry)]
@@ -84,6 +85,8 @@ def install(
         copied = job.run(lacking, threads)
     absent = tuple(entry for entry in lacking if entry not in copied)
     if len(absent) == len(wanted):
+        if new and not any(p.is_file() and p.name != _LOCK for p in root.rglob("*")):
+            shutil.rmtree(root, ignore_errors=True)  # an empty folder looks like an install
         raise UserError(
             f"{source} has none of the official files; name a folder or address that has data/ "
             f"and LICENSE of {manifest.repository} beneath it."
