@@ -2,8 +2,9 @@
 
 `python -m benchmarks.simulator [--steps 60]` measures one thing after the other in one process, so
 the lines are comparable: one task of each family without pictures, then open_and_place with its
-camera at several resolutions; `--workers 2` adds several processes at once. The limit is 171 PhysX
-steps a control step (100 for the WidowX); `physics` is the time spent inside them.
+camera at several resolutions; `--workers 2` adds several processes at once; `--original PYTHON`
+takes turns with the original simulator in that interpreter (docs/original.md). The limit is 171
+PhysX steps a control step (100 for the WidowX); `physics` is the time spent inside them.
 """
 
 import argparse
@@ -75,9 +76,11 @@ def line(name: str, seconds: dict[str, float], base: float) -> str:
     )
 
 
-def alone(task: str, assets: str, resolution: tuple[int, int] | None, steps: int) -> dict[str, Any]:
+def alone(
+    task: str, assets: str, resolution: tuple[int, int] | None, steps: int, root: str | None = None
+) -> dict[str, Any]:
     """Measure one environment of a task."""
-    env = envs.simpler.make(task, assets, resolution=resolution)
+    env = envs.simpler.make(task, assets, root, resolution=resolution)
     seconds = measure(env, steps)
     env.close()
     return seconds
@@ -93,20 +96,60 @@ def together(workers: int, assets: str, steps: int) -> list[float]:
         return [1 / job.get()["step"] for job in jobs]
 
 
+def in_turns(
+    task: str, python: str, assets: str, root: str | None, steps: int
+) -> tuple[float, float]:
+    """Steps per second without pictures, ours and the original's, in three turns of `steps`."""
+    from envs.original import make
+
+    ours = envs.simpler.make(task, assets, root, resolution=None, terminate_on_success=False)
+    pair = (ours, make(task, python))
+    actions = np.random.default_rng(0).normal(0.0, 0.02, (3, steps, 7)).astype(np.float32)
+    actions[..., 6] = 0.0
+    spent = [0.0, 0.0]
+    for turn in actions:
+        for number, env in enumerate(pair):
+            env.reset(seed=0)
+            started = time.perf_counter()
+            for action in turn:
+                env.step(action)
+            spent[number] += time.perf_counter() - started
+    for env in pair:
+        env.close()
+    return 3 * steps / spent[0], 3 * steps / spent[1]
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--assets", default="primitives")
     parser.add_argument("--workers", type=int, default=0, help="also so many processes at once")
+    parser.add_argument("--asset-root", default=None)
+    parser.add_argument("--original", default=None, help="python that has SimplerEnv")
     arguments = parser.parse_args()
+    if arguments.original:
+        print(f"{'steps/s, no pictures':24s}     ours  original   ratio")
+        for task in TASKS:
+            ours, theirs = in_turns(
+                task, arguments.original, arguments.assets, arguments.asset_root, arguments.steps
+            )
+            print(f"{task:24s} {ours:8.1f} {theirs:9.1f} {ours / theirs:7.2f}", flush=True)
+        return
     cases: list[tuple[str, tuple[int, int] | None]] = [(task, None) for task in TASKS]
     cases += [(TASKS[0], resolution) for resolution in RESOLUTIONS]
     rows = []
     for task, resolution in tqdm(cases, desc="cases", leave=False):
         name = task if resolution is None else f"{task} {resolution[0]}x{resolution[1]}"
         try:
-            rows.append((name, alone(task, arguments.assets, resolution, arguments.steps)))
+            rows.append(
+                (
+                    name,
+                    alone(
+                        task, arguments.assets, resolution, arguments.steps, arguments.asset_root
+                    ),
+                )
+            )
         except UserError as error:
             print(f"{name}: {error}")
     base = rows[0][1]["step"]
