@@ -86,13 +86,12 @@ def alone(
     return seconds
 
 
-def together(workers: int, assets: str, steps: int) -> list[float]:
+def together(workers: int, assets: str, steps: int, root: str | None) -> list[float]:
     """Steps per second of each of several processes that run open_and_place at once."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool:
-        jobs = [
-            pool.apply_async(alone, ("open_and_place", assets, None, steps)) for _ in range(workers)
-        ]
+        case = ("open_and_place", assets, None, steps, root)
+        jobs = [pool.apply_async(alone, case) for _ in range(workers)]
         return [1 / job.get()["step"] for job in jobs]
 
 
@@ -158,7 +157,7 @@ def main() -> None:
     for name, seconds in rows:
         print(line(name, seconds, base))
     if arguments.workers > 1:
-        rates = together(arguments.workers, arguments.assets, arguments.steps)
+        rates = together(arguments.workers, arguments.assets, arguments.steps, arguments.asset_root)
         ratio = sum(rates) * base
         print(
             f"{arguments.workers} processes at once: {sum(rates):.1f} steps/s, {ratio:.2f} of one"
