@@ -165,6 +165,14 @@ class LeRobotEpisode:
                 f"{self._file} holds {end - start} of the {self._length} steps that meta/episodes "
                 "lists: copy or make it again."
             )
+        if "frame_index" in self._episodes.columns:
+            rows = tables.read(self._path, "frame_index", start, end)
+            frames = as_numbers(rows, (1,), "int64", self._file, "frame_index")[:, 0]
+            if not np.array_equal(frames, np.arange(self._length)):
+                raise DamagedRecord(
+                    f"{self._file}: 'frame_index' does not count the episode's steps from 0: "
+                    "copy or make it again."
+                )
         return start, end
 
     def _column(self, column: str, kind: str) -> Column:
