@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data import make_lerobot as made
+from tests.worldmodel.fuzz_lerobot import fuzz
 from worldmodel.data.episodes import DamagedRecord
 from worldmodel.data.lerobot import LeRobot, LeRobotEpisodes
 from worldmodel.data.lerobot import tables as tables_module
@@ -422,6 +423,13 @@ def test_episodes_that_share_frames_are_named(v3: Path) -> None:
     read_all(v3, 2)
 
 
+def test_too_little_video_for_the_steps_is_named(v3: Path) -> None:
+    edit_episodes(v3, 2, **{f"videos__{made.HEAD}__from_timestamp": 4.2})
+    with pytest.raises(DamagedRecord, match=r"episode 2: .*1.8000 s of video for 10 steps"):
+        read_all(v3, 2)
+    read_all(v3, 1)
+
+
 def test_a_damaged_picture_in_a_table_is_named(tmp_path: Path) -> None:
     root = made.write_v2(tmp_path / "set", as_png=True)
 
@@ -444,3 +452,10 @@ def test_a_column_that_is_not_there_is_named(root: Path) -> None:
         episode.array("actions")
     with pytest.raises(UserError, match="'action' is of the kind array, not image"):
         episode.images("action")
+
+
+def test_damage_of_any_kind_is_a_sentence_or_valid_data(tmp_path: Path) -> None:
+    found = fuzz(150, tmp_path)
+    assert sum(found.values()) == 150
+    kinds = {outcome.split(" ", 1)[1] for outcome in found}
+    assert {"refused", "identical"} <= kinds <= {"refused", "identical", "changed"}

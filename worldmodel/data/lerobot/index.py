@@ -10,7 +10,7 @@ import numpy as np
 from worldmodel.data.episodes import DamagedRecord
 from worldmodel.data.lerobot.files import Files
 from worldmodel.data.lerobot.metadata import Info
-from worldmodel.data.lerobot.tables import as_numbers, as_text, read_table
+from worldmodel.data.lerobot.tables import as_numbers, as_text, has_column, read_table
 from worldmodel.errors import UserError
 
 _EPISODES, _EPISODES_LINES = "meta/episodes", "meta/episodes.jsonl"
@@ -59,7 +59,13 @@ class Index:
                 f"{path}: meta/episodes gives some of the episode's frames to another one too: "
                 "copy or make the data set again."
             )
-        return Span(path, *seconds[episode].tolist())
+        length, (start, stop) = int(self.lengths[episode]), seconds[episode].tolist()
+        if stop - start < (length - 0.5) / self.info.fps:
+            raise DamagedRecord(
+                f"{path}: meta/episodes gives the episode {stop - start:.4f} s of video for "
+                f"{length} steps: copy or make the data set again."
+            )
+        return Span(path, start, stop)
 
 
 def read_index(files: Files, info: Info, cameras: Sequence[str]) -> Index:
@@ -117,7 +123,10 @@ def _of_tables(files: Files, info: Info, cameras: Sequence[str]) -> Index:
     whole += ["data/chunk_index", "data/file_index"]
     whole += [f"videos/{c}/{k}" for c in cameras for k in ("chunk_index", "file_index")]
     starts = [f"videos/{camera}/from_timestamp" for camera in cameras]
-    tables = [(files.name(path), read_table(files, path, whole + starts)) for path in paths]
+    ends = [f"videos/{camera}/to_timestamp" for camera in cameras]
+    ends = [end for end in ends if all(has_column(files, path, end) for path in paths)]
+    wanted = whole + starts + ends
+    tables = [(files.name(path), read_table(files, path, wanted)) for path in paths]
 
     def column(name: str, dtype: str = "int64") -> np.ndarray:
         parts = [as_numbers(table[name], (1,), dtype, place, name) for place, table in tables]
@@ -130,7 +139,9 @@ def _of_tables(files: Files, info: Info, cameras: Sequence[str]) -> Index:
         first = column(start, "float64")[order]
         if not (np.isfinite(first).all() and (np.abs(first) < 1e9).all()):
             raise UserError(f"{files.name(_EPISODES)}: {start!r} is not finite: copy it again.")
-        seconds[camera] = np.stack([first, first + lengths / info.fps], axis=1)
+        end = start.replace("from_", "to_")
+        last = column(end, "float64")[order] if end in ends else first + lengths / info.fps
+        seconds[camera] = np.stack([first, last], axis=1)
 
     def places(prefix: str) -> np.ndarray:
         pair = [column(f"{prefix}/{key}")[order] for key in ("chunk_index", "file_index")]
@@ -145,7 +156,8 @@ def _of_tables(files: Files, info: Info, cameras: Sequence[str]) -> Index:
         videos=videos,
         seconds=seconds,
         shared={
-            camera: _overlapping(seconds[camera], videos[camera], info.fps) for camera in videos
+            camera: _overlapping(seconds[camera][:, 0], lengths, videos[camera], info.fps)
+            for camera in cameras
         },
     )
 
@@ -197,11 +209,13 @@ def _fields(name: str, record: Any, kinds: Mapping[str, type]) -> list[Any]:
     return [record[key] for key in kinds]
 
 
-def _overlapping(seconds: np.ndarray, places: np.ndarray, fps: float) -> np.ndarray:
+def _overlapping(
+    starts: np.ndarray, lengths: np.ndarray, places: np.ndarray, fps: float
+) -> np.ndarray:
     """Return for each episode whether it shares frames of a video file with another."""
-    order = np.lexsort((seconds[:, 0], places[:, 1], places[:, 0]))
+    order = np.lexsort((starts, places[:, 1], places[:, 0]))
     same = (places[order][1:] == places[order][:-1]).all(axis=1)
-    gap = seconds[order][1:, 0] - seconds[order][:-1, 1]
+    gap = np.diff(starts[order]) - lengths[order][:-1] / fps
     bad = same & (gap < -0.5 / fps)
     found = np.zeros(len(places), dtype=bool)
     found[order[1:][bad]] = True

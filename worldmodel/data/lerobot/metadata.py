@@ -100,7 +100,7 @@ def read_info(files: Files) -> Info:
         if not isinstance(facts, dict):
             raise UserError(f"{name} has the feature {feature!r} as {facts!r:.60}: it is damaged.")
     chunks_size = entry("chunks_size", (int,), 1000)
-    if chunks_size < 1:
+    if not 1 <= chunks_size < 2**31:
         raise UserError(f"{name} has 'chunks_size' as {chunks_size}: it must be positive.")
     for key in ("data_path", "video_path"):
         _check_template(name, version, entry(key, (str, type(None))) or "")

@@ -16,6 +16,15 @@ ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError,
 """What pyarrow raises on damaged files."""
 
 
+def has_column(files: Files, path: str, column: str) -> bool:
+    """Return whether a parquet file has a column; raises `DamagedRecord` as `read_table` does."""
+    with files.open(path) as file:
+        try:
+            return column in pq.read_schema(file).names
+        except ARROW_ERRORS as error:
+            raise _damaged(files.name(path), error) from error
+
+
 def read_table(files: Files, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a parquet file, or those of its columns that are named.
 

@@ -58,6 +58,8 @@ def _matched(
 ) -> Iterator[np.ndarray]:
     """Yield a picture for each of the `wanted` times (s, sorted)."""
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise DamagedRecord(f"{name} is of a codec that is not known here: convert it to H.264.")
     # In one thread: faster, pictures being small, and nothing is left behind in a forked process.
     stream.codec_context.thread_type = "NONE"
     stream.codec_context.thread_count = 1
