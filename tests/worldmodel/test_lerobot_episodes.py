@@ -1,9 +1,11 @@
 """LeRobot data sets by episode: what was written comes back, and damage is named."""
 
 import json
+import multiprocessing
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -131,6 +133,42 @@ def test_another_process_can_have_it(root: Path) -> None:
     episodes[0].array("action")
     again = pickle.loads(pickle.dumps(episodes))  # our own bytes
     np.testing.assert_array_equal(again[1].array("action"), EPISODES[1].action)
+
+
+def test_forked_processes_read_their_own_files(root: Path) -> None:
+    episodes = LeRobotEpisodes(str(root))
+    wanted = np.random.default_rng(0).integers(0, 8, (40, 3))
+    before = [episodes[1].images(made.HEAD, steps) for steps in wanted[:2]]
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+
+    def read() -> None:
+        queue.put([made.whose(p) for s in wanted for p in episodes[1].images(made.HEAD, s)])
+
+    processes = [context.Process(target=read, daemon=True) for _ in range(2)]
+    for process in processes:
+        process.start()
+    here = [made.whose(p) for s in wanted for p in episodes[1].images(made.HEAD, s)]
+    for found in (here, *(queue.get() for _ in processes)):
+        assert found == [(0, 1, step) for step in wanted.ravel()]
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    for steps, pictures in zip(wanted, before, strict=False):
+        np.testing.assert_array_equal(episodes[1].images(made.HEAD, steps), pictures)
+
+
+def test_threads_read_at_once(root: Path) -> None:
+    episodes = LeRobotEpisodes(str(root))
+    wanted = list(np.random.default_rng(0).integers(0, 8, (40, 3)))
+
+    def read(steps: np.ndarray) -> list[tuple[int, int, int]]:
+        assert episodes[2].text("task") == [""] * 10
+        return [made.whose(found) for found in episodes[2].images(made.WRIST, steps)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, wanted))
+    assert found == [[(1, 2, step) for step in steps] for steps in wanted]
 
 
 def test_both_versions_make_the_same_trajectories(tmp_path: Path) -> None:

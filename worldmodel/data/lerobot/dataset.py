@@ -12,7 +12,7 @@ from worldmodel.data.lerobot.index import Index, read_index, read_instructions
 from worldmodel.data.lerobot.metadata import columns, read_info, video_cameras
 from worldmodel.data.lerobot.pictures import decode, encoded
 from worldmodel.data.lerobot.tables import Tables, as_numbers, as_text
-from worldmodel.data.lerobot.video import read_frames
+from worldmodel.data.lerobot.video import Videos
 from worldmodel.errors import UserError, nearest
 
 _Result = TypeVar("_Result")
@@ -42,6 +42,7 @@ class LeRobotEpisodes:
         self.lengths: np.ndarray = self.index.lengths
         self.fps: float | None = info.fps
         self.tables = Tables(self.files)
+        self.videos = Videos(self.files)
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -103,7 +104,7 @@ class LeRobotEpisode:
         span = self._index.span(self._place, column)
         fps = self._index.info.fps
         times = span.start + self._times()[steps]
-        return read_frames(self._episodes.files, span.path, times, fps, facts.shape[:2])  # type: ignore[arg-type]
+        return self._episodes.videos.frames(span.path, times, fps, facts.shape[:2])  # type: ignore[arg-type]
 
     def _from_table(self, column: str, facts: Column, steps: np.ndarray) -> np.ndarray:
         start, _ = self._rows()

@@ -1,5 +1,7 @@
 """The wanted frames of a video file, without decoding the others more than needed."""
 
+import os
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -12,6 +14,7 @@ from av.video.stream import VideoStream
 
 from worldmodel.data.episodes import DamagedRecord
 from worldmodel.data.lerobot.files import Files
+from worldmodel.errors import UserError
 
 VIDEO_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, MemoryError, OverflowError)
 """What PyAV raises on damaged files."""
@@ -20,33 +23,104 @@ _FAR = 16  # frames: beyond that a seek is cheaper than decoding on
 _TOLERANCE = 0.25  # of a frame: nearer to this frame than to any other of the data set
 
 
-def read_frames(
-    files: Files, path: str, times: np.ndarray, fps: float, size: tuple[int | None, int | None]
-) -> np.ndarray:
-    """Return the frames at `times` (s, float64 `(n,)`) of a video, uint8 `(n, h, w, 3)`.
-
-    A frame counts as the one at a time when it lies within a quarter of a frame of it. `size` is
-    the height and width that the frames must have. Raises `DamagedRecord` naming the file when a
-    frame is missing, damaged or of another size.
+class Videos:
+    """Frames of video files, of which the last `open_files` stay open: opening one takes longer
+    than decoding a frame. Threads and forked processes each have files of their own.
     """
-    name = files.name(path)
-    wanted, place = np.unique(times, return_inverse=True)
-    local = files.local(path)
-    opened = None if local else files.open(path)
-    try:
+
+    def __init__(self, files: Files, open_files: int = 16) -> None:
+        self._files = files
+        self._limit = open_files
+        self._idle: list[tuple[str, _Opened]] = []
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[Files, int]:
+        """Another process opens files itself."""
+        return self._files, self._limit
+
+    def __setstate__(self, state: tuple[Files, int]) -> None:
+        """Begin with no file open."""
+        self.__init__(*state)  # type: ignore[misc]
+
+    def frames(
+        self, path: str, times: np.ndarray, fps: float, size: tuple[int | None, int | None]
+    ) -> np.ndarray:
+        """Return the frames at `times` (s, float64 `(n,)`) of a video, uint8 `(n, h, w, 3)`.
+
+        A frame counts as the one at a time when it lies within a quarter of a frame of it. `size`
+        is the height and width that the frames must have. Raises `DamagedRecord` naming the file
+        when a frame is missing, damaged or of another size.
+        """
+        name = self._files.name(path)
+        wanted, place = np.unique(times, return_inverse=True)
+        opened = self._take(path)
+        try:
+            if opened is None:
+                opened = _Opened(self._files, path)
+            frames = list(_matched(opened.container, wanted, fps, size, name))
+        except VIDEO_ERRORS as error:
+            if opened is not None:
+                opened.close()
+            if isinstance(error, UserError):
+                raise
+            raise DamagedRecord(
+                f"{name} is truncated or no video ({error}): copy or make it again."
+            ) from error
+        self._put_back(path, opened)
+        return np.stack(frames)[place]
+
+    def _take(self, path: str) -> "_Opened | None":
+        with self._lock:
+            if self._process != os.getpid():
+                # Opened before a fork: both processes would move one place of reading.
+                self._idle, self._process = [], os.getpid()
+            for number, (known, opened) in enumerate(self._idle):
+                if known == path:
+                    del self._idle[number]
+                    return opened
+        return None
+
+    def _put_back(self, path: str, opened: "_Opened") -> None:
+        with self._lock:
+            self._idle.append((path, opened))
+            over = self._idle[: -self._limit]
+            del self._idle[: -self._limit]
+        for _, oldest in over:
+            oldest.close()
+
+
+class _Opened:
+    """A video file, open."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        local = files.local(path)
+        self._file = None if local else files.open(path)
         # Explode: a damaged frame is an error; the decoder would paint over it with its neighbours.
-        with av.open(opened or str(local), "r", options={"err_detect": "explode"}) as container:
-            frames = list(_matched(container, wanted, fps, size, name))
-    except DamagedRecord:
-        raise
-    except VIDEO_ERRORS as error:
-        raise DamagedRecord(
-            f"{name} is truncated or no video ({error}): copy or make it again."
-        ) from error
-    finally:
-        if opened is not None:
-            opened.close()
-    return np.stack(frames)[place]
+        options = {"err_detect": "explode"}
+        try:
+            self.container = av.open(self._file or str(local), "r", options=options)
+            _prepare(self.container, files.name(path))
+        except BaseException:
+            if self._file is not None:
+                self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close it."""
+        self.container.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _prepare(container: InputContainer, name: str) -> None:
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise DamagedRecord(f"{name} is of a codec that is not known here: convert it to H.264.")
+    # In one thread: faster, pictures being small, and nothing is left behind in a forked process.
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"err_detect": "explode"}
 
 
 def _matched(
@@ -58,12 +132,6 @@ def _matched(
 ) -> Iterator[np.ndarray]:
     """Yield a picture for each of the `wanted` times (s, sorted)."""
     stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise DamagedRecord(f"{name} is of a codec that is not known here: convert it to H.264.")
-    # In one thread: faster, pictures being small, and nothing is left behind in a forked process.
-    stream.codec_context.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}
     tolerance = _TOLERANCE / fps
     unit = stream.time_base or Fraction(1, 1)
     start = float((stream.start_time or 0) * unit)
