@@ -1,0 +1,124 @@
+"""Data sets that lie elsewhere: repositories of the hub and other addresses."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import fsspec
+
+from worldmodel.data.lerobot.files import Files, Folder, inside, missing
+from worldmodel.durable import disk_error
+from worldmodel.errors import UserError
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB = "hf://datasets/"
+_MEND = "check the name and the network, or copy the data set here and give its folder"
+
+
+def open_files(source: str, *, revision: str | None = None, cache: str | None = None) -> Files:
+    """Return the files of a folder, of an address, or of a hub repository `org/name`.
+
+    Raises `UserError` where `source` cannot be reached or a package for it is missing.
+    """
+    if "://" not in source:
+        if Path(source).exists() or not _REPOSITORY.fullmatch(source):
+            return Folder(Path(source))
+        at = f"@{revision}" if revision else ""
+        address = f"{_HUB}{source}{at}"
+        said = f"{source} is no folder here, and as a repository of the hub it"
+    else:
+        address, said = source.rstrip("/"), source
+        if revision and source.startswith(_HUB):
+            address += f"@{revision}"
+    try:
+        system, root = fsspec.core.url_to_fs(address)
+        found = system.exists(f"{root}/meta/info.json")
+    except ImportError as error:
+        raise UserError(
+            f"{said} needs a package that is not installed ({error}): "
+            "pip install 'self-flow-robotics[remote]'."
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{said} has an unknown kind of address ({error}): {_MEND}.") from error
+    except Exception as error:  # the clients' own errors have no base in common
+        raise _unreachable(said, error) from error
+    if not found:
+        raise UserError(f"{said} has no meta/info.json: {_MEND}.")
+    return Address(address, system, root, Path(cache) if cache else None)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A data set that fsspec reaches; opened files are kept in the folder `cache` where given."""
+
+    source: str
+    system: Any
+    root: str
+    cache: Path | None = None
+
+    def name(self, path: str) -> str:
+        """Return what a message calls the file."""
+        return f"{self.source}/{path}"
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file to be read; raises `DamagedRecord` where it is missing."""
+        if self.cache is not None:
+            return self._kept(path).open("rb")
+        try:
+            return cast(BinaryIO, self.system.open(f"{self.root}/{inside(path)}", "rb"))
+        except FileNotFoundError as error:
+            raise missing(self.name(path)) from error
+        except Exception as error:  # the clients' own errors have no base in common
+            raise _unreachable(self.name(path), error) from error
+
+    def local(self, path: str) -> Path | None:
+        """Return where the kept copy lies, None without a cache."""
+        return None if self.cache is None else self._kept(path)
+
+    def tables(self, folder: str) -> list[str]:
+        """Return the paths of the parquet files under `folder`, sorted."""
+        try:
+            paths = self.system.glob(f"{self.root}/{folder}/**/*.parquet")
+        except Exception as error:  # the clients' own errors have no base in common
+            raise _unreachable(self.name(folder), error) from error
+        return sorted(str(PurePosixPath(path).relative_to(self.root)) for path in paths)
+
+    def _kept(self, path: str) -> Path:
+        assert self.cache is not None
+        place = self.cache / re.sub(r"[^\w.-]+", "_", self.source) / inside(path)
+        if place.is_file():
+            return place
+        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, place) from error
+        try:
+            with Address(self.source, self.system, self.root).open(path) as file:
+                _copy(file, partial, self.name(path))
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+        return place
+
+
+def _copy(file: BinaryIO, to: Path, name: str) -> None:
+    with to.open("wb") as target:
+        while True:
+            try:
+                block = file.read(2**24)
+            except Exception as error:  # the clients' own errors have no base in common
+                raise _unreachable(name, error) from error
+            if not block:
+                return
+            try:
+                target.write(block)
+            except OSError as error:
+                raise disk_error(error, to) from error
+
+
+def _unreachable(said: str, error: Exception) -> UserError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return UserError(f"{said} cannot be reached ({reason:.200}): {_MEND}.")
