@@ -36,6 +36,12 @@ class AdaptedSet:
     ) -> None:
         """Raises `UserError` for a set that lacks a column, or a rate that does not divide."""
         adapter.check(episodes.columns, episodes.source)
+        if episodes.fps is not None and abs(episodes.fps - adapter.rate) > 0.01 * adapter.rate:
+            raise UserError(
+                f"{episodes.source} says {episodes.fps:g} frames a second, adapter {adapter.name} "
+                f"says {adapter.rate:g}: take another adapter, or set data.adapter.rate="
+                f"{episodes.fps:g}."
+            )
         self.episodes, self.adapter = episodes, adapter
         self.name, self.source = adapter.name, episodes.source
         self.stride = stride_of(adapter, frame_rate)

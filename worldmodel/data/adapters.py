@@ -86,7 +86,11 @@ class ActionMap:
 
     def parts(self) -> dict[str, Part]:
         """Return the parts that there are, by name."""
-        named = {"translation": self.translation, "rotation": self.rotation, "gripper": self.gripper}
+        named = {
+            "translation": self.translation,
+            "rotation": self.rotation,
+            "gripper": self.gripper,
+        }
         return {name: Part.of(text) for name, text in named.items() if text}
 
     def forth(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -139,7 +143,9 @@ def from_closing(values: np.ndarray, kind: str) -> np.ndarray:
 def _three(values: np.ndarray) -> np.ndarray:
     missing = 3 - values.shape[-1]
     if missing < 0:
-        raise UserError(f"adapter: a translation or rotation has {values.shape[-1]} numbers, not 3.")
+        raise UserError(
+            f"adapter: a translation or rotation has {values.shape[-1]} numbers, not 3."
+        )
     return np.pad(values, ((0, 0), (0, missing)))
 
 
@@ -171,9 +177,9 @@ class Adapter:
 
     def check(self, columns: Mapping[str, Column], source: str) -> None:
         """Raise `UserError` naming the first column that the data set lacks or has otherwise."""
-        wanted = {self.image: "image", self.instruction: "text"}
-        wanted |= {p.column: "array" for p in (*self.action.parts().values(), *self.parts)}
-        for name, kind in wanted.items():
+        wanted = [(self.image, "image"), (self.instruction, "text")]
+        wanted += [(p.column, "array") for p in (*self.action.parts().values(), *self.parts)]
+        for name, kind in wanted:
             if not name:
                 continue
             if name not in columns:

@@ -18,7 +18,9 @@ _SMALL = 1e-8
 def checked_rotation(kind: str) -> RotationKind:
     """Return `kind`; raises `UserError` with the nearest known one."""
     if kind not in get_args(RotationKind):
-        raise UserError(f"unknown kind of rotation {kind!r}.{nearest(kind, get_args(RotationKind))}")
+        raise UserError(
+            f"unknown kind of rotation {kind!r}.{nearest(kind, get_args(RotationKind))}"
+        )
     return kind  # type: ignore[return-value]
 
 

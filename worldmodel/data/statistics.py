@@ -15,7 +15,7 @@ from tqdm import tqdm
 from worldmodel.data.adapted import AdaptedSet
 from worldmodel.data.episodes import DamagedRecord
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.durable import write_text
+from worldmodel.durable import write_bytes
 from worldmodel.errors import UserError
 
 BINS = 41
@@ -99,7 +99,7 @@ def statistics(data: AdaptedSet, cache: Path, skip_damaged: bool = False) -> Sta
         except (ValueError, TypeError, KeyError, UserError):
             pass  # half a file of an older version: measure again
     measured = measure(data, skip_damaged)
-    write_text(path, json.dumps(measured.section()))
+    write_bytes(path, json.dumps(measured.section()).encode())
     return measured
 
 
