@@ -1,7 +1,9 @@
 """Data sets that lie elsewhere: repositories of the hub and other addresses."""
 
+import io
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -9,11 +11,14 @@ from typing import Any, BinaryIO, cast
 import fsspec
 
 from worldmodel.data.lerobot.files import Files, Folder, inside, missing
+from worldmodel.data.lerobot.metadata import INFO
 from worldmodel.durable import disk_error
 from worldmodel.errors import UserError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB = "hf://datasets/"
+_WAITS = (0.5, 1.0, 2.0)
+"""Seconds before a read that failed is tried again."""
 _MEND = "check the name and the network, or copy the data set here and give its folder"
 
 
@@ -34,7 +39,8 @@ def open_files(source: str, *, revision: str | None = None, cache: str | None = 
             address += f"@{revision}"
     try:
         system, root = fsspec.core.url_to_fs(address)
-        found = system.exists(f"{root}/meta/info.json")
+        files = Address(address, system, root, Path(cache) if cache else None)
+        found = files.has_kept(INFO) or system.exists(f"{root}/{INFO}")
     except ImportError as error:
         raise UserError(
             f"{said} needs a package that is not installed ({error}): "
@@ -46,7 +52,7 @@ def open_files(source: str, *, revision: str | None = None, cache: str | None = 
         raise _unreachable(said, error) from error
     if not found:
         raise UserError(f"{said} has no meta/info.json: {_MEND}.")
-    return Address(address, system, root, Path(cache) if cache else None)
+    return files
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,12 @@ class Address:
         if self.cache is not None:
             return self._kept(path).open("rb")
         try:
-            return cast(BinaryIO, self.system.open(f"{self.root}/{inside(path)}", "rb"))
+            file = self.system.open(f"{self.root}/{inside(path)}", "rb")
         except FileNotFoundError as error:
             raise missing(self.name(path)) from error
         except Exception as error:  # the clients' own errors have no base in common
             raise _unreachable(self.name(path), error) from error
+        return cast(BinaryIO, io.BufferedReader(_Steady(file, self.name(path)), 2**16))
 
     def local(self, path: str) -> Path | None:
         """Return where the kept copy lies, None without a cache."""
@@ -82,12 +89,22 @@ class Address:
         try:
             paths = self.system.glob(f"{self.root}/{folder}/**/*.parquet")
         except Exception as error:  # the clients' own errors have no base in common
+            kept = [] if self.cache is None else Folder(self._place("")).tables(folder)
+            if kept:  # what is missing of them shows in the totals of info.json
+                return kept
             raise _unreachable(self.name(folder), error) from error
         return sorted(str(PurePosixPath(path).relative_to(self.root)) for path in paths)
 
-    def _kept(self, path: str) -> Path:
+    def has_kept(self, path: str) -> bool:
+        """Return whether the cache has the file."""
+        return self.cache is not None and self._place(path).is_file()
+
+    def _place(self, path: str) -> Path:
         assert self.cache is not None
-        place = self.cache / re.sub(r"[^\w.-]+", "_", self.source) / inside(path)
+        return self.cache / re.sub(r"[^\w.-]+", "_", self.source) / inside(path)
+
+    def _kept(self, path: str) -> Path:
+        place = self._place(path)
         if place.is_file():
             return place
         partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
@@ -97,22 +114,56 @@ class Address:
             raise disk_error(error, place) from error
         try:
             with Address(self.source, self.system, self.root).open(path) as file:
-                _copy(file, partial, self.name(path))
+                _copy(file, partial)
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
         return place
 
 
-def _copy(file: BinaryIO, to: Path, name: str) -> None:
-    with to.open("wb") as target:
-        while True:
+class _Steady(io.RawIOBase):
+    """A file from elsewhere; a read that fails is tried again, at last it is a `UserError`.
+
+    So that a network that is down is not taken for a damaged file, which a caller may skip.
+    """
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        place = self._file.tell()
+        for wait in (*_WAITS, None):
             try:
-                block = file.read(2**24)
+                self._file.seek(place)
+                data = self._file.read(len(buffer))
+                break
             except Exception as error:  # the clients' own errors have no base in common
-                raise _unreachable(name, error) from error
-            if not block:
-                return
+                if wait is None:
+                    raise _unreachable(self._name, error) from error
+                time.sleep(wait)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _copy(file: BinaryIO, to: Path) -> None:
+    with to.open("wb") as target:
+        while block := file.read(2**24):
             try:
                 target.write(block)
             except OSError as error:
