@@ -288,8 +288,8 @@ def test_a_damaged_picture_in_a_table_is_named(tmp_path: Path) -> None:
     assert len(episode.images(made.WRIST, np.array([4, 6]))) == 2
 
 
-def test_a_column_that_is_not_there_is_named(root: Path) -> None:
-    episode = LeRobotEpisodes(str(root))[0]
+def test_a_column_that_is_not_there_is_named(v3: Path) -> None:
+    episode = LeRobotEpisodes(str(v3))[0]
     with pytest.raises(UserError, match=r"has no 'actions'. Did you mean 'action'"):
         episode.array("actions")
     with pytest.raises(UserError, match="'action' is of the kind array, not image"):
