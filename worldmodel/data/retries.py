@@ -12,7 +12,10 @@ from worldmodel.errors import UserError
 T = TypeVar("T")
 
 # What these libraries raise speaks of the network, whatever its class; the rest must be OSError.
-_CLIENTS = ("aiohttp", "botocore", "gcsfs", "httpcore", "httpx", "huggingface_hub", "requests")
+_CLIENTS = (
+    *("aiohttp", "botocore", "gcsfs", "huggingface_hub", "requests"),
+    *("httpcore", "httpcore2", "httpx", "httpx2"),
+)
 _PERMANENT = (
     FileNotFoundError,
     PermissionError,
