@@ -55,6 +55,13 @@ def whose(found: np.ndarray) -> tuple[int, int, int] | None:
     return number >> 15, number >> 13 & 3, number & 0x1FFF
 
 
+def assert_shows(found: np.ndarray, camera: int, episode: int, steps: list[int]) -> None:
+    """Raise `AssertionError` where pictures `(n, h, w, 3)` are not those of the steps."""
+    assert [whose(one) for one in found] == [(camera, episode, step) for step in steps]
+    expected = np.stack([picture(camera, episode, step) for step in steps])
+    assert np.abs(found.astype(int) - expected).mean() < 4
+
+
 def _block(place: int) -> tuple[slice, slice]:
     row, column = divmod(place, 8)
     return np.s_[row * 16 : row * 16 + 16, column * 10 : column * 10 + 10]

@@ -1,9 +1,10 @@
 """Compare this project's LeRobot reader with the `lerobot` package on data sets that we wrote.
 
-In a Python environment of its own with `lerobot==0.4.4`, `einops` and `tqdm`, from the repository:
-`python -m tests.interop.check_lerobot` compares every step of tests/data/lerobot_v3.0, and
-`--speed` measures both on a larger set, two cameras of 256x320, random steps, in one process.
-LeRobot's default decoder, torchcodec, needs FFmpeg's libraries; `--backend pyav` does without.
+In a Python environment of its own with `lerobot==0.4.4`, `av>=17`, `einops` and `tqdm`, from the
+repository: `python -m tests.interop.check_lerobot` compares every step of tests/data/lerobot_v3.0
+and of data sets that `lerobot` writes itself, with video and with pictures in the tables. `--speed`
+measures both on a larger set, two cameras of 256x320, random steps, in one process. LeRobot's
+default decoder, torchcodec, needs FFmpeg's libraries; `--backend pyav` does without.
 """
 
 import argparse
@@ -54,6 +55,39 @@ def compare(root: Path, backend: str) -> bool:
         agree = agree and good
         print(f"  {name:28s} {'same' if good else 'DIFFERS':8s} at most {difference:g} {unit}")
     return agree
+
+
+def write_theirs(root: Path, *, as_video: bool) -> Path:
+    """Let the `lerobot` package write a data set, one camera, in video or in the tables."""
+    features = {
+        made.HEAD: {
+            "dtype": "video" if as_video else "image",
+            "shape": (made.HEIGHT, made.WIDTH, 3),
+            "names": ["height", "width", "channels"],
+        },
+        "observation.state": {"dtype": "float32", "shape": (10,), "names": None},
+        "action": {"dtype": "float32", "shape": (7,), "names": None},
+        "reward": {"dtype": "float32", "shape": (1,), "names": None},
+        "grid": {"dtype": "float32", "shape": (3, 2), "names": None},
+    }
+    written = LeRobotDataset.create(
+        "a/b", fps=made.FPS, features=features, root=root, use_videos=as_video
+    )
+    for number, length in enumerate(made.LENGTHS):
+        data = made.episode(number, length)
+        for step in range(length):
+            frame = {
+                made.HEAD: data.images[step],
+                "observation.state": data.state[step],
+                "action": data.action[step],
+                "reward": np.float32([step]),
+                "grid": np.full((3, 2), step, np.float32),
+                "task": data.instructions[step],
+            }
+            written.add_frame(frame)
+        written.save_episode()
+    written.finalize()
+    return root
 
 
 def write_large(root: Path, episodes: int = 30, length: int = 100) -> Path:
@@ -132,7 +166,13 @@ def main() -> None:
     if options.speed:
         with tempfile.TemporaryDirectory() as folder:
             speed(write_large(Path(folder) / "set"), options.backend, options.seconds)
-    elif not compare(options.root, options.backend):
+        return
+    good = compare(options.root, options.backend)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, as_video in (("lerobot_video", True), ("lerobot_image", False)):
+            root = write_theirs(Path(folder) / name, as_video=as_video)
+            good = compare(root, options.backend) and good
+    if not good:
         sys.exit(1)
 
 

@@ -1,20 +1,20 @@
 """Data sets that lie elsewhere: repositories of the hub and other addresses."""
 
-import os
+import hashlib
+import json
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
-
-import fsspec
+from pathlib import Path
+from typing import BinaryIO
 
 from worldmodel.data.lerobot.files import Files, Folder, inside, missing
-from worldmodel.durable import disk_error
+from worldmodel.data.lerobot.metadata import INFO
+from worldmodel.data.storage import Storage
+from worldmodel.durable import write_bytes
 from worldmodel.errors import UserError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB = "hf://datasets/"
-_MEND = "check the name and the network, or copy the data set here and give its folder"
 
 
 def open_files(source: str, *, revision: str | None = None, cache: str | None = None) -> Files:
@@ -22,41 +22,38 @@ def open_files(source: str, *, revision: str | None = None, cache: str | None = 
 
     Raises `UserError` where `source` cannot be reached or a package for it is missing.
     """
-    if "://" not in source:
-        if Path(source).exists() or not _REPOSITORY.fullmatch(source):
-            return Folder(Path(source))
-        at = f"@{revision}" if revision else ""
-        address = f"{_HUB}{source}{at}"
-        said = f"{source} is no folder here, and as a repository of the hub it"
-    else:
-        address, said = source.rstrip("/"), source
-        if revision and source.startswith(_HUB):
-            address += f"@{revision}"
+    if "://" not in source and (Path(source).exists() or not _REPOSITORY.fullmatch(source)):
+        return Folder(Path(source))
+    address = source.rstrip("/") if "://" in source else _HUB + source
+    if revision and address.startswith(_HUB):
+        address += f"@{revision}"
+    files = Address(Storage(address, Path(cache) if cache else None))
     try:
-        system, root = fsspec.core.url_to_fs(address)
-        found = system.exists(f"{root}/meta/info.json")
-    except ImportError as error:
+        files.storage.read(INFO)
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(
+                f"{address} has no {INFO}: check the name of the data set"
+                + ("." if "://" in source else f"; there is no folder {source} here either.")
+            ) from error
+        if "://" in source:
+            raise
         raise UserError(
-            f"{said} needs a package that is not installed ({error}): "
-            "pip install 'self-flow-robotics[remote]'."
+            f"{source} is no folder here, and as a repository of the hub: {error}"
         ) from error
-    except ValueError as error:
-        raise UserError(f"{said} has an unknown kind of address ({error}): {_MEND}.") from error
-    except Exception as error:  # the clients' own errors have no base in common
-        raise _unreachable(said, error) from error
-    if not found:
-        raise UserError(f"{said} has no meta/info.json: {_MEND}.")
-    return Address(address, system, root, Path(cache) if cache else None)
+    return files
 
 
 @dataclass(frozen=True)
 class Address:
-    """A data set that fsspec reaches; opened files are kept in the folder `cache` where given."""
+    """A data set elsewhere; with a cache in `storage`, files are kept on this machine."""
 
-    source: str
-    system: Any
-    root: str
-    cache: Path | None = None
+    storage: Storage
+
+    @property
+    def source(self) -> str:
+        """Return the address."""
+        return self.storage.address
 
     def name(self, path: str) -> str:
         """Return what a message calls the file."""
@@ -64,61 +61,47 @@ class Address:
 
     def open(self, path: str) -> BinaryIO:
         """Open a file to be read; raises `DamagedRecord` where it is missing."""
-        if self.cache is not None:
-            return self._kept(path).open("rb")
         try:
-            return cast(BinaryIO, self.system.open(f"{self.root}/{inside(path)}", "rb"))
-        except FileNotFoundError as error:
-            raise missing(self.name(path)) from error
-        except Exception as error:  # the clients' own errors have no base in common
-            raise _unreachable(self.name(path), error) from error
+            return self.storage.open(inside(path))
+        except UserError as error:
+            raise self._missing(path, error) from error
 
     def local(self, path: str) -> Path | None:
-        """Return where the kept copy lies, None without a cache."""
-        return None if self.cache is None else self._kept(path)
-
-    def tables(self, folder: str) -> list[str]:
-        """Return the paths of the parquet files under `folder`, sorted."""
+        """Return where the file, or its copy in the cache, lies; None without a cache."""
+        if self.storage.cache is None and not self.storage.is_local:
+            return None
         try:
-            paths = self.system.glob(f"{self.root}/{folder}/**/*.parquet")
-        except Exception as error:  # the clients' own errors have no base in common
-            raise _unreachable(self.name(folder), error) from error
-        return sorted(str(PurePosixPath(path).relative_to(self.root)) for path in paths)
-
-    def _kept(self, path: str) -> Path:
-        assert self.cache is not None
-        place = self.cache / re.sub(r"[^\w.-]+", "_", self.source) / inside(path)
-        if place.is_file():
-            return place
-        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(error, place) from error
-        try:
-            with Address(self.source, self.system, self.root).open(path) as file:
-                _copy(file, partial, self.name(path))
-            partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
+            place = self.storage.local(inside(path))
+        except UserError as error:
+            raise self._missing(path, error) from error
+        if not place.is_file():
+            raise missing(self.name(path))
         return place
 
+    def tables(self, folder: str) -> list[str]:
+        """Return the paths of the parquet files under `folder`, sorted.
 
-def _copy(file: BinaryIO, to: Path, name: str) -> None:
-    with to.open("wb") as target:
-        while True:
+        With a cache they are written down there, so that it is enough without a network.
+        """
+        if self.storage.cache is None or self.storage.is_local:
+            return self._listed(folder)
+        digest = hashlib.sha256(f"{self.source} {folder}".encode()).hexdigest()[:12]
+        known = self.storage.cache / f"lerobot-{digest}.json"
+        if known.is_file():
             try:
-                block = file.read(2**24)
-            except Exception as error:  # the clients' own errors have no base in common
-                raise _unreachable(name, error) from error
-            if not block:
-                return
-            try:
-                target.write(block)
-            except OSError as error:
-                raise disk_error(error, to) from error
+                return [str(path) for path in json.loads(known.read_bytes())]
+            except (OSError, ValueError) as error:
+                raise UserError(f"{known} is damaged ({error}): delete it.") from error
+        found = self._listed(folder)
+        write_bytes(known, json.dumps(found).encode())
+        return found
 
+    def _listed(self, folder: str) -> list[str]:
+        return sorted(path for path in self.storage.find(folder) if path.endswith(".parquet"))
 
-def _unreachable(said: str, error: Exception) -> UserError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return UserError(f"{said} cannot be reached ({reason:.200}): {_MEND}.")
+    def _missing(self, path: str, error: UserError) -> UserError:
+        """Return what to say of a file that could not be opened: damage only where it is missing.
+
+        A network that is down must not be taken for a damaged record, which a caller may skip.
+        """
+        return missing(self.name(path)) if isinstance(error.__cause__, FileNotFoundError) else error

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from worldmodel.data.episodes import DamagedRecord
 from worldmodel.data.lerobot.files import Files
-from worldmodel.errors import nearest
+from worldmodel.errors import UserError, nearest
 
 ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
 """What pyarrow raises on damaged files."""
@@ -21,6 +21,8 @@ def has_column(files: Files, path: str, column: str) -> bool:
     with files.open(path) as file:
         try:
             return column in pq.read_schema(file).names
+        except UserError:
+            raise
         except ARROW_ERRORS as error:
             raise _damaged(files.name(path), error) from error
 
@@ -38,7 +40,7 @@ def read_table(files: Files, path: str, columns: Sequence[str] | None = None) ->
             _check(name, known, columns or ())
             table = reader.read(columns=None if columns is None else list(columns))
             return table if columns is None else table.select(list(columns))
-        except DamagedRecord:
+        except UserError:
             raise
         except ARROW_ERRORS as error:
             raise _damaged(name, error) from error
@@ -93,7 +95,7 @@ class Tables:
     def _guarded(self, path: str, action):  # type: ignore[no-untyped-def]
         try:
             return action()
-        except DamagedRecord:
+        except UserError:
             raise
         except ARROW_ERRORS as error:
             raise _damaged(self._files.name(path), error) from error
@@ -189,7 +191,7 @@ def as_numbers(
         if np.dtype(dtype).kind in "iu" and not np.array_equal(cast, found):
             raise other("larger numbers")
         return cast.reshape(len(values), *shape)
-    except DamagedRecord:
+    except UserError:
         raise
     except ARROW_ERRORS as error:
         raise _damaged(name, error) from error
