@@ -104,8 +104,8 @@ class Storage:
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""
-        if self.is_local:
-            path = self._path(name)
+        path = self._path(name)
+        if self.is_local or path.is_file():
             return self._on_disk(path, path.stat).st_size
         found = self._fetch(name, lambda fs, path: fs.info(path))["size"]
         if found is None:

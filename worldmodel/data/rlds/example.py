@@ -2,7 +2,7 @@
 
     Example   { Features features = 1 }
     Features  { map<string, Feature> feature = 1 }
-    Feature   { one of BytesList bytes_list = 1, FloatList float_list = 2, Int64List int64_list = 3 }
+    Feature   { one of BytesList bytes_list = 1, FloatList float_list = 2, Int64List ... = 3 }
     BytesList { repeated bytes value = 1 }  - the other two likewise, packed or not
 
 A protobuf library skips what it does not expect; here everything that writers of TFRecords never
