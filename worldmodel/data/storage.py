@@ -50,6 +50,11 @@ class Storage:
         """Return whether the files lie in a folder of this machine."""
         return "://" not in self.address or self.address.startswith("file://")
 
+    @property
+    def digest(self) -> str:
+        """Return letters that stand for the address in names of files."""
+        return hashlib.sha256(self.address.rstrip("/").encode()).hexdigest()[:12]
+
     def where(self, name: str = "") -> str:
         """Return the full address of a file, for messages; `name` is relative to `address`."""
         path = PurePosixPath(name)
@@ -70,11 +75,14 @@ class Storage:
             return self._fetch_range(name, start, length)
         return self._on_disk(path, lambda: _read_part(path, start, length))
 
-    def open(self, name: str) -> BinaryIO:
-        """Return a file to read and seek in; reads of a remote one are tried again as all are."""
+    def open(self, name: str, read_ahead: int = _READ_AHEAD_BYTES) -> BinaryIO:
+        """Return a file to read and seek in, `read_ahead` bytes being fetched at a time.
+
+        Reads of a remote one are tried again as all are.
+        """
         if (path := self._near(name)) is not None:
-            return self._on_disk(path, lambda: path.open("rb"))
-        return io.BufferedReader(_Remote(self, name, self.size(name)), _READ_AHEAD_BYTES)
+            return self._on_disk(path, lambda: path.open("rb", buffering=read_ahead))
+        return io.BufferedReader(_Remote(self, name, self.size(name)), read_ahead)
 
     def local(self, name: str) -> Path:
         """Return a path of this machine that holds the file.
@@ -96,8 +104,8 @@ class Storage:
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""
-        if self.is_local:
-            path = self._path(name)
+        path = self._path(name)
+        if self.is_local or path.is_file():
             return self._on_disk(path, path.stat).st_size
         found = self._fetch(name, lambda fs, path: fs.info(path))["size"]
         if found is None:
@@ -135,8 +143,7 @@ class Storage:
 
     def _copy(self, name: str) -> Path:
         self.where(name)
-        digest = hashlib.sha256(self.address.rstrip("/").encode()).hexdigest()[:12]
-        return Path(self.cache or os.devnull) / digest / name
+        return Path(self.cache or os.devnull) / self.digest / name
 
     def _near(self, name: str) -> Path | None:
         """Return a path on this machine, after a download where a cache is set, else None."""
