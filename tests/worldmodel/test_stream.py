@@ -28,7 +28,7 @@ USE = DataConfig(batch_size=4, held_out=0.2, augmentation=None)
 class ToySet(SetConfig):
     """A set in memory in place of one on a disk; `root` says how long its episodes are."""
 
-    def open(self, cache: str | None) -> Episodes:  # noqa: ARG002
+    def open(self, *_: object) -> Episodes:
         lengths, _, damaged = self.root.partition("!")
         bad = tuple(int(n) for n in damaged.split(",") if n)
         return ToyEpisodes(tuple(int(n) for n in lengths.split(",")), bad)

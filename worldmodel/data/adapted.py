@@ -62,6 +62,8 @@ class AdaptedSet:
             self._tracks.move_to_end(number)
             return self._tracks[number]
         episode = self.episodes[number]
+        if len(episode) == 0:
+            raise DamagedRecord(f"{episode.name} is empty.")
         track = Track(
             episode,
             self.adapter.actions(episode),

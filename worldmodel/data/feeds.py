@@ -80,7 +80,9 @@ class StreamFeed:
             StreamReader, read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world
         )
         ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers)
-        seen: set[str] = set()
+        seen = set(read.unreadable())
+        for reason in sorted(seen):
+            append_record(folder / SKIPPED, {"step": None, "reason": reason})
 
         def batch(step: int) -> Batch:
             sample = ahead(step)

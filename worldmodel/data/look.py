@@ -1,6 +1,7 @@
 """A data set in tables and pictures: what a person looks at before training on it."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,10 @@ def ranges(facts: Statistics) -> Table:
 def save(figure: Figure, path: Path) -> None:
     """Write a picture in one stroke."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    with warnings.catch_warnings():
+        # An instruction may be in any script; what the font lacks becomes a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format="png", dpi=100)
     write_bytes(path, buffer.getvalue())
 
 

@@ -17,6 +17,7 @@ from worldmodel.data.batches import DataConfig
 from worldmodel.data.episodes import DamagedRecord, Episodes
 from worldmodel.data.order import BlockOrder, MixtureOrder, Place, batch_places
 from worldmodel.data.statistics import Statistics, statistics
+from worldmodel.data.storage import Storage
 from worldmodel.data.windows import Windows
 from worldmodel.errors import UserError, nearest
 from worldmodel.seeding import numpy_generator
@@ -47,15 +48,21 @@ class SetConfig:
             kinds = get_args(Format)
             raise UserError(f"unknown data format {self.format!r}.{nearest(self.format, kinds)}")
 
-    def open(self, cache: str | None) -> Episodes:
+    def open(self, cache: str | None, download: bool, on_error: OnError) -> Episodes:
         """Open the data set; raises `UserError` where there is none."""
+        kept = Path(cache) / "files" if cache and download else None
         if self.format == "lerobot":
             from worldmodel.data.lerobot import LeRobotEpisodes
 
-            return LeRobotEpisodes(self.root, cache=cache)
+            return LeRobotEpisodes(self.root, cache=None if kept is None else str(kept))
         from worldmodel.data.rlds import RldsEpisodes
 
-        return RldsEpisodes(self.root, split=self.split, cache=cache)
+        return RldsEpisodes.open(
+            Storage(self.root, cache=kept),
+            self.split,
+            index_folder=None if cache is None else Path(cache),
+            on_damage="keep" if on_error == "skip" else "stop",
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Stream:
     them), else they are shares of the samples. frame_rate: frames a second, None for every control
     step. on_error: stop at the first record that cannot be read, or skip and list it. workers:
     processes that read ahead. block: episodes whose windows are shuffled together. cache: folder
-    for indices, statistics and files from elsewhere.
+    for indices and statistics, and with `download` for whole copies of files from elsewhere.
     """
 
     sets: Sequence[SetConfig]
@@ -76,6 +83,7 @@ class Stream:
     workers: int = 2
     block: int = 64
     cache: str | None = None
+    download: bool = False
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -95,7 +103,12 @@ class Stream:
     def open(self) -> list[AdaptedSet]:
         """Open every set; raises `UserError` naming the one that does not fit."""
         return [
-            AdaptedSet(each.open(self.cache), each.adapter, self.frame_rate, self.block)
+            AdaptedSet(
+                each.open(self.cache, self.download, self.on_error),
+                each.adapter,
+                self.frame_rate,
+                self.block,
+            )
             for each in self.sets
         ]
 
@@ -159,6 +172,17 @@ class StreamReader:
     def windows(self, count: int) -> Windows:
         """Return the first `count` windows as they are learned from, pictures unchanged."""
         return self._read(list(range(count)), self._orders).windows
+
+    def unreadable(self) -> list[str]:
+        """Return why records were left out when the sets were opened (with on_error=skip)."""
+        reasons = []
+        for data in self.sets:
+            for number in np.flatnonzero(np.asarray(data.episodes.lengths) == 0):
+                try:
+                    data.track(int(number))
+                except DamagedRecord as error:
+                    reasons.append(str(error))
+        return reasons
 
     def statistics(self) -> list[Statistics]:
         """Return what each set's actions are like, measured once and cached."""
