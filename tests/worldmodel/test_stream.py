@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
-from worldmodel.data.adapted import AdaptedSet
+from worldmodel.data.adapted import AdaptedSet, cropped
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.episodes import DamagedRecord, Episodes
 from worldmodel.data.loader import ReadAhead
@@ -122,6 +122,13 @@ def test_frames_are_skipped_to_the_rate_asked_for_actions_are_not() -> None:
     np.testing.assert_allclose(window.action[0, :, 1], 0.001 * np.arange(1, 7), atol=1e-7)
     assert data.counts(config, whole=True).tolist() == [6]
     assert data.counts(config, whole=False).tolist() == [12]
+
+
+def test_pictures_are_cut_in_the_middle() -> None:
+    pictures = np.arange(2 * 60 * 80 * 3).reshape(2, 60, 80, 3)
+    assert np.array_equal(cropped(pictures, 1.0), pictures[:, :, 10:70])
+    assert np.array_equal(cropped(pictures, 2.0), pictures[:, 10:50])
+    assert np.array_equal(cropped(pictures, 80 / 60), pictures)
 
 
 def test_rates_that_do_not_fit_are_refused() -> None:

@@ -32,9 +32,16 @@ class AdaptedSet:
     """
 
     def __init__(
-        self, episodes: Episodes, adapter: Adapter, frame_rate: float | None = None, keep: int = 64
+        self,
+        episodes: Episodes,
+        adapter: Adapter,
+        frame_rate: float | None = None,
+        keep: int = 64,
+        crop: bool = False,
     ) -> None:
-        """Raises `UserError` for a set that lacks a column, or a rate that does not divide."""
+        """Args: `crop` cuts pictures to the tokenizer's shape instead of squeezing them.
+
+        Raises `UserError` for a set that lacks a column, or a rate that does not divide."""
         adapter.check(episodes.columns, episodes.source)
         if episodes.fps is not None and abs(episodes.fps - adapter.rate) > 0.01 * adapter.rate:
             raise UserError(
@@ -48,7 +55,7 @@ class AdaptedSet:
         self.lengths = adapter.lengths(np.asarray(episodes.lengths, dtype=np.int64))
         if not self.lengths.sum():
             raise UserError(f"{episodes.source} holds no step: it is empty, fetch it again.")
-        self._keep = keep
+        self._keep, self._crop = keep, crop
         self._tracks: OrderedDict[int, Track] = OrderedDict()
 
     def counts(self, config: WindowConfig, whole: bool) -> np.ndarray:
@@ -91,7 +98,10 @@ class AdaptedSet:
         seen = place.step + self.stride * np.asarray((0, *config.future))
         done = place.step + np.arange(config.chunk)
         steps, which = np.unique(np.minimum(seen, length - 1), return_inverse=True)
-        pictures = tokenizer.resize(self.adapter.images(track.episode, steps))[which]
+        pictures = self.adapter.images(track.episode, steps)
+        if self._crop:
+            pictures = cropped(pictures, tokenizer.width / tokenizer.height)
+        pictures = tokenizer.resize(pictures)[which]
         action = track.action[np.minimum(done, length - 1)]
         return Windows(
             frame=pictures[None, 0],
@@ -102,6 +112,15 @@ class AdaptedSet:
             state=track.state[None, place.step],
             instructions=[track.instructions[place.step]],
         )
+
+
+def cropped(pictures: np.ndarray, aspect: float) -> np.ndarray:
+    """Return the middle of pictures `(n, h, w, 3)` that is `aspect` times as wide as high."""
+    height, width = pictures.shape[1:3]
+    rows = min(height, max(1, round(width / aspect)))
+    columns = min(width, max(1, round(height * aspect)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pictures[:, top : top + rows, left : left + columns]
 
 
 def stride_of(adapter: Adapter, frame_rate: float | None) -> int:

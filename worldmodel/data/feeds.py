@@ -12,6 +12,7 @@ from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usabl
 from worldmodel.data.lerobot import LeRobot
 from worldmodel.data.loader import ReadAhead
 from worldmodel.data.stream import Sample, Stream, StreamReader
+from worldmodel.data.tokens import EncodedTokens, TokenFeed
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import Windows, cut
 from worldmodel.durable import append_record
@@ -102,9 +103,12 @@ def feed_of(source: object, use: DataConfig, tokenizer: PixelTokenizer, seed: in
     """Return the feed of a data source; raises `UserError` for something that is none."""
     if isinstance(source, Stream):
         return StreamFeed(StreamReader(source, use, tokenizer, seed))
+    if isinstance(source, EncodedTokens):
+        return TokenFeed(source, use, tokenizer, seed)
     if isinstance(source, LeRobot):
         return MemoryFeed(source.read(tokenizer), use, seed)
     raise UserError(
         f"data.source is a {type(source).__name__}: set its _target_ to "
-        "worldmodel.data.stream.Stream or worldmodel.data.lerobot.LeRobot."
+        "worldmodel.data.stream.Stream, worldmodel.data.tokens.EncodedTokens or "
+        "worldmodel.data.lerobot.LeRobot."
     )

@@ -73,7 +73,8 @@ class Stream:
     them), else they are shares of the samples. frame_rate: frames a second, None for every control
     step. on_error: stop at the first record that cannot be read, or skip and list it. workers:
     processes that read ahead. block: episodes whose windows are shuffled together. cache: folder
-    for indices and statistics, and with `download` for whole copies of files from elsewhere.
+    for indices and statistics, and with `download` for whole copies of files from elsewhere. crop:
+    pictures are cut to the tokenizer's shape instead of squeezed.
     """
 
     sets: Sequence[SetConfig]
@@ -84,6 +85,7 @@ class Stream:
     block: int = 64
     cache: str | None = None
     download: bool = False
+    crop: bool = False
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -108,6 +110,7 @@ class Stream:
                 each.adapter,
                 self.frame_rate,
                 self.block,
+                self.crop,
             )
             for each in self.sets
         ]

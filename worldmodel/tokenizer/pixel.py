@@ -61,7 +61,11 @@ class PixelTokenizer:
     def frame_tokens(self, frames: np.ndarray) -> Tokens:
         """Return the condition tokens, `(b, n, c)`, of frames uint8 `(b, h, w, 3)` at time 0."""
         values = self._encode(frames[:, None], depth=1)
-        return Tokens.clean(values, self._position(torch.zeros(1)))
+        return Tokens.clean(values, self.frame_position())
+
+    def frame_position(self) -> Tensor:
+        """Return `(1, n, 3)`, the positions of the tokens of the condition frame."""
+        return self._position(torch.zeros(1))
 
     def video_tokens(
         self, frames: np.ndarray, times: Sequence[float], valid: np.ndarray | None = None

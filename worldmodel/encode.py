@@ -1,0 +1,132 @@
+"""Entry point: write the tokens of a data set ahead of time.
+
+    python -m worldmodel.encode data=fractal data.root=/folder out=datasets/rt1-tokens
+    python -m worldmodel.pretrain data=tokens data.root=datasets/rt1-tokens
+
+Every `every`-th window of each episode is encoded, in the order of the episodes, some to a shard;
+stopped and started again it goes on where it was. Pictures are not augmented.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from worldmodel.configuration import build, compose
+from worldmodel.data.adapted import AdaptedSet, joined
+from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.episodes import DamagedRecord
+from worldmodel.data.order import Place
+from worldmodel.data.stream import Stream
+from worldmodel.data.tokens import DTYPES, INDEX, read_shard, settings_of, write_shard
+from worldmodel.durable import append_record, write_bytes
+from worldmodel.errors import UserError, exit_on_user_error, nearest
+from worldmodel.text import TextConfig
+from worldmodel.tokenizer.pixel import PixelTokenizer
+
+PLAN = "plan.json"
+
+
+def places_of(data: AdaptedSet, use: DataConfig, every: int) -> list[Place]:
+    """Return the windows that are encoded, in order."""
+    counts = data.counts(use.windows, whole=not use.pad)
+    return [Place(e, s) for e, count in enumerate(counts) for s in range(0, int(count), every)]
+
+
+def encode(
+    sets: list[AdaptedSet],
+    use: DataConfig,
+    assembler: Assembler,
+    out: Path,
+    plan: dict[str, object],
+) -> int:
+    """Write what is missing of a plan; returns the number of windows in all shards."""
+    size, every = int(str(plan["shard"])), int(str(plan["every"]))
+    dtype, skip = DTYPES[str(plan["dtype"])], plan["on_error"] == "skip"
+    listed = []
+    for number, data in enumerate(sets):
+        places = places_of(data, use, every)
+        starts = range(0, len(places), size)
+        for first in tqdm(starts, desc=f"encoding {data.name}", unit="shard"):
+            path = out / f"set-{number:02d}-{first // size:06d}.safetensors"
+            marker = path.with_suffix(".json")
+            if not (path.is_file() and marker.is_file()):
+                windows = []
+                for place in places[first : first + size]:
+                    try:
+                        windows.append(data.window(place, use.windows, assembler.tokenizer))
+                    except DamagedRecord as error:
+                        if not skip:
+                            raise
+                        append_record(out / "skipped.jsonl", {"reason": str(error)})
+                if windows:
+                    write_shard(path, joined(windows), assembler, dtype)
+                write_bytes(marker, json.dumps({"windows": len(windows)}).encode())
+            count = int(json.loads(marker.read_text())["windows"])
+            if count:
+                listed.append({"file": path.name, "windows": count, "set": data.name})
+    if not listed:
+        raise UserError(f"{out}: there is nothing to encode, every episode is too short.")
+    read_shard(out / str(listed[-1]["file"]), int(str(listed[-1]["windows"])))
+    index = {
+        "settings": settings_of(assembler.tokenizer, use.windows),
+        "plan": plan,
+        "shards": listed,
+    }
+    write_bytes(out / INDEX, json.dumps(index, indent=1).encode())
+    return int(np.sum([int(str(shard["windows"])) for shard in listed]))
+
+
+@exit_on_user_error
+def main() -> None:
+    """Compose the parts and encode."""
+    config = compose("encode", sys.argv[1:])
+    source: object = build(config.data.source, object)
+    if not isinstance(source, Stream):
+        raise UserError("encode reads streamed data sets: data=lerobot or one of Open-X's.")
+    if config.out is None:
+        raise UserError("encode needs out=FOLDER, where the tokens go.")
+    if config.dtype not in DTYPES:
+        raise UserError(f"unknown dtype {config.dtype!r}.{nearest(str(config.dtype), DTYPES)}")
+    if config.every < 1 or config.shard < 1:
+        raise UserError("encode: every and shard must be at least 1.")
+    use = build(config.data.use, DataConfig)
+    tokenizer = build(config.tokenizer, PixelTokenizer)
+    assembler = Assembler(tokenizer, use.windows, TextConfig())
+    out = Path(config.out)
+    plan: dict[str, object] = {
+        "data": source.source,
+        "every": int(config.every),
+        "shard": int(config.shard),
+        "dtype": str(config.dtype),
+        "pad": use.pad,
+        "on_error": source.on_error,
+        **settings_of(tokenizer, use.windows),
+    }
+    _claim(out, plan)
+    windows = encode(source.open(), use, assembler, out, plan)
+    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    print(f"{out}: {windows:,} windows, {size / 1e6:,.1f} MB")
+
+
+def _claim(out: Path, plan: dict[str, object]) -> None:
+    """Make `out` the folder of this plan, or see that it already is."""
+    path = out / PLAN
+    if path.is_file():
+        before = json.loads(path.read_text())
+        for key, value in plan.items():
+            if before.get(key) != value:
+                raise UserError(
+                    f"out={out} holds tokens made with {key}={before.get(key)}, not {value}: name "
+                    "a new folder."
+                )
+        return
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"out={out} holds other things than tokens: name a new folder.")
+    write_bytes(path, json.dumps(plan, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main()
