@@ -92,7 +92,12 @@ def test_the_original_repeats_its_recordings(
 @pytest.mark.simulator
 @pytest.mark.parametrize(
     ("task", "variant"),
-    [("pick_coke_can", "camera_1"), ("move_near", "no_distractors"), ("open_drawer", "cabinet_1")],
+    [
+        ("pick_coke_can", "camera_1"),
+        ("move_near", "no_distractors"),
+        ("open_drawer", "cabinet_1"),
+        ("place_in_closed_drawer", "base"),
+    ],
 )
 def test_variants_start_in_both_simulators_alike(
     python: str, simpler_assets: Path, task: str, variant: str
