@@ -41,11 +41,9 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str, fps: i
     in the given order. Raises `UserError` when a staged file is damaged, the pictures differ in
     size, or the disk is full; the staged episodes are kept.
     """
-    pictures = {episode.picture for episode in episodes if episode.picture is not None}
     if not episodes or not all(episode.kept for episode in episodes):
         raise ValueError("a data set is made of at least one episode, all with their frames")
-    if len(pictures) > 1:
-        raise UserError(f"{out}: pictures of several sizes {sorted(pictures)} in one data set.")
+    pictures = _pictures(out, episodes)
     building = out / ".assembled"
     shutil.rmtree(building, ignore_errors=True)
     tables = [episode.frames() for episode in episodes]
@@ -57,7 +55,7 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str, fps: i
         "total_tasks": len(tasks),
     }
     info = {"codebase_version": CODEBASE_VERSION, "robot_type": robot} | totals
-    info |= _layout(len(episodes), fps) | {"features": _features(*pictures.pop(), fps)}
+    info |= _layout(len(episodes), fps) | {"features": _features(pictures, fps)}
     _replace(out, building, json.dumps(info, indent=4).encode())
 
 
@@ -79,6 +77,7 @@ def _write_files(
     tasks: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     first_frame = 0
+    cameras = [IMAGE_KEY, *episodes[0].others]
     for file, members in enumerate(_files(episodes)):
         chunk, number = divmod(file, _FILES_IN_CHUNK)
         place = f"chunk-{chunk:03d}/file-{number:03d}"
@@ -98,20 +97,49 @@ def _write_files(
                 "data/file_index": number,
                 "dataset_from_index": first_frame,
                 "dataset_to_index": first_frame + length,
-                f"videos/{IMAGE_KEY}/chunk_index": chunk,
-                f"videos/{IMAGE_KEY}/file_index": number,
-                f"videos/{IMAGE_KEY}/from_timestamp": seconds,
-                f"videos/{IMAGE_KEY}/to_timestamp": seconds + length / fps,
-                "meta/episodes/chunk_index": 0,
-                "meta/episodes/file_index": 0,
             }
+            for camera in cameras:
+                row |= {
+                    f"videos/{camera}/chunk_index": chunk,
+                    f"videos/{camera}/file_index": number,
+                    f"videos/{camera}/from_timestamp": seconds,
+                    f"videos/{camera}/to_timestamp": seconds + length / fps,
+                }
+            row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
             rows.append(row)
             first_frame += length
             seconds += length / fps
-        clips = [episodes[member].video for member in members]
         write_bytes(folder / f"data/{place}.parquet", parquet_bytes(pa.concat_tables(in_file)))
-        write_bytes(folder / f"videos/{IMAGE_KEY}/{place}.mp4", join(clips, fps))
+        for camera in cameras:
+            clips = [_clip(episodes[member], camera) for member in members]
+            write_bytes(folder / f"videos/{camera}/{place}.mp4", join(clips, fps))
     return rows, tasks
+
+
+def _pictures(out: Path, episodes: Sequence[StagedEpisode]) -> dict[str, tuple[int, int]]:
+    """Return height and width by camera, which must be the same in all episodes."""
+    found: dict[str, tuple[int, int]] = {}
+    for episode in episodes:
+        assert episode.picture is not None
+        seen = {IMAGE_KEY: episode.picture}
+        seen |= {camera: facts.picture for camera, facts in episode.others.items()}
+        found = found or seen
+        if set(seen) != set(found):
+            raise UserError(
+                f"{out}: episode {episode.index} has the cameras {sorted(seen)}, others have "
+                f"{sorted(found)}, in one data set."
+            )
+        if seen != found:
+            raise UserError(f"{out}: pictures of several sizes {seen} and {found} in one data set.")
+    return found
+
+
+def _clip(episode: StagedEpisode, camera: str) -> Path:
+    return episode.video if camera == IMAGE_KEY else episode.others[camera].video
+
+
+def _levels(episode: StagedEpisode, camera: str) -> np.ndarray:
+    return episode.levels if camera == IMAGE_KEY else episode.others[camera].levels
 
 
 def _files(episodes: Sequence[StagedEpisode]) -> Iterator[list[int]]:
@@ -119,7 +147,8 @@ def _files(episodes: Sequence[StagedEpisode]) -> Iterator[list[int]]:
     members: list[int] = []
     size = 0
     for member, episode in enumerate(episodes):
-        clip = episode.video.stat().st_size if episode.video.exists() else 0
+        videos = [episode.video, *(camera.video for camera in episode.others.values())]
+        clip = max(video.stat().st_size if video.exists() else 0 for video in videos)
         if members and size + clip > _VIDEO_FILE_MB * 1e6:
             yield members
             members, size = [], 0
@@ -152,10 +181,11 @@ def _write_meta(
     rows: Sequence[dict[str, Any]],
     tasks: Mapping[str, int],
 ) -> None:
+    cameras = [IMAGE_KEY, *episodes[0].others]
     table_of_episodes = [
         row
         | {f"source/{key}": value for key, value in episode.metadata.items()}
-        | as_columns(_statistics([table], episode.levels))
+        | as_columns(_statistics([table], {c: _levels(episode, c) for c in cameras}))
         for row, episode, table in zip(rows, episodes, tables, strict=True)
     ]
     names = pa.table(
@@ -166,7 +196,7 @@ def _write_meta(
     )
     # LeRobot reads the instruction from the index of a pandas table.
     names = names.replace_schema_metadata({"pandas": json.dumps(_TASKS_IN_PANDAS)})
-    levels = np.sum([episode.levels for episode in episodes], axis=0)
+    levels = {c: np.sum([_levels(episode, c) for episode in episodes], axis=0) for c in cameras}
     statistics = json.dumps(_statistics(tables, levels), indent=4)
     meta = folder / "meta"
     episode_table = parquet_bytes(pa.Table.from_pylist(table_of_episodes))
@@ -175,9 +205,11 @@ def _write_meta(
     write_bytes(meta / "stats.json", statistics.encode())
 
 
-def _statistics(tables: Sequence[pa.Table], levels: np.ndarray) -> dict[str, Statistics]:
+def _statistics(
+    tables: Sequence[pa.Table], levels: Mapping[str, np.ndarray]
+) -> dict[str, Statistics]:
     frames = sum(len(table) for table in tables)
-    found = {IMAGE_KEY: of_levels(levels, frames)}
+    found = {camera: of_levels(counts, frames) for camera, counts in levels.items()}
     for name in ("observation.state", "action", "next.success"):
         values = [np.asarray(table[name].to_pylist(), dtype=np.float64) for table in tables]
         found[name] = of_values(np.concatenate(values).reshape(frames, -1))
@@ -196,24 +228,27 @@ def _layout(episodes: int, fps: int) -> dict[str, Any]:
     }
 
 
-def _features(height: int, width: int, fps: int) -> dict[str, Any]:
+def _features(pictures: Mapping[str, tuple[int, int]], fps: int) -> dict[str, Any]:
     def feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, Any]:
         return {"dtype": dtype, "shape": shape, "names": names}
 
-    video = {
-        "video.height": height,
-        "video.width": width,
-        "video.channels": 3,
-        "video.codec": "h264",
-        "video.pix_fmt": "yuv420p",
-        "video.is_depth_map": False,
-        "video.fps": fps,
-        "has_audio": False,
-    }
-    image = feature("video", [height, width, 3], ["height", "width", "channels"])
+    def video(height: int, width: int) -> dict[str, Any]:
+        facts = {
+            "video.height": height,
+            "video.width": width,
+            "video.channels": 3,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": fps,
+            "has_audio": False,
+        }
+        image = feature("video", [height, width, 3], ["height", "width", "channels"])
+        return image | {"info": facts}
+
     numbers = ("frame_index", "episode_index", "index", "task_index")
     return {
-        IMAGE_KEY: image | {"info": video},
+        **{camera: video(*size) for camera, size in pictures.items()},
         "observation.state": feature("float32", [10], STATE_NAMES),
         "action": feature("float32", [7], ACTION_NAMES),
         "next.success": feature("bool", [1]),

@@ -8,7 +8,7 @@ its `.json` alone, so that it is not tried again.
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class EpisodeData:
     """One episode in memory: frame t is what was seen before action t.
 
     `images` uint8 `(t, h, w, 3)`, `state` float32 `(t, 10)`, `action` float32 `(t, 7)`,
-    `instructions` t strings, `success` bool `(t,)` after action t.
+    `instructions` t strings, `success` bool `(t,)` after action t. `others` are the pictures of
+    further cameras, as `images`, by their name in the data set.
     """
 
     images: np.ndarray
@@ -42,6 +43,16 @@ class EpisodeData:
     action: np.ndarray
     instructions: Sequence[str]
     success: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagedCamera:
+    """A further camera of an episode on disk; fields as in `StagedEpisode`."""
+
+    picture: tuple[int, int]
+    levels: np.ndarray
+    video: Path
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class StagedEpisode:
 
     `metadata` are plain values that name it and say how it went; `picture` is height and width,
     None when the episode was not kept; `levels` int64 `(3, 256)` says how often each level occurs.
+    `others` are further cameras by their name in the data set.
     """
 
     folder: Path
@@ -57,6 +69,7 @@ class StagedEpisode:
     metadata: Mapping[str, Any]
     picture: tuple[int, int] | None
     levels: np.ndarray
+    others: Mapping[str, StagedCamera] = field(default_factory=dict)
 
     @property
     def kept(self) -> bool:
@@ -92,6 +105,7 @@ def stage(
     """
     length = len(episode.action)
     lengths = {len(episode.images), len(episode.state), len(episode.instructions)}
+    lengths |= {len(images) for images in episode.others.values()}
     if length == 0 or lengths | {len(episode.success)} != {length}:
         raise ValueError(f"episode {index}: images, state, action, … must have one length > 0")
     table = pa.table(
@@ -104,11 +118,18 @@ def stage(
     )
     video = encode(episode.images, fps, crf=_CRF, gop=_GOP)
     write_bytes(_path(folder, index, "mp4"), video)
+    for camera, images in episode.others.items():
+        video = encode(images, fps, crf=_CRF, gop=_GOP)
+        write_bytes(_path(folder, index, f"{camera}.mp4"), video)
     write_bytes(_path(folder, index, "parquet"), parquet_bytes(table))
     summary = {
         "metadata": dict(metadata),
         "picture": episode.images.shape[1:3],
         "levels": count_levels(episode.images).tolist(),
+        "others": {
+            camera: {"picture": images.shape[1:3], "levels": count_levels(images).tolist()}
+            for camera, images in episode.others.items()
+        },
     }
     write_bytes(_path(folder, index, "json"), json.dumps(summary).encode())
 
@@ -133,8 +154,16 @@ def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
                 summary["metadata"],
                 None if picture is None else (int(picture[0]), int(picture[1])),
                 np.asarray(summary["levels"], dtype=np.int64),
+                {
+                    camera: StagedCamera(
+                        (int(facts["picture"][0]), int(facts["picture"][1])),
+                        np.asarray(facts["levels"], dtype=np.int64),
+                        _path(folder, index, f"{camera}.mp4"),
+                    )
+                    for camera, facts in summary.get("others", {}).items()
+                },
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is damaged ({error}): delete it and start the same command again."
             ) from error

@@ -54,12 +54,14 @@ class DemonstrationBatches(Generic[AnyBatch]):
     order: Order
     windows: WindowConfig
     gripper: GripperKind
-    augmentation: Augmentation
+    augmentation: Augmentation | None
     assemble: Callable[[Windows], AnyBatch]
     seed: int
 
     def __call__(self, step: int) -> AnyBatch:
         """Return the batch of `step`."""
         windows = cut_holding(self.trajectories, self.order(step), self.windows, self.gripper)
-        generator = numpy_generator(_AUGMENTATION, self.seed, step)
-        return self.assemble(self.augmentation(windows, generator))
+        if self.augmentation is not None:
+            generator = numpy_generator(_AUGMENTATION, self.seed, step)
+            windows = self.augmentation(windows, generator)
+        return self.assemble(windows)

@@ -90,9 +90,10 @@ def _sort(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         key, equals, value = argument.partition("=")
         if not equals:
             raise UserError(f"{argument!r} is no setting: write key=value (see --help).")
-        if key and (CONFIGS / key).is_dir():
-            if value not in _options(key):
-                raise UserError(f"unknown {key} {value!r}.{nearest(value, _options(key))}")
+        group = key.partition("@")[0]  # adapter@data.adapter: a group at a place of the settings
+        if group and (CONFIGS / group).is_dir():
+            if value not in _options(group):
+                raise UserError(f"unknown {group} {value!r}.{nearest(value, _options(group))}")
             choices.append(argument)
         else:
             values.append(argument)

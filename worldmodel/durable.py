@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from worldmodel.errors import UserError
 
@@ -25,6 +27,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Add a line of JSON to a log; raises `UserError` when the disk is full."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
         raise disk_error(error, path) from error
 
 

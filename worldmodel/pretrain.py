@@ -14,15 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from worldmodel import checkpoint, contact_sheet
 from worldmodel.configuration import build, compose
-from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
-from worldmodel.data.lerobot import LeRobot
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import cut
+from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.feeds import Feed, feed_of
 from worldmodel.errors import exit_on_user_error
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective, losses
@@ -40,8 +37,7 @@ _OBSERVED_WINDOWS = 256
 class Observer:
     """Looks at a model on held-out windows: loss, and sampled clips on a contact sheet."""
 
-    trajectories: Trajectories
-    indices: np.ndarray
+    feed: Feed
     assembler: Assembler
     objective: Objective
     sampling: Sampling
@@ -60,8 +56,7 @@ class Observer:
 
     @torch.no_grad()
     def _loss(self, model: WorldModel, device: torch.device) -> float:
-        chosen = self._choose(_OBSERVED_WINDOWS)
-        batch = self.assembler(cut(self.trajectories, chosen, self.assembler.windows)).to(device)
+        batch = self.assembler(self.feed.held_out(_OBSERVED_WINDOWS)).to(device)
         plain = Objective(
             arm="flow_matching",
             density=self.objective.density,
@@ -72,7 +67,7 @@ class Observer:
         ].item()
 
     def _samples(self, model: WorldModel, device: torch.device) -> dict[str, float]:
-        windows = cut(self.trajectories, self._choose(self.clips), self.assembler.windows)
+        windows = self.feed.held_out(self.clips)
         batch = self.assembler(windows).to(device)
         generator = torch_generator(self.seed, _SAMPLED)
         given = {"frame": batch.parts["frame"]}
@@ -87,10 +82,6 @@ class Observer:
             "held_out/psnr": contact_sheet.psnr(windows.future, predicted),
             "held_out/psnr_still": contact_sheet.psnr(windows.future, windows.frame[:, None]),
         }
-
-    def _choose(self, count: int) -> np.ndarray:
-        places = np.linspace(0, len(self.indices) - 1, min(count, len(self.indices)))
-        return self.indices[places.astype(np.int64)]
 
 
 def sections(
@@ -114,17 +105,14 @@ def main() -> None:
     objective = build(config.objective, Objective)
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
-    trajectories = build(config.data.source, LeRobot).read(tokenizer)
-    learned, held_out = trajectories.split(data.held_out)
-    reach = max(data.windows.future)
-    order = Order(usable(trajectories, learned, reach), data.batch_size, config.seed)
+    source: object = build(config.data.source, object)
+    feed = feed_of(source, data, tokenizer, config.seed)
     assembler = Assembler(tokenizer, data.windows, model_config.text)
-    batches = Batches(trajectories, order, assembler, data.augmentation, config.seed)
     model = WorldModel(tokenizer.modalities, model_config, torch_generator(config.seed, _MODEL))
     folder = open_run("pretrain", config)
+    batches = feed.batches(assembler, folder)
     observer = Observer(
-        trajectories,
-        usable(trajectories, held_out, reach),
+        feed,
         assembler,
         objective,
         build(config.samples.sampling, Sampling),
@@ -135,7 +123,7 @@ def main() -> None:
 
     def export(averaged: WorldModel, step: int, seconds: float) -> None:
         extra = {
-            "data": trajectories.source,
+            "data": feed.source,
             "seed": config.seed,
             "arm": objective.arm,
             "precision": trainer.precision,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -207,6 +208,38 @@ def test_a_full_disk_while_staging_leaves_no_finished_episode(
     with pytest.raises(UserError, match="disk is full"):
         stage(tmp_path, 0, EPISODES[4], {})
     assert staged_episodes(tmp_path) == {}
+
+
+def test_further_cameras_have_videos_of_their_own(tmp_path: Path) -> None:
+    wrist = "observation.images.wrist"
+    whole = [
+        replace(EPISODES[4], others={wrist: EPISODES[7].images[:6]}),
+        replace(EPISODES[9], others={wrist: EPISODES[7].images[4:]}),
+    ]
+    for index, episode in enumerate(whole):
+        stage(tmp_path / ".staging", index, episode, {"index": index})
+    build(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    assert info["features"][wrist] == info["features"][IMAGE_KEY]
+    statistics = json.loads((tmp_path / "meta/stats.json").read_text())
+    assert statistics[wrist]["count"] == [11]
+    assert statistics[wrist]["mean"] != statistics[IMAGE_KEY]["mean"]
+    for camera, expected in (
+        (IMAGE_KEY, [episode.images for episode in whole]),
+        (wrist, [episode.others[wrist] for episode in whole]),
+    ):
+        frames = decode(tmp_path / f"videos/{camera}/chunk-000/file-000.mp4")
+        error = frames.astype(int) - np.concatenate(expected)
+        assert np.abs(error).max() <= 4
+    rows = pq.read_table(tmp_path / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [row[f"videos/{wrist}/from_timestamp"] for row in rows] == [0, 2]
+
+
+def test_episodes_of_other_cameras_are_refused(folder: Path) -> None:
+    more = replace(data(11, 5), others={"observation.images.wrist": data(12, 5).images})
+    stage(folder / ".staging", 11, more, {})
+    with pytest.raises(UserError, match=r"episode 11 has the cameras .*wrist"):
+        build(folder)
 
 
 def test_pictures_of_two_sizes_are_refused(folder: Path) -> None:

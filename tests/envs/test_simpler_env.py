@@ -1,5 +1,7 @@
 """The simulated tasks themselves, without a renderer, and with one where a device can draw."""
 
+from itertools import combinations
+from math import dist
 from pathlib import Path
 
 import gymnasium
@@ -151,6 +153,16 @@ def test_primitives_rest_where_their_drop_ends(task: str) -> None:
         ends.append([item["pose"] for item in info["privileged"]["objects"].values()])
     environment.close()
     np.testing.assert_allclose(np.array(ends[0])[:, :3], np.array(ends[1])[:, :3], atol=1e-3)
+
+
+def test_distractors_that_meet_as_they_fall_do_not_end_inside_one_another() -> None:
+    environment = envs.simpler.make("pick_coke_can", resolution=None, variant="distractors_less")
+    _, info = environment.reset(seed=0)  # draws two places that are less than a can apart
+    places = environment.scene.start.layout.positions
+    assert min(dist(a, b) for a, b in combinations(places, 2)) < 0.05
+    ends = [item["center"] for item in info["privileged"]["objects"].values()]
+    environment.close()
+    assert min(dist(a, b) for a, b in combinations(ends, 2)) > 0.05
 
 
 def test_success_ends_an_episode_unless_told_otherwise() -> None:

@@ -103,12 +103,16 @@ class Batches:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How a data set is used: what a window is, how pictures are changed, what is held out."""
+    """How a data set is used: what a window is, how pictures are changed, what is held out.
+
+    pad: whether windows may run beyond the end of an episode (what lies there is masked).
+    """
 
     batch_size: int = 64
     held_out: float = 0.03
+    pad: bool = False
     windows: WindowConfig = field(default_factory=WindowConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.held_out < 1:

@@ -3,14 +3,20 @@
 The originals are `GraspSingle…InScene-v0`.
 """
 
+from itertools import combinations
+from math import dist
 from typing import Any
 
 from torch import Tensor
 
+from envs.simpler.assets.rests import Rest
 from envs.simpler.contacts import Contacts, closes_on
 from envs.simpler.rules import GraspState, LiftObject, Rule
 from envs.simpler.scene import SimplerScene
 from envs.simpler.tasks.names import spoken
+
+CROWDED = 0.16
+"""Objects dropped nearer to each other than this (m) may touch, so that the fall decides."""
 
 
 class GraspScene(SimplerScene):
@@ -20,6 +26,12 @@ class GraspScene(SimplerScene):
 
     def _make_rule(self, batch: int, device: str) -> Rule:
         return LiftObject(batch, device)
+
+    def _rests(self, number: int) -> list[Rest] | None:
+        places = self.starts[number].layout.positions
+        crowded = any(dist(one, other) < CROWDED for one, other in combinations(places, 2))
+        # A GPU simulation cannot let them fall; there they overlap and are pushed apart.
+        return None if crowded and not self.on_gpu else super()._rests(number)
 
     def _drop_objects(self) -> None:
         self._drop([0])

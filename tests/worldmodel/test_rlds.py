@@ -1,0 +1,218 @@
+"""The RLDS reader against what TFDS wrote."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.data.rlds_values import INSTRUCTIONS, ROOT, picture, values
+from tests.worldmodel import rlds_records as made
+from worldmodel.data.episodes import Column, Episode, Episodes
+from worldmodel.data.rlds import RldsEpisodes
+from worldmodel.data.storage import Storage
+from worldmodel.errors import UserError
+
+F32 = np.float32
+
+
+def opened(name: str) -> RldsEpisodes:
+    return RldsEpisodes.open(Storage(str(ROOT / name / "0.1.0")))
+
+
+def expected(
+    shape: tuple[int, ...], dtype: Any, name: str, episode: int, steps: int, path: str
+) -> Any:
+    keys = [(name, episode, step, "steps", *path.split("/")) for step in range(steps)]
+    return np.stack([values(shape, dtype, *key) for key in keys])
+
+
+def test_the_schema_of_fractal() -> None:
+    episodes: Episodes = opened("fractal20220817_data")
+    assert episodes.lengths.tolist() == [8, 7, 9]
+    assert episodes.lengths.dtype == np.int64
+    assert episodes.fps is None
+    assert episodes.source.endswith("0.1.0")
+    assert len(episodes.columns) == 24
+    assert episodes.columns["observation/image"] == Column("image", (64, 80, 3), "uint8")
+    assert episodes.columns["action/terminate_episode"] == Column("array", (3,), "int32")
+    assert episodes.columns["observation/orientation_box"] == Column("array", (2, 3), "float32")
+    assert episodes.columns["is_first"] == Column("array", (), "bool")
+    instruction = episodes.columns["observation/natural_language_instruction"]
+    assert instruction == Column("text", (), "str")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_values_of_fractal(number: int) -> None:
+    name = "fractal20220817_data"
+    episodes = opened(name)
+    episode: Episode = episodes[number]
+    count = len(episode)
+    assert count == episodes.lengths[number]
+    for column, shape, dtype in (
+        ("action/world_vector", (3,), F32),
+        ("action/terminate_episode", (3,), np.int32),
+        ("observation/workspace_bounds", (3, 3), F32),
+        ("observation/natural_language_embedding", (512,), F32),
+        ("reward", (), F32),
+    ):
+        found = episode.array(column)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected(shape, dtype, name, number, count, column))
+    assert episode.array("is_last").tolist() == [False] * (count - 1) + [True]
+    texts = episode.text("observation/natural_language_instruction")
+    assert texts == [INSTRUCTIONS[number]] * count
+
+
+def test_pictures_are_those_of_tensorflow() -> None:
+    found = opened("fractal20220817_data")[0].images("observation/image")
+    assert found.shape == (8, 64, 80, 3)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[0], np.load(ROOT / "decoded_by_tensorflow.npy"))
+    for step in range(8):
+        key = ("fractal20220817_data", 0, step, "steps", "observation", "image")
+        assert np.abs(found[step].astype(int) - picture(64, 80, 3, *key)).mean() < 6
+
+
+def test_some_pictures_in_any_order() -> None:
+    episode = opened("bridge_dataset")[2]
+    every = episode.images("observation/image_0")
+    some = episode.images("observation/image_0", np.asarray([4, 1, 1]))
+    np.testing.assert_array_equal(some, every[[4, 1, 1]])
+    assert episode.images("observation/image_0", np.asarray([], int)).shape == (0, 64, 80, 3)
+    for wrong in ([5], [-1]):
+        with pytest.raises(IndexError):
+            episode.images("observation/image_0", np.asarray(wrong))
+
+
+def test_what_holds_for_the_whole_episode_holds_at_each_step() -> None:
+    episode = opened("bridge_dataset")[1]
+    assert episode.text("language_instruction") == [""] * 3
+    assert len(set(episode.text("episode_metadata/file_path"))) == 1
+    assert len(episode.text("episode_metadata/file_path")) == 3
+    has = episode.array("episode_metadata/has_image_0")
+    assert (has.shape, has.dtype) == ((3,), bool)
+    assert opened("bridge_dataset")[2].text("language_instruction")[0] == INSTRUCTIONS[2]
+
+
+def test_every_kind_of_feature() -> None:
+    name, steps = "kinds", 4
+    episode = opened(name)[2]
+    for column, shape, dtype in (
+        ("bytes", (2, 3), np.float64),
+        ("zlib", (2, 3), np.int16),
+        ("half", (2,), np.float16),
+        ("int64", (2,), np.int64),
+        ("uint8", (2,), np.uint8),
+        ("flags", (3,), np.bool_),
+    ):
+        found = episode.array(column)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected(shape, dtype, name, 2, steps, column))
+    double = expected((2,), np.float64, name, 2, steps, "double")
+    np.testing.assert_array_equal(episode.array("double"), double.astype(F32))
+    assert episode.array("uint64").tolist() == [[2**64 - 1, step] for step in range(steps)]
+    assert episode.array("box").tolist() == [[0.25, 0.5, 0.75, 1.0]] * steps
+    assert episode.text("string") == [f"{(name, 2, s, 'steps', 'string')} é" for s in range(steps)]
+
+
+def test_pictures_of_every_kind() -> None:
+    name, steps = "kinds", 4
+    episode = opened(name)[2]
+    keys = [(name, 2, step, "steps") for step in range(steps)]
+    png = np.stack([picture(16, 20, 3, *key, "png") for key in keys])
+    np.testing.assert_array_equal(episode.images("png"), png)
+    alpha = np.stack([picture(16, 20, 4, *key, "alpha") for key in keys])
+    np.testing.assert_array_equal(episode.images("alpha"), alpha[..., :3])
+    grey = episode.images("grey")
+    assert grey.shape == (steps, 16, 20, 3)
+    assert (grey == grey[..., :1]).all()
+    depth = [picture(16, 20, 1, *key, "depth16") for key in keys]
+    np.testing.assert_array_equal(episode.array("depth16"), np.stack(depth).astype(np.uint16))
+    assert episode.array("depth").dtype == np.float32
+    video = episode.images("video")
+    assert video.shape[1:] == (16, 20, 3)
+    with pytest.raises(UserError, match="'any_size' differ in size; read them by `rows`"):
+        episode.images("any_size")
+    assert [row.shape for row in episode.rows("any_size")] == [
+        (16 + s,) * 2 + (3,) for s in range(4)
+    ]
+
+
+def test_what_varies_is_read_step_by_step() -> None:
+    episode = opened("kinds")[2]
+    rows = episode.rows("points")
+    assert [row.shape for row in rows] == [(2, 2), (0, 2), (1, 2), (2, 2)]
+    key = ("kinds", 2, 3, "steps", "points")
+    np.testing.assert_array_equal(rows[3][1], values((2,), F32, *key, 1))
+    assert [len(row) for row in episode.rows("words")] == [2, 0, 1, 2]
+    assert [[len(r) for r in row] for row in episode.rows("nested/deep")] == [
+        [2, 2],
+        [],
+        [1],
+        [2, 2],
+    ]
+    with pytest.raises(UserError, match=r"'points' varies in size .* read it by `rows`"):
+        episode.array("points")
+    with pytest.raises(UserError, match="'words' has many texts a step"):
+        episode.text("words")
+
+
+def test_a_column_that_is_not_there_or_of_another_kind() -> None:
+    episode = opened("bridge_dataset")[0]
+    with pytest.raises(UserError, match=r"no column 'observation/stat'.* Did you mean 'obs"):
+        episode.array("observation/stat")
+    with pytest.raises(UserError, match="'action' is a column of the kind 'array', which `text`"):
+        episode.text("action")
+    with pytest.raises(UserError, match="which `images` does not read"):
+        episode.images("language_instruction")
+    with pytest.raises(IndexError):
+        opened("bridge_dataset")[3]
+
+
+def test_a_worker_gets_a_small_copy() -> None:
+    episodes = opened("fractal20220817_data")
+    first = episodes[0]
+    assert episodes[0] is first
+    packed = pickle.dumps(episodes)
+    assert len(packed) < 20_000
+    again = pickle.loads(packed)[0]
+    np.testing.assert_array_equal(again.array("reward"), first.array("reward"))
+
+
+def test_a_set_from_the_network_is_the_same(tmp_path: Path) -> None:
+    import fsspec
+
+    remote = fsspec.filesystem("memory")
+    remote.put(str(ROOT / "bridge_dataset/0.1.0"), "/open_x/bridge", recursive=True)
+    near = opened("bridge_dataset")
+    streamed = RldsEpisodes.open(Storage("memory://open_x/bridge"))
+    cached = RldsEpisodes.open(Storage("memory://open_x/bridge", cache=tmp_path))
+    remote.rm("/open_x", recursive=True)
+    again = RldsEpisodes.open(Storage("memory://open_x/bridge", cache=tmp_path))
+    for episodes in (streamed, cached, again):
+        np.testing.assert_array_equal(episodes.lengths, near.lengths)
+    for number in range(3):
+        action = near[number].array("action")
+        np.testing.assert_array_equal(cached[number].array("action"), action)
+    with pytest.raises(UserError, match=r"memory://open_x/bridge/.*00000-of-00002 does not exist"):
+        streamed[0]
+
+
+def test_writers_that_do_not_pack_are_read_too(tmp_path: Path) -> None:
+    loose = b"".join(b"\x0d" + np.float32(v).tobytes() for v in (1.5, -2.0, 0.25, 4.0))
+    ints = b"".join(b"\x08" + made.varint(v) for v in (1, -2))
+    mixed = made.part(1, np.float32([7.0]).tobytes()) + b"\x0d" + np.float32(8.0).tobytes()
+    data = made.example(
+        {
+            "steps/a": made.part(2, loose),
+            "steps/b": made.part(3, ints),
+            "steps/c": made.part(2, mixed),
+        }
+    )
+    steps = {"a": made.tensor("float32", 2), "b": made.tensor("int64"), "c": made.tensor("float32")}
+    episode = RldsEpisodes.open(Storage(str(made.write(tmp_path / "set", steps, [data]))))[0]
+    assert episode.array("a").tolist() == [[1.5, -2.0], [0.25, 4.0]]
+    assert episode.array("b").tolist() == [1, -2]
+    assert episode.array("c").tolist() == [7.0, 8.0]

@@ -1,0 +1,110 @@
+"""What a data set's actions and states are like: measured once in a stream, then kept.
+
+The file lies in the cache folder, under a name that changes with the data set and the adapter.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from worldmodel.data.adapted import AdaptedSet
+from worldmodel.data.episodes import DamagedRecord
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.durable import write_bytes
+from worldmodel.errors import UserError
+
+BINS = 41
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts, normalisation and histograms of a data set.
+
+    `histogram[i]` counts action dimension i in `BINS` equal bins from `edges[i][0]` to
+    `edges[i][1]`; `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode;
+    `damaged` lists records that could not be read.
+    """
+
+    episodes: int
+    steps: int
+    normalisation: Normalisation
+    edges: list[list[float]]
+    histogram: list[list[int]]
+    lengths: list[float]
+    instructions: int
+    damaged: list[str]
+
+    def section(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"normalisation": self.normalisation.section()}
+
+    @classmethod
+    def from_section(cls, section: dict[str, Any]) -> "Statistics":
+        """Read what `section` wrote; raises `TypeError` or `KeyError` for anything else."""
+        normalisation = Normalisation.from_section(section["normalisation"])
+        return cls(**(section | {"normalisation": normalisation}))
+
+
+def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
+    """Go through all episodes once, without their pictures; shows progress.
+
+    Raises `DamagedRecord` for the first that cannot be read, unless `skip_damaged`.
+    """
+    actions, states, damaged = [], [], []
+    texts: set[str] = set()
+    for number in tqdm(range(len(data.lengths)), desc=f"measuring {data.name}", unit="episode"):
+        try:
+            track = data.track(number)
+        except DamagedRecord as error:
+            if not skip_damaged:
+                raise
+            damaged.append(str(error))
+            continue
+        actions.append(track.action)
+        states.append(track.state)
+        texts.update(track.instructions[:1])
+    if not actions:
+        raise UserError(f"{data.source}: not one episode could be read; see {damaged[:1]}.")
+    action, state = np.concatenate(actions), np.concatenate(states)
+    edges = [_edges(column) for column in action.T]
+    pairs = zip(action.T, edges, strict=True)
+    return Statistics(
+        episodes=len(actions),
+        steps=len(action),
+        normalisation=Normalisation.of(state, action),
+        edges=edges,
+        histogram=[np.histogram(c, BINS, (low, high))[0].tolist() for c, (low, high) in pairs],
+        lengths=np.quantile([len(a) for a in actions], [0, 0.25, 0.5, 0.75, 1]).tolist(),
+        instructions=len(texts),
+        damaged=damaged,
+    )
+
+
+def _edges(values: np.ndarray) -> list[float]:
+    low, high = float(values.min()), float(values.max())
+    return [low, high] if high > low else [low - 0.5, high + 0.5]
+
+
+def statistics(data: AdaptedSet, cache: Path, skip_damaged: bool = False) -> Statistics:
+    """Return the data set's statistics from `cache`, measured and written there if need be."""
+    path = cache / f"statistics-{data.name}-{fingerprint(data)}.json"
+    if path.is_file():
+        try:
+            return Statistics.from_section(json.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError, UserError):
+            pass  # half a file of an older version: measure again
+    measured = measure(data, skip_damaged)
+    write_bytes(path, json.dumps(measured.section()).encode())
+    return measured
+
+
+def fingerprint(data: AdaptedSet) -> str:
+    """Return 12 hex digits that change with the data set's source, index and adapter."""
+    digest = hashlib.sha256(repr((data.source, data.adapter)).encode())
+    digest.update(np.asarray(data.episodes.lengths, dtype=np.int64).tobytes())
+    return digest.hexdigest()[:12]
