@@ -7,7 +7,7 @@ import gymnasium
 
 from envs.errors import UserError
 from envs.simpler.registry import task_spec
-from envs.simpler.variants import VISUAL_MATCHING
+from envs.simpler.variants import VISUAL_MATCHING, variant_of
 
 PYTHON_VARIABLE = "SIMPLER_ORIGINAL_PYTHON"
 
@@ -23,8 +23,8 @@ def make(
     Args: `python` has SimplerEnv's ManiSkill2_real2sim installed (docs/original.md), None for the
         one that SIMPLER_ORIGINAL_PYTHON names; `resolution` (width, height), to which the
         original's picture is scaled, None for physics without any renderer.
-    Raises: `UserError` for a missing interpreter or one that cannot simulate, and for variants:
-        only the visual matching of the prepackaged tasks is offered here.
+    Raises: `UserError` for a missing interpreter or one that cannot simulate, for an unknown task
+        or variant.
     """
     from envs.original.client import OriginalEnv
     from envs.original.pipe import Pipe
@@ -35,15 +35,13 @@ def make(
             "backend=original needs original.python=/path/to/python (or the variable "
             f"{PYTHON_VARIABLE}): an interpreter that has SimplerEnv, see docs/original.md."
         )
-    if variant not in (None, VISUAL_MATCHING):
-        raise UserError(
-            f"backend=original has no variant {variant!r}: it runs {VISUAL_MATCHING} only."
-        )
     spec = task_spec(task)
+    variant = variant or VISUAL_MATCHING
+    variant_of(spec, variant)
     size = None if resolution is None else (int(resolution[0]), int(resolution[1]))
     pipe = Pipe(python)
     try:
-        return OriginalEnv(spec, pipe, size)
+        return OriginalEnv(spec, pipe, size, variant)
     except BaseException:
         pipe.close()
         raise

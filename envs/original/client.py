@@ -13,7 +13,7 @@ from PIL import Image
 from sapien import Pose
 
 from envs.errors import UserError
-from envs.original.names import original_id
+from envs.original.names import original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, proprioception
@@ -39,14 +39,22 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
 
-    def __init__(self, spec: TaskSpec, pipe: Pipe, resolution: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        pipe: Pipe,
+        resolution: tuple[int, int] | None,
+        variant: str = VISUAL_MATCHING,
+    ) -> None:
         self.task, self.resolution = spec, resolution
         self._pipe = pipe
         self._robot = ROBOTS[spec.robot]
-        self._variant = variant_of(spec, VISUAL_MATCHING)
+        self._variant = variant_of(spec, variant)
         self._seed = np.random.RandomState(2022)
         self._ever = self._strict = self._opened = False
         self._steps = 0
+        self._answer: dict[str, Any] = {}
+        self._image: np.ndarray | None = None
         spaces: dict[str, gymnasium.Space[Any]] = {
             "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
         }
@@ -56,16 +64,14 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
         high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
         self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
-        self._start = self._draw(0, {})
         family = "google_robot" if spec.robot == "google_robot" else "widowx"
         made, _ = pipe.ask(
             {
                 "op": "make",
-                "id": original_id(spec),
+                "id": original_id(spec, variant),
                 "camera": None if resolution is None else CAMERAS.get(family, "3rd_view_camera"),
                 "box": BOXES[family],
-                "settings": self._settings(),
-                "start": self._chosen(),
+                "settings": settings(spec, self._variant),
             }
         )
         self._versions = {f"original {name}": said for name, said in made["versions"].items()}
@@ -90,7 +96,8 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
         Raises: `UserError` for an action of another shape or with NaN or infinity.
         """
-        action = np.asarray(action, dtype=np.float32)
+        # Not rounded to float32, so that recorded actions repeat to the last bit.
+        action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
             raise UserError(
                 f"the action at step {self._steps} must be {ACTION_SIZE} finite numbers; "
@@ -108,12 +115,17 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             self._answer = self._pipe.ask({"op": "advance"})[0]
 
     def get_language_instruction(self) -> str:
-        """The instruction of the current subtask."""
-        return str(self._answer["instruction"])
+        """The instruction of the current subtask; raises `UserError` before the first reset."""
+        return str(self._last("instruction"))
 
     def is_final_subtask(self) -> bool:
-        """Whether the current subtask is the last one."""
-        return bool(self._answer["final"])
+        """Whether the current subtask is the last one; raises `UserError` before a reset."""
+        return bool(self._last("final"))
+
+    def _last(self, what: str) -> Any:
+        if not self._answer:
+            raise UserError("nothing has happened in the original simulator yet: reset it first.")
+        return self._answer[what]
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """The last picture, or None without a renderer."""
@@ -125,26 +137,25 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     # ---- what is asked for ------------------------------------------------------------------
 
     def _draw(self, seed: int, options: dict[str, Any]) -> Start:
-        catalogue = CATALOGUES[self.task.catalogue] if self.task.catalogue else ()
+        catalogue = CATALOGUES[self._variant.catalogue or self.task.catalogue]
         return draw_start(seed, self.task, self._variant, options, catalogue)
 
-    def _settings(self) -> dict[str, Any]:
-        """What SimplerEnv's table of tasks adds for this one."""
-        if self.task.family == "grasp" and self.task.orientation:
-            return {self.task.orientation: True}
-        return {"model_ids": list(self.task.models)} if self.task.family == "place" else {}
-
     def _chosen(self) -> dict[str, Any]:
+        """Robot, colouring, photograph and drawer; `qpos` where the head looks elsewhere."""
         position, quaternion = self._start.base_pose(0.0)
+        tilt = self._variant.head_tilt
+        joints = self._robot.qpos | {"joint_head_tilt": tilt}
         return {
             "robot_xy": [float(v) for v in position[:2]],
             "robot_quaternion": [float(v) for v in quaternion],
+            "qpos": None if tilt is None else list(joints.values()),
             "coloring": self._start.coloring,
             "photograph": self._start.photograph,
             "drawer": self._start.drawer,
         }
 
     def _options(self) -> dict[str, Any]:
+        """Objects, in the words of the original's reset."""
         layout, family = self._start.layout, self.task.family
         if family in ("move_near", "put_on"):
             return {"obj_init_options": {"episode_id": layout.number}}
@@ -153,7 +164,14 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         chosen: dict[str, Any] = {"init_xy": list(layout.positions[0])}
         if self._start.orientation:
             chosen["orientation"] = self._start.orientation
-        return {"obj_init_options": chosen, "model_id": layout.models[0]}
+        options = {"obj_init_options": chosen, "model_id": layout.models[0]}
+        others = dict(zip(layout.models[1:], layout.positions[1:], strict=True))
+        if others:
+            options["distractor_model_ids"] = list(others)
+            options["distractor_obj_init_options"] = {
+                name: {"init_xy": list(xy)} for name, xy in others.items()
+            }
+        return options
 
     # ---- what is seen -----------------------------------------------------------------------
 
@@ -185,7 +203,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "coloring": start.coloring,
             "layout": start.layout.number,
             "object": None if start.layout.source is None else seen["source"],
-            "variant": VISUAL_MATCHING,
+            "variant": self._variant.name,
             "assets": "original",
             "stand_ins": answer["stand_ins"],
             "versions": self._versions,

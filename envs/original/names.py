@@ -1,6 +1,9 @@
-"""What the original's simulator calls the tasks."""
+"""What the original's simulator calls the tasks, and with which settings it makes a variant."""
+
+from typing import Any
 
 from envs.simpler.registry import TaskSpec
+from envs.simpler.variants import VISUAL_MATCHING, Variant
 
 _DRAWERS = {"top": "Top", "middle": "Middle", "bottom": "Bottom"}
 _OTHERS = {
@@ -13,10 +16,21 @@ _OTHERS = {
     "stack_cube": "StackGreenCubeOnYellowCubeBakedTexInScene-v0",
     "eggplant_in_basket": "PutEggplantInBasketScene-v0",
 }
+# The prepackaged tasks bring these along; SimplerEnv's scripts of the variants give them.
+_ROBOT = {
+    "robot": "google_robot_static",
+    "control_freq": 3,
+    "sim_freq": 513,
+    "control_mode": "arm_pd_ee_delta_pose_align_interpolate_by_planner"
+    "_gripper_pd_joint_target_delta_pos_interpolate_by_planner",
+    "camera_cfgs": {"add_segmentation": True},
+}
 
 
-def original_id(spec: TaskSpec) -> str:
+def original_id(spec: TaskSpec, variant: str = VISUAL_MATCHING) -> str:
     """Name under which ManiSkill2_real2sim registers the task's environment."""
+    if spec.family == "move_near" and variant != VISUAL_MATCHING:
+        return "MoveNearGoogleInScene-v0"
     if spec.name in _OTHERS:
         return _OTHERS[spec.name]
     if spec.family == "grasp":
@@ -25,3 +39,30 @@ def original_id(spec: TaskSpec) -> str:
     if spec.family == "place":
         return f"PlaceIntoClosed{drawer}DrawerCustomInScene-v0"
     return f"{'Open' if spec.goal == 'open' else 'Close'}{drawer}DrawerCustomInScene-v0"
+
+
+def settings(spec: TaskSpec, variant: Variant) -> dict[str, Any]:
+    """Arguments of the original's environment.
+
+    Source: SimplerEnv's table of tasks and its `rt1_*_variant_agg.sh` scripts. Cameras and
+    distractors are no environments of their own here: a reset sets them.
+    """
+    made: dict[str, Any] = {}
+    if spec.family == "grasp" and spec.orientation:
+        made[spec.orientation] = True
+    if spec.family == "place":
+        made["model_ids"] = list(variant.models or spec.models)
+    if variant.name == VISUAL_MATCHING:
+        return made | {"prepackaged_config": True}
+    made |= _ROBOT | {"scene_name": variant.stage}
+    if spec.family in ("drawer", "place"):
+        made |= {"shader_dir": "rt", "station_name": variant.station}
+        if variant.lighting != "standard":
+            made["light_mode"] = variant.lighting
+    elif variant.lighting != "standard":
+        made[f"slightly_{variant.lighting}_lighting"] = True
+    if variant.distractors:
+        made["distractor_model_ids"] = list(variant.distractors)
+    if variant.lonely:
+        made["no_distractor"] = True
+    return made

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import selectors
 import subprocess
 import tempfile
@@ -18,6 +19,14 @@ WORKER = Path(__file__).with_name("worker.py")
 # The first message imports SAPIEN and builds a scene; a reset builds one again.
 PATIENCE = 180.0
 """Seconds to wait for an answer."""
+_PACKAGES = {
+    "mani_skill2_real2sim": "SimplerEnv's ManiSkill2_real2sim",
+    "sapien": "sapien==2.2.2",
+    "numpy": "'numpy<2'",
+    "pkg_resources": "'setuptools<80'",
+    "cv2": "opencv-python",
+}
+_FOLDER = "MS2_REAL2SIM_ASSET_DIR"
 
 
 class Pipe:
@@ -45,10 +54,17 @@ class Pipe:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._buffer = b""
+        self._deadline = 0.0
+        self._closed = False
 
     def ask(self, message: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
         """Send a message and return the answer and its picture; raises `UserError`."""
         assert self._process.stdin is not None
+        if self._closed:
+            raise UserError(
+                f"the original simulator ({self.python}) has ended: make the environment again."
+            )
+        self._deadline = time.monotonic() + self.patience
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             line = self._read_line()
@@ -57,31 +73,46 @@ class Pipe:
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             last = self._said()
             self.close()
-            raise UserError(
-                f"the original simulator ({self.python}) broke off at {message['op']!r}: "
-                f"{last or repr(error)} (docs/original.md says how it is set up)."
-            ) from error
+            why = self._ended() if isinstance(error, BrokenPipeError) else str(error) or repr(error)
+            why += f", after: {last}" if last else ""
+            raise UserError(self._sentence("broke off", message["op"], why)) from error
+        except BaseException:
+            # Interrupted in the middle of an answer: the next one would be taken for this one.
+            self.close()
+            raise
         if "error" in answer:
-            raise UserError(
-                f"the original simulator ({self.python}) failed at {message['op']!r}: "
-                f"{answer['error']} (docs/original.md says how it is set up)."
-            )
+            raise UserError(self._sentence("failed", message["op"], answer["error"]))
         picture = np.frombuffer(data, np.uint8).reshape(answer["shape"]) if data else None
         return answer, picture
 
+    def _sentence(self, what: str, when: str, why: str) -> str:
+        return (
+            f"the original simulator ({self.python}) {what} at {when!r}: {_mended(why)} "
+            "(docs/original.md says how it is set up)."
+        )
+
     def close(self) -> None:
         """End the process; twice does no harm."""
-        if self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                assert self._process.stdin is not None
+        if self._closed:
+            return
+        self._closed = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            if self._process.poll() is None:
                 self._process.stdin.write(b'{"op": "close"}\n')
-                self._process.stdin.close()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._selector.close()
+        self._process.stdout.close()
+        self._log.close()
+
+    def _ended(self) -> str:
+        return f"it ended with code {self._process.wait()}"
 
     def _read_line(self) -> bytes:
         while b"\n" not in self._buffer:
@@ -96,16 +127,13 @@ class Pipe:
         return data
 
     def _more(self) -> None:
-        started = time.monotonic()
-        while not self._selector.select(timeout=1.0):
-            if time.monotonic() - started > self.patience:
-                self._process.kill()
-                raise EOFError(f"no answer for {self.patience:.0f} s")
+        if not self._selector.select(timeout=max(0.0, self._deadline - time.monotonic())):
+            self._process.kill()
+            raise EOFError(f"no answer for {self.patience:.0f} s")
         assert self._process.stdout is not None
         data = os.read(self._process.stdout.fileno(), 1 << 20)
         if not data:
-            self._process.wait()
-            raise EOFError(f"it ended with code {self._process.returncode}")
+            raise EOFError(self._ended())
         self._buffer += data
 
     def _said(self) -> str:
@@ -113,6 +141,16 @@ class Pipe:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
+
+
+def _mended(why: str) -> str:
+    """The reason, with what to install or set where that is known."""
+    lacking = re.search(r"No module named '([^'.]+)", why)
+    if lacking:
+        return f"{why}; install {_PACKAGES.get(lacking[1], lacking[1])} there"
+    if _FOLDER in why:  # the original's own advice is a paragraph
+        return f"{why.partition(' is not found')[0]} is missing; set {_FOLDER} to its data folder"
+    return why.rstrip(".")
 
 
 def _clean_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ stderr.
 
 import json
 import os
+import signal
 import sys
 from importlib import metadata
 from typing import Any
@@ -67,41 +68,36 @@ def without_renderer(sapien: Any, base: Any) -> None:
 
 
 def with_box_for_missing_stage(sapien: Any, scene_env: Any, box: Any, noted: list[str]) -> None:
-    """Where a stage's file is missing, put a box in the place of its table."""
+    """Where a stage's file is missing, put a box in the place of its table, or a floor."""
     load = scene_env._load_arena_helper
 
     def load_arena(self: Any, add_collision: bool = True) -> None:
-        name = self.scene_name or ""
-        path = self.scene_root / "stages" / f"{name}.glb"
-        if "dummy" in name:
-            if self._renderer.__class__ is not Headless:
-                load(self, add_collision)
-                return
-            self.arena = self._scene.create_actor_builder().build_static(name="arena")
-            return
-        if path.exists() and self._renderer.__class__ is not Headless:
+        path = self.scene_root / "stages" / f"{self.scene_name}.glb"
+        if "dummy" in self.scene_name or path.exists():
             load(self, add_collision)
             return
-        if path.exists():
-            builder = self._scene.create_actor_builder()
-            turn = sapien.Pose(q=[0.707, 0.707, 0, 0])
-            builder.add_nonconvex_collision_from_file(str(path), turn)
-            offset = np.array(
-                [-2.0634, -2.8313, 0.0] if "widowx" in self.robot_uid else [-1.6616, -3.0337, 0.0]
-            )
-            self.arena = builder.build_static(name="arena")
-            self.arena.set_pose(sapien.Pose(-offset))
-            return
-        noted.append(f"stage {name}")
+        noted.append(f"stage {self.scene_name}")
         local, half, at = box
         builder = self._scene.create_actor_builder()
-        builder.add_box_collision(pose=sapien.Pose(local), half_size=half)
-        if self._renderer.__class__ is not Headless:
-            builder.add_box_visual(pose=sapien.Pose(local), half_size=half, color=[0.4, 0.25, 0.15])
+        if add_collision:
+            pose = sapien.Pose(local)
+            builder.add_box_collision(pose=pose, half_size=half)
+            builder.add_box_visual(pose=pose, half_size=half, color=[0.4, 0.25, 0.15])
+        # Around the cabinet a stage is only looked at.
+        builder.add_box_visual(half_size=[10.0, 10.0, 0.017], color=[0.32, 0.30, 0.28])
         self.arena = builder.build_static(name="arena")
         self.arena.set_pose(sapien.Pose(at))
 
     scene_env._load_arena_helper = load_arena
+
+
+def checked_versions() -> dict[str, str]:
+    """What is installed here; raises `RuntimeError` for what the original cannot work with."""
+    found = {name: metadata.version(name) for name in ("sapien", "numpy")}
+    for name, major, wanted in (("sapien", "2", "sapien==2.2.2"), ("numpy", "1", "'numpy<2'")):
+        if found[name].split(".")[0] != major:
+            raise RuntimeError(f"{name} {found[name]} is installed there; install {wanted}")
+    return found
 
 
 class Worker:
@@ -111,9 +107,9 @@ class Worker:
         self.env: Any = None
         self.stand_ins: list[str] = []
         self.camera: str | None = None
-        self.chosen: dict[str, Any] = {}
 
     def make(self, message: dict[str, Any]) -> dict[str, Any]:
+        versions = checked_versions()
         import mani_skill2_real2sim.envs  # noqa: F401 - registers its environments
         import sapien.core as sapien
         from mani_skill2_real2sim.envs.custom_scenes.base_env import CustomSceneEnv
@@ -131,8 +127,8 @@ class Worker:
         class Chosen(kind):  # type: ignore[misc, valid-type]
             """The environment, with robot, colouring and photograph as they are asked for."""
 
-            def _additional_prepackaged_config_reset(self, options: Any) -> bool:
-                return worker.choose(self, options)
+            def _additional_prepackaged_config_reset(self, options: Any) -> bool:  # noqa: ARG002
+                return False  # nothing is drawn: `choose` has set what the client drew
 
             def _setup_prepackaged_env_init_config(self) -> dict[str, Any]:
                 settings = super()._setup_prepackaged_env_init_config()
@@ -140,24 +136,20 @@ class Worker:
                     settings |= {"rgb_overlay_path": None, "disable_bad_material": True}
                 return settings
 
-        self.chosen = message["start"]
-        self.env = Chosen(
-            obs_mode="none" if self.camera is None else "image",
-            reward_mode="sparse",
-            prepackaged_config=True,
-            **message["settings"],
-        )
-        return {"versions": {name: metadata.version(name) for name in ("sapien", "numpy")}}
+        drawn: dict[str, Any] = {"obs_mode": "image"}
+        if self.camera is None:
+            drawn = {"obs_mode": "none", "disable_bad_material": True}
+        self.env = Chosen(reward_mode="sparse", **drawn, **message["settings"])
+        return {"versions": versions}
 
-    def choose(self, env: Any, options: dict[str, Any]) -> bool:
-        """Set what the client drew; the scene is always built anew (else a reset has a history)."""
-        start = self.chosen
-        options["robot_init_options"] = {
-            "init_xy": start["robot_xy"],
-            "init_rot_quat": start["robot_quaternion"],
-        }
+    def choose(self, start: dict[str, Any]) -> dict[str, Any]:
+        """Set what the client drew and return it as options of the original's reset."""
+        env = self.env
+        if start["drawer"]:
+            env.drawer_ids = [start["drawer"]]
         env.urdf_version = start["coloring"]
         env._configure_agent()
+        env.rgb_overlay_img = None
         if self.camera is not None and start["photograph"]:
             import cv2
             from mani_skill2_real2sim import ASSET_DIR
@@ -167,20 +159,20 @@ class Worker:
             if picture is None:
                 raise FileNotFoundError(f"{path} is missing or damaged")
             env.rgb_overlay_img = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) / 255
-        return True
+        robot = {"init_xy": start["robot_xy"], "init_rot_quat": start["robot_quaternion"]}
+        if start["qpos"] is not None:
+            robot["qpos"] = np.array(start["qpos"])
+        # A scene that is not built anew would make a reset depend on what was before.
+        return {"robot_init_options": robot, "reconfigure": True}
 
     def reset(self, message: dict[str, Any]) -> dict[str, Any]:
-        self.chosen = message["start"]
         self.stand_ins.clear()
-        if self.chosen["drawer"]:
-            self.env.drawer_ids = [self.chosen["drawer"]]
-        self.observation, _ = self.env.reset(
-            seed=message["seed"], options=message["options"] | {"reconfigure": True}
-        )
+        options = message["options"] | self.choose(message["start"])
+        self.observation, _ = self.env.reset(seed=message["seed"], options=options)
         return self.report({})
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
-        action = np.asarray(message["action"], dtype=np.float32)
+        action = np.asarray(message["action"], dtype=np.float64)
         self.observation, _, _, _, info = self.env.step(action)
         return self.report(info)
 
@@ -290,6 +282,8 @@ def serve(source: Any, sink: Any) -> None:
 
 def main() -> None:
     """Keep the pipe for messages and send everything that is printed to stderr."""
+    # Ctrl-C reaches the whole group; the end of the pipe says when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, sink)

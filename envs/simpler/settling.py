@@ -101,18 +101,21 @@ class Settling:
             self._settle(1.5)
 
     @staticmethod
-    def _hang(body: Any, position: Sequence[float], quaternion: Sequence[float]) -> None:
-        body.entity_pose = sapien.Pose([*position, TABLE_HEIGHT + DROP_HEIGHT], list(quaternion))
+    def _still(body: Any) -> None:
         body.linear_velocity = [0.0, 0.0, 0.0]
         body.angular_velocity = [0.0, 0.0, 0.0]
 
-    @staticmethod
-    def _release(bodies: Sequence[Any]) -> None:
+    @classmethod
+    def _hang(cls, body: Any, position: Sequence[float], quaternion: Sequence[float]) -> None:
+        body.entity_pose = sapien.Pose([*position, TABLE_HEIGHT + DROP_HEIGHT], list(quaternion))
+        cls._still(body)
+
+    @classmethod
+    def _release(cls, bodies: Sequence[Any]) -> None:
         for body in bodies:
             body.set_locked_motion_axes([False] * 6)
             body.entity_pose = body.entity_pose  # wakes it up
-            body.linear_velocity = [0.0, 0.0, 0.0]
-            body.angular_velocity = [0.0, 0.0, 0.0]
+            cls._still(body)
 
     @staticmethod
     def _still_moving(bodies: Sequence[Any]) -> bool:

@@ -1,8 +1,11 @@
-"""The original simulator as a back end: the pipe, what is asked for, and a replay where it is."""
+"""The original simulator as a back end: the pipe and what is asked for, against fake workers."""
 
+import ast
 import json
-import os
+import subprocess
 import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import envs.original
 from envs.errors import UserError
 from envs.original.client import OriginalEnv
 from envs.original.names import original_id
-from envs.original.pipe import Pipe
+from envs.original.pipe import WORKER, Pipe
 from envs.simpler.registry import TASKS, task_spec
 
 STATE = {
@@ -76,11 +79,12 @@ def test_starts_are_drawn_here_and_handed_over(answering: Any) -> None:
     _, info = env.reset(seed=4, options=options)
     sent = [json.loads(line) for line in log.read_text().splitlines()]
     assert sent[0]["id"] == "PlaceIntoClosedTopDrawerCustomInScene-v0"
-    assert sent[0]["settings"] == {"model_ids": ["baked_apple_v2"]}
+    assert sent[0]["settings"] == {"model_ids": ["baked_apple_v2"], "prepackaged_config": True}
     assert sent[0]["camera"] is None
     assert sent[1]["seed"] == 4
     assert sent[1]["start"]["robot_xy"] == pytest.approx([0.652, 0.009])
     assert sent[1]["start"]["coloring"] == ""
+    assert sent[1]["start"]["photograph"] == "open_drawer_b0"
     assert sent[1]["options"]["obj_init_options"]["init_xy"] == [-0.05, 0.02]
     assert sent[1]["options"]["model_id"] == "baked_apple_v2"
     assert info["robot_pose"] == "b0"
@@ -124,10 +128,18 @@ def test_bad_actions_are_refused(answering: Any) -> None:
         env.step(np.full(7, np.nan))
 
 
+def test_before_the_first_reset_there_is_no_instruction(answering: Any) -> None:
+    env, _ = answering
+    with pytest.raises(UserError, match="reset it first"):
+        env.get_language_instruction()
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("import sys; sys.exit('no SAPIEN here')", "no SAPIEN here"),
+        ("import sys; sys.exit('no SAPIEN here')", "ended with code 1, after: no SAPIEN here"),
+        ("import sapien_of_nowhere", "install sapien_of_nowhere there"),
+        ("import os; os.kill(os.getpid(), 11)", "ended with code -11"),
         ("print('not json', flush=True)\ninput()", "broke off at 'reset'"),
         ("import time; time.sleep(60)", "no answer for 1 s"),
         ('input(); print(\'{"error": "boom", "bytes": 0}\', flush=True)', "failed .* boom"),
@@ -142,11 +154,57 @@ def test_a_worker_that_fails_is_one_sentence(tmp_path: Path, code: str, message:
     pipe.close()
 
 
+def test_an_answer_that_trickles_in_is_not_waited_for_longer(tmp_path: Path) -> None:
+    code = "import sys, time\nwhile True: sys.stdout.write('x'); sys.stdout.flush(); time.sleep(.1)"
+    pipe = pipe_to(tmp_path, code, patience=1.0)
+    with pytest.raises(UserError, match="no answer for 1 s"):
+        pipe.ask({"op": "reset"})
+
+
+def test_what_has_ended_says_so(tmp_path: Path) -> None:
+    pipe = pipe_to(tmp_path, "print('not json', flush=True)\ninput()")
+    with pytest.raises(UserError, match="broke off"):
+        pipe.ask({"op": "reset"})
+    with pytest.raises(UserError, match="has ended: make the environment again"):
+        pipe.ask({"op": "step"})
+
+
 def test_no_process_is_left_behind(tmp_path: Path) -> None:
     pipe = pipe_to(tmp_path, "import time; time.sleep(60)", patience=0.5)
     with pytest.raises(UserError):
         pipe.ask({"op": "reset"})
     assert pipe._process.poll() is not None
+
+
+def test_the_worker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = """
+        import os, sys
+        from envs.original.pipe import WORKER, Pipe
+        print(Pipe(sys.executable)._process.pid, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
+    worker = Path("/proc") / done.stdout.strip() / "cmdline"
+    for _ in range(100):
+        if not worker.exists() or b"worker.py" not in worker.read_bytes():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the worker still runs")
+
+
+def test_the_worker_imports_nothing_of_ours() -> None:
+    found = set()
+    for node in ast.walk(ast.parse(WORKER.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(str(node.module).split(".")[0])
+    theirs = {"numpy", "sapien", "mani_skill2_real2sim", "cv2"}
+    assert found <= theirs | set(sys.stdlib_module_names)
 
 
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +213,11 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         envs.original.make("open_drawer")
     with pytest.raises(UserError, match="cannot be started"):
         envs.original.make("open_drawer", "/nowhere/python")
-    with pytest.raises(UserError, match="has no variant 'table_1'"):
-        envs.original.make("pick_coke_can", sys.executable, variant="table_1")
+    with pytest.raises(UserError, match="has no variant 'table_9'"):
+        envs.original.make("pick_coke_can", sys.executable, variant="table_9")
+    # This interpreter has SAPIEN 3.
+    with pytest.raises(UserError, match=r"sapien 3\..*install sapien==2\.2\.2"):
+        envs.original.make("pick_coke_can", sys.executable)
 
 
 def test_every_task_has_a_name_in_the_original() -> None:
@@ -164,29 +225,3 @@ def test_every_task_has_a_name_in_the_original() -> None:
     assert all(name.endswith(("-v0", "-v1")) for name in names)
     # Groups of orientations, of objects and of versions share an environment.
     assert len(set(names)) == 20
-
-
-@pytest.mark.simulator
-@pytest.mark.parametrize("task", ["open_and_place", "pick_horizontal_coke_can", "stack_cube"])
-def test_the_original_repeats_its_recordings(task: str) -> None:
-    python, goldens = (
-        os.environ.get(envs.original.PYTHON_VARIABLE),
-        os.environ.get("SIMPLER_GOLDENS"),
-    )
-    if not python or not goldens:
-        pytest.skip(f"{envs.original.PYTHON_VARIABLE} or SIMPLER_GOLDENS is not set")
-    name = task_spec(task).simpler_name
-    path = sorted(Path(goldens).glob(f"random/{name}*.npz"))[0]
-    with np.load(path, allow_pickle=False) as recording:
-        meta = json.loads(str(recording["meta_json"]))
-        env = envs.original.make(task, python)
-        _, info = env.reset(seed=meta["seed"])
-        np.testing.assert_allclose(
-            info["privileged"]["gripper_pose_world"], recording["reset_tcp_world"], atol=1e-6
-        )
-        for number in range(5):
-            *_, info = env.step(recording["action"][number])
-            np.testing.assert_allclose(
-                info["privileged"]["gripper_pose_world"], recording["tcp_world"][number], atol=1e-4
-            )
-        env.close()

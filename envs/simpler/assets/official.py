@@ -16,6 +16,7 @@ from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack, PrimitivePack
 from envs.simpler.assets.pieces import separated
 from envs.simpler.assets.rests import Rest, rests
 from envs.simpler.assets.surroundings import (
+    NOT_SOLID,
     Surroundings,
     add_floor,
     add_official_stage,
@@ -122,7 +123,7 @@ class SimplerPack(AssetPack):
         return _DAMPING
 
     def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:
-        if self._stage(stage).is_file():
+        if self._stage(stage).is_file() and not stage.startswith(NOT_SOLID):
             return None  # measured on the plain stand-in
         return rests(task, layout)
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from math import dist
 from typing import Any
 
+import sapien
 from torch import Tensor
 
 from envs.simpler.assets.rests import Rest
@@ -27,15 +28,30 @@ class GraspScene(SimplerScene):
     def _make_rule(self, batch: int, device: str) -> Rule:
         return LiftObject(batch, device)
 
+    def _crowded(self, number: int) -> set[int]:
+        """Objects of environment `number` that may touch another one as they fall."""
+        places = enumerate(self.starts[number].layout.positions)
+        pairs = combinations(places, 2)
+        return {i for a, b in pairs if dist(a[1], b[1]) < CROWDED for i in (a[0], b[0])}
+
     def _rests(self, number: int) -> list[Rest] | None:
-        places = self.starts[number].layout.positions
-        crowded = any(dist(one, other) < CROWDED for one, other in combinations(places, 2))
         # A GPU simulation cannot let them fall; there they overlap and are pushed apart.
-        return None if crowded and not self.on_gpu else super()._rests(number)
+        if self._crowded(number) and not self.on_gpu:
+            return None
+        return super()._rests(number)
 
     def _drop_objects(self) -> None:
-        self._drop([0])
-        others = list(range(1, len(self.objects)))
+        known = super()._rests(0)
+        falling = list(range(len(self.objects)))
+        if known is not None:
+            falling = sorted(self._crowded(0))
+            for i in set(range(len(self.objects))) - set(falling):
+                body = self.objects[i]._bodies[0]
+                body.entity_pose = sapien.Pose(known[i][:3], known[i][3:])
+                self._still(body)
+        if 0 in falling:
+            self._drop([0])
+        others = [i for i in falling if i > 0]
         if not others:
             return
         # The distractors come one after the other, each falling straight down, and are set free
