@@ -196,7 +196,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
         if "missing" in self.path:
             self.send_error(404)
             return
-        if body and type(self).fail:
+        if type(self).fail:
             type(self).fail -= 1
             self.send_error(503)
             return
@@ -231,11 +231,19 @@ def test_a_web_server(server: str, tmp_path: Path) -> None:
     _Server.fail = 2
     assert far.read_range("a.bin", 300, 17) == CONTENT[300:317]
     assert far.read("a.bin") == CONTENT
+    _Server.fail = 4  # of each attempt at a size, HEAD and GET
     assert far.size("a.bin") == len(CONTENT)
+    assert far.exists("a.bin")
+    assert not far.exists("missing")
     with pytest.raises(UserError, match=r"/missing does not exist"):
         far.read("missing")
+    with pytest.raises(UserError, match=r"/missing does not exist"):
+        far.sizes(["a.bin", "missing"])
     with pytest.raises(UserError, match="the server sends whole files"):
         far.read_range("whole", 300, 17)
+    _Server.fail = 9
+    with pytest.raises(UserError, match=r"/a\.bin could not be read in 4 attempts .*503"):
+        far.exists("a.bin")
     _Server.fail = 9
     with pytest.raises(UserError, match=r"/a\.bin could not be read in 4 attempts .*503"):
         far.read_range("a.bin", 300, 17)

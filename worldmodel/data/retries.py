@@ -22,6 +22,10 @@ _PERMANENT = (
 _STATUS_WORTH_A_RETRY = (408, 425, 429)
 
 
+class MissingFile(UserError):  # noqa: N818 - the file is missing, not the error
+    """There is no such file."""
+
+
 @dataclass(frozen=True)
 class Retries:
     """A failed attempt is followed by up to `count` more, after `wait_s` and then doubled waits.
@@ -34,7 +38,11 @@ class Retries:
     timeout_s: float = 120.0
 
     def __call__(self, address: str, call: Callable[[], T]) -> T:
-        """Return `call()`. Raises `UserError` naming `address` once there is no hope left."""
+        """Return `call()`.
+
+        Raises `UserError` naming `address` once there is no hope left, `MissingFile` where the
+        other side says that there is no such file.
+        """
         wait, last = self.wait_s, ""
         for attempt in range(self.count + 1):
             if attempt:
@@ -50,11 +58,15 @@ class Retries:
                     "extra 'remote'."
                 ) from error
             except FileNotFoundError as error:
-                raise UserError(f"{address} does not exist: check the address.") from error
+                # fsspec's https says this of every failure to ask for a file's size.
+                cause = error.__cause__
+                if not (isinstance(cause, Exception) and _of_network(cause) and _passing(cause)):
+                    raise MissingFile(f"{address} does not exist: check the address.") from error
+                last = _named(cause)
             except Exception as error:
                 if not _of_network(error):
                     raise
-                last = f"{type(error).__name__}: {error}".rstrip(": ")
+                last = _named(error)
                 if not _passing(error):
                     raise UserError(f"{address} could not be read ({last}).") from error
         raise UserError(
@@ -84,6 +96,10 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return value  # type: ignore[return-value]
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _of_network(error: Exception) -> bool:
