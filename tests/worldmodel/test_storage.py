@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -103,6 +104,20 @@ def test_what_passes_is_tried_again(remote: type[Flaky], fault: Any) -> None:
     remote.faults = [fault] * (QUICK.count + 1)
     with pytest.raises(UserError, match=r"flaky://set/a/b\.bin could not be read in 4 attempts"):
         Storage("flaky://set", retries=QUICK).read_range("a/b.bin", 0, 5)
+
+
+def test_an_answer_of_refusal_is_final_whichever_client_tells_it(remote: type[Flaky]) -> None:
+    for status, reads in ((401, 1), (429, 2), (503, 2)):
+        refusal = OSError("refused")
+        refusal.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+        remote.faults, remote.reads = [refusal], 0
+        far = Storage("flaky://set", retries=QUICK)
+        if reads == 1:
+            with pytest.raises(UserError, match=r"b\.bin could not be read \(OSError: refused"):
+                far.read("a/b.bin")
+        else:
+            assert far.read("a/b.bin") == CONTENT
+        assert remote.reads == reads
 
 
 def test_what_does_not_pass_is_not_tried_again(remote: type[Flaky]) -> None:

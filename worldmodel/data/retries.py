@@ -12,7 +12,19 @@ from worldmodel.errors import UserError
 T = TypeVar("T")
 
 # What these libraries raise speaks of the network, whatever its class; the rest must be OSError.
-_CLIENTS = ("aiohttp", "botocore", "gcsfs", "httpcore", "httpx", "huggingface_hub", "requests")
+_CLIENTS = (
+    "aiobotocore",
+    "aiohttp",
+    "botocore",
+    "gcsfs",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "huggingface_hub",
+    "requests",
+    "urllib3",
+)
 _PERMANENT = (
     FileNotFoundError,
     PermissionError,
@@ -111,6 +123,8 @@ def _passing(error: Exception) -> bool:
     """Return whether another attempt may succeed."""
     if isinstance(error, _PERMANENT):
         return False
-    status = getattr(error, "status", None) or getattr(error, "code", None)
+    answer = getattr(error, "response", None)
+    names = ((error, "status"), (error, "code"), (answer, "status_code"))
+    status = next((getattr(of, name) for of, name in names if getattr(of, name, None)), None)
     refused = isinstance(status, int) and 400 <= status < 500
     return not refused or status in _STATUS_WORTH_A_RETRY
