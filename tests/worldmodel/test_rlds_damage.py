@@ -167,8 +167,9 @@ def test_more_records_than_are_listed(tmp_path: Path) -> None:
     root = made.write(tmp_path / "set", STEPS, [made.example(GOOD)])
     path = made.shards(root)[0]
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(UserError, match=r"goes on after the 1 records that dataset_info\.json"):
-        opened(root)
+    for on_damage in ("stop", "keep"):
+        with pytest.raises(UserError, match=r"goes on after the 1 records that dataset_info\.json"):
+            opened(root, on_damage=on_damage)
 
 
 def test_the_kept_index_is_of_these_files(tmp_path: Path) -> None:

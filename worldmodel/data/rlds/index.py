@@ -130,8 +130,8 @@ def scan(
             found.sizes.append(length)
             found.steps.append(steps if problem is None else 0)
             offset = offset + length if offset >= 0 else offset
-        if 0 <= offset < size and on_damage == "stop":
-            raise DamagedRecord(
+        if 0 <= offset < size:
+            raise UserError(
                 f"{storage.where(name)} goes on after the {records} records that {NAME} lists: it "
                 "is of another version of the data set; copy both again."
             )
