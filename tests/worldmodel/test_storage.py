@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -105,6 +106,20 @@ def test_what_passes_is_tried_again(remote: type[Flaky], fault: Any) -> None:
         Storage("flaky://set", retries=QUICK).read_range("a/b.bin", 0, 5)
 
 
+def test_an_answer_of_refusal_is_final_whichever_client_tells_it(remote: type[Flaky]) -> None:
+    for status, reads in ((401, 1), (429, 2), (503, 2)):
+        refusal = OSError("refused")
+        refusal.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+        remote.faults, remote.reads = [refusal], 0
+        far = Storage("flaky://set", retries=QUICK)
+        if reads == 1:
+            with pytest.raises(UserError, match=r"b\.bin could not be read \(OSError: refused"):
+                far.read("a/b.bin")
+        else:
+            assert far.read("a/b.bin") == CONTENT
+        assert remote.reads == reads
+
+
 def test_what_does_not_pass_is_not_tried_again(remote: type[Flaky]) -> None:
     remote.faults = [PermissionError("no")]
     with pytest.raises(UserError, match=r"a/b\.bin could not be read \(PermissionError: no\)"):
@@ -196,7 +211,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
         if "missing" in self.path:
             self.send_error(404)
             return
-        if body and type(self).fail:
+        if type(self).fail:
             type(self).fail -= 1
             self.send_error(503)
             return
@@ -231,11 +246,19 @@ def test_a_web_server(server: str, tmp_path: Path) -> None:
     _Server.fail = 2
     assert far.read_range("a.bin", 300, 17) == CONTENT[300:317]
     assert far.read("a.bin") == CONTENT
+    _Server.fail = 4  # of each attempt at a size, HEAD and GET
     assert far.size("a.bin") == len(CONTENT)
+    assert far.exists("a.bin")
+    assert not far.exists("missing")
     with pytest.raises(UserError, match=r"/missing does not exist"):
         far.read("missing")
+    with pytest.raises(UserError, match=r"/missing does not exist"):
+        far.sizes(["a.bin", "missing"])
     with pytest.raises(UserError, match="the server sends whole files"):
         far.read_range("whole", 300, 17)
+    _Server.fail = 9
+    with pytest.raises(UserError, match=r"/a\.bin could not be read in 4 attempts .*503"):
+        far.exists("a.bin")
     _Server.fail = 9
     with pytest.raises(UserError, match=r"/a\.bin could not be read in 4 attempts .*503"):
         far.read_range("a.bin", 300, 17)

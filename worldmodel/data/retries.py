@@ -13,8 +13,17 @@ T = TypeVar("T")
 
 # What these libraries raise speaks of the network, whatever its class; the rest must be OSError.
 _CLIENTS = (
-    *("aiohttp", "botocore", "gcsfs", "huggingface_hub", "requests"),
-    *("httpcore", "httpcore2", "httpx", "httpx2"),
+    "aiobotocore",
+    "aiohttp",
+    "botocore",
+    "gcsfs",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "huggingface_hub",
+    "requests",
+    "urllib3",
 )
 _PERMANENT = (
     FileNotFoundError,
@@ -23,6 +32,10 @@ _PERMANENT = (
     NotADirectoryError,
 )
 _STATUS_WORTH_A_RETRY = (408, 425, 429)
+
+
+class MissingFile(UserError):  # noqa: N818 - the file is missing, not the error
+    """There is no such file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,11 @@ class Retries:
     timeout_s: float = 120.0
 
     def __call__(self, address: str, call: Callable[[], T]) -> T:
-        """Return `call()`. Raises `UserError` naming `address` once there is no hope left."""
+        """Return `call()`.
+
+        Raises `UserError` naming `address` once there is no hope left, `MissingFile` where the
+        other side says that there is no such file.
+        """
         wait, last = self.wait_s, ""
         for attempt in range(self.count + 1):
             if attempt:
@@ -53,11 +70,15 @@ class Retries:
                     "extra 'remote'."
                 ) from error
             except FileNotFoundError as error:
-                raise UserError(f"{address} does not exist: check the address.") from error
+                # fsspec's https says this of every failure to ask for a file's size.
+                cause = error.__cause__
+                if not (isinstance(cause, Exception) and _of_network(cause) and _passing(cause)):
+                    raise MissingFile(f"{address} does not exist: check the address.") from error
+                last = _named(cause)
             except Exception as error:
                 if not _of_network(error):
                     raise
-                last = f"{type(error).__name__}: {error}".rstrip(": ")
+                last = _named(error)
                 if not _passing(error):
                     raise UserError(f"{address} could not be read ({last}).") from error
         raise UserError(
@@ -89,6 +110,10 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     return value  # type: ignore[return-value]
 
 
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
 def _of_network(error: Exception) -> bool:
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, OSError | EOFError) or library in _CLIENTS
@@ -98,6 +123,8 @@ def _passing(error: Exception) -> bool:
     """Return whether another attempt may succeed."""
     if isinstance(error, _PERMANENT):
         return False
-    status = getattr(error, "status", None) or getattr(error, "code", None)
+    answer = getattr(error, "response", None)
+    names = ((error, "status"), (error, "code"), (answer, "status_code"))
+    status = next((getattr(of, name) for of, name in names if getattr(of, name, None)), None)
     refused = isinstance(status, int) and 400 <= status < 500
     return not refused or status in _STATUS_WORTH_A_RETRY

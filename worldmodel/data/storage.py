@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,15 +21,16 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 from fsspec.core import url_to_fs
 
-from worldmodel.data.retries import Retries
+from worldmodel.data.retries import MissingFile, Retries
 from worldmodel.durable import disk_error
 from worldmodel.errors import UserError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _PIECE_BYTES = 16 << 20  # of a download: one attempt moves this much
 _READ_AHEAD_BYTES = 1 << 20
-_REQUESTS_AT_ONCE = 16
+REQUESTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Storage:
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start`; a shorter file is a `UserError`."""
         if (path := self._near(name)) is None:
-            return self._fetch_range(name, start, length)
+            return b"".join(self._pieces(name, start, length))
         return self._on_disk(path, lambda: _read_part(path, start, length))
 
     def open(self, name: str, read_ahead: int = _READ_AHEAD_BYTES) -> BinaryIO:
@@ -100,14 +101,17 @@ class Storage:
         """Return whether there is such a file; a network that fails is an error, not a no."""
         if self.is_local or self._copy(name).is_file():
             return self._path(name).is_file()
-        return self._fetch(name, lambda fs, path: bool(fs.isfile(path)))
+        try:
+            return bool(self._info(name)["type"] == "file")
+        except MissingFile:
+            return False
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""
         path = self._path(name)
         if self.is_local or path.is_file():
             return self._on_disk(path, path.stat).st_size
-        found = self._fetch(name, lambda fs, path: fs.info(path))["size"]
+        found = self._info(name)["size"]
         if found is None:
             raise UserError(
                 f"{self.where(name)}: the server does not say how large the file is; copy the "
@@ -118,8 +122,8 @@ class Storage:
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Return the bytes of each of the files; one that is missing is a `UserError`."""
         wanted = list(names)
-        with ThreadPoolExecutor(1 if self.is_local else _REQUESTS_AT_ONCE) as pool:
-            return dict(zip(wanted, pool.map(self.size, wanted), strict=True))
+        found = in_parallel(self.size, wanted, 1 if self.is_local else REQUESTS_AT_ONCE)
+        return dict(zip(wanted, found, strict=True))
 
     def find(self, folder: str = "") -> dict[str, int]:
         """Return names (relative to `address`) and bytes of all files below `folder`."""
@@ -167,8 +171,8 @@ class Storage:
                     f"({size / 1e6:.0f} MB): free some space or read without a cache."
                 )
             with partial.open("wb") as file:
-                for start in range(0, size, _PIECE_BYTES):
-                    file.write(self._fetch_range(name, start, min(_PIECE_BYTES, size - start)))
+                for piece in self._pieces(name, 0, size):
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
@@ -182,16 +186,21 @@ class Storage:
         try:
             return call()
         except FileNotFoundError as error:
-            raise UserError(
+            raise MissingFile(
                 f"{path} is missing: the data set is incomplete, copy it again."
             ) from error
         except OSError as error:
             raise UserError(f"{path} could not be read ({error.strerror or error}).") from error
 
-    def _fetch_range(self, name: str, start: int, length: int) -> bytes:
-        if length == 0:
-            return b""
+    def _info(self, name: str) -> dict[str, Any]:
+        return self._fetch(name, lambda fs, path: dict(fs.info(path)))
 
+    def _pieces(self, name: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes of a range in pieces that one attempt has time for."""
+        for first in range(start, start + length, _PIECE_BYTES):
+            yield self._piece(name, first, min(_PIECE_BYTES, start + length - first))
+
+    def _piece(self, name: str, start: int, length: int) -> bytes:
         def part(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
             data = bytes(fs.cat_file(path, start=start, end=start + length))
             if len(data) > length:
@@ -243,6 +252,15 @@ class _Remote(io.RawIOBase):
         buffer[:length] = self._storage.read_range(self._name, self._at, length)
         self._at += length
         return length
+
+
+def in_parallel(call: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
+    """Yield `call(item)` in order; an error ends it without beginning what is not begun yet."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from pool.map(call, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read_part(path: Path, start: int, length: int) -> bytes:

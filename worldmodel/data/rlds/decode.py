@@ -114,8 +114,9 @@ def _numbers(feature: Feature, field: Field) -> np.ndarray:
 
 def _array(value: memoryview, shape: tuple[int | None, ...], field: Field) -> np.ndarray:
     dtype = np.dtype(field.column.dtype)
-    octets = _unzip(value, field) if field.coding == "zlib" else bytes(value)
     known = int(np.prod([side for side in shape if side is not None], dtype=np.int64))
+    due = _LARGEST_ARRAY if None in shape else known * dtype.itemsize
+    octets = _unzip(value, field, due) if field.coding == "zlib" else bytes(value)
     count, rest = divmod(len(octets), dtype.itemsize)
     if rest or (count != known if None not in shape else known == 0 or count % known):
         raise Malformed(f"has {len(octets)} bytes in {field.key!r}, not an array of {shape}")
@@ -123,10 +124,10 @@ def _array(value: memoryview, shape: tuple[int | None, ...], field: Field) -> np
     return loose.reshape([-1 if side is None else side for side in shape])
 
 
-def _unzip(value: memoryview, field: Field) -> bytes:
+def _unzip(value: memoryview, field: Field, most: int) -> bytes:
     try:
         unpacked = zlib.decompressobj()
-        octets = unpacked.decompress(value, _LARGEST_ARRAY)
+        octets = unpacked.decompress(value, most + 1)
     except zlib.error as error:
         raise Malformed(f"has {field.key!r} that does not unpack ({error})") from error
     if not unpacked.eof:

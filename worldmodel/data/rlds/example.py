@@ -55,7 +55,7 @@ class Feature:
 
     def _expect(self, kind: str) -> None:
         if self.kind != kind:
-            raise Malformed(f"has a {self.kind} where a {kind} is due")
+            raise Malformed(f"has {self.kind} where {kind} is due")
 
 
 def parse(data: memoryview) -> dict[str, Feature]:

@@ -6,6 +6,7 @@ A video of the episode is a column of pictures, one a step.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from worldmodel.errors import UserError, nearest
 
 Coding = Literal["numbers", "text", "picture", "depth", "raw", "zlib"]
 _STEPS = "steps"
+_LARGEST = 1 << 32  # values a step: a shape that says more is damaged
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _NUMBERS = ("bool", "float16", "float32", "float64", *_INTEGERS)
 _TEXTS = ("string", "object", "str", "bytes")
@@ -195,6 +197,6 @@ def _picture(
 def _shape(content: Mapping[str, Any]) -> tuple[int | None, ...]:
     """Return a shape; TFDS writes its numbers as texts and -1 where they vary."""
     sizes = [int(size) for size in content.get("shape", {}).get("dimensions", [])]
-    if any(size < -1 for size in sizes):
+    if any(size < -1 for size in sizes) or math.prod(map(abs, sizes)) > _LARGEST:
         raise ValueError(f"a shape of {sizes}")
     return tuple(None if size == -1 else size for size in sizes)

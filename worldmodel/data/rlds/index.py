@@ -7,7 +7,6 @@ it was; the file's name holds the shard's size, so that another shard is read an
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -26,13 +25,13 @@ from worldmodel.data.rlds.tfrecord import (
     data_length,
     unframe,
 )
-from worldmodel.data.storage import Storage
+from worldmodel.data.storage import REQUESTS_AT_ONCE, Storage, in_parallel
 from worldmodel.durable import write_bytes
+from worldmodel.errors import UserError
 
 OnDamage = Literal["stop", "keep"]
 _FORMAT = 1
 _READ_AHEAD_BYTES = 1 << 16
-_SHARDS_AT_ONCE = 16  # where the network's answers are waited for
 _HEAD_BYTES = 1 << 10  # holds the name of any list
 
 
@@ -81,25 +80,22 @@ def build(
         kept = folder / f"{name}-{sizes[name]}.json" if folder else None
         found = _kept(kept, counter, manifest.records[number]) if kept else None
         if found is None:
-            found = scan(storage, name, sizes[name], manifest.records[number], counter, on_damage)
+            records = manifest.records[number]
+            try:
+                found = scan(storage, name, sizes[name], records, counter, on_damage)
+            except OSError as error:
+                raise UserError(f"{storage.where(name)} could not be read ({error}).") from error
             # With problems it is read again next time: they may have been mended meanwhile.
             if kept and not found.problems:
                 write_bytes(kept, _as_json(found, counter))
         return found
 
-    workers = 1 if storage.is_local or storage.cache else _SHARDS_AT_ONCE
-    with ThreadPoolExecutor(workers) as pool:
-        numbers = range(len(manifest.shards))
-        found = list(
-            tqdm(
-                pool.map(one, numbers),
-                total=len(numbers),
-                desc=f"indexing {storage.address}",
-                unit="shard",
-                delay=2,
-            )
-        )
-    return _joined(found)
+    # Streamed shards are many short waits for the network.
+    workers = 1 if storage.is_local or storage.cache else REQUESTS_AT_ONCE
+    numbers = range(len(manifest.shards))
+    found = in_parallel(one, numbers, workers)
+    shown = f"indexing {storage.address}"
+    return _joined(list(tqdm(found, total=len(numbers), desc=shown, unit="shard", delay=2)))
 
 
 def scan(
@@ -134,8 +130,8 @@ def scan(
             found.sizes.append(length)
             found.steps.append(steps if problem is None else 0)
             offset = offset + length if offset >= 0 else offset
-        if 0 <= offset < size and on_damage == "stop":
-            raise DamagedRecord(
+        if 0 <= offset < size:
+            raise UserError(
                 f"{storage.where(name)} goes on after the {records} records that {NAME} lists: it "
                 "is of another version of the data set; copy both again."
             )

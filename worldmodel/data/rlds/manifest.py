@@ -9,6 +9,7 @@ from worldmodel.data.storage import Storage
 from worldmodel.errors import UserError, nearest
 
 NAME = "dataset_info.json"
+_MOST_RECORDS = 10_000_000  # of a shard: more is damage
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
@@ -37,8 +38,10 @@ def read_manifest(storage: Storage, split: str) -> Manifest:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is damaged ({error!r}): copy it again.") from error
-    if not records or min(records) < 0:
-        raise UserError(f"{path} says of no shard of {split!r} how many episodes it holds.")
+    if not records or min(records) < 0 or max(records) > _MOST_RECORDS:
+        raise UserError(
+            f"{path} does not say how many episodes the shards of {split!r} hold: copy it again."
+        )
     return Manifest(names, records)
 
 
