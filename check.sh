@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types, tests. Arguments go to pytest: ./check.sh -m 'not simulator' is the fast group.
+# Lint, format, types, tests. Arguments go to pytest: ./check.sh -m 'not simulator and not slow' is the fast group.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export PATH="$PWD/.venv/bin:$PATH"

@@ -18,6 +18,8 @@ from envs.simpler.assets.install import install
 from envs.simpler.assets.sources import FolderSource, UrlSource, source_of
 from tests.envs import assets_world as world
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = world.manifest()
 
 

@@ -17,6 +17,8 @@ from envs.errors import UserError
 from envs.lerobot_writer import total_episodes
 from envs.staging import StagedEpisode, staged_episodes
 
+pytestmark = pytest.mark.slow
+
 WIDOWX = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket")
 
 

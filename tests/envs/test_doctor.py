@@ -10,6 +10,8 @@ import pytest
 from envs import doctor
 from envs.doctor import Finding
 
+pytestmark = pytest.mark.slow
+
 
 def findings(monkeypatch: pytest.MonkeyPatch, *given: Finding) -> None:
     checks = {finding.name: (lambda found=finding: found) for finding in given}

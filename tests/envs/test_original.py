@@ -19,6 +19,8 @@ from envs.original.names import original_id
 from envs.original.pipe import WORKER, Pipe
 from envs.simpler.registry import TASKS, task_spec
 
+pytestmark = pytest.mark.slow
+
 STATE = {
     "ok": True,
     "info": {"success": True, "episode_stats": {"has_contact": 1}},

@@ -13,6 +13,8 @@ from envs.workers import WorkerCrashError, Workers, grouped
 from tests.envs import toy_tasks
 from tests.envs.toy import ToyEnv
 
+pytestmark = pytest.mark.slow
+
 ENV = {"_target_": "tests.envs.toy.ToyEnv"}
 POLICY = {"_target_": "tests.envs.toy.ToyPolicy", "chunk": 4}
 EPISODES = [Episode(task="toy", index=i, seed=100 + 7 * i, robot_pose="a0") for i in range(5)]

@@ -17,6 +17,8 @@ from policies.protocol import Protocol, episodes
 from tests.envs.toy import ToyEnv
 from worldmodel.checkpoint import CONFIG, WEIGHTS
 
+pytestmark = pytest.mark.slow
+
 
 def observation(seed: int = 0) -> Observation:
     generator = np.random.default_rng(seed)

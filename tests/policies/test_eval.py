@@ -19,6 +19,8 @@ from policies.results import published_lines
 from tests.envs import toy_tasks
 from tests.envs.toy import ToyPolicy
 
+pytestmark = pytest.mark.slow
+
 TOY = {"_target_": "tests.envs.toy.ToyEnv"}
 
 

@@ -17,6 +17,8 @@ from worldmodel.seeding import torch_generator
 from worldmodel.text import TextConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("video_action", "regression")
 
 

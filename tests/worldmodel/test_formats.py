@@ -13,6 +13,8 @@ from worldmodel import pretrain
 from worldmodel.curves import read_log
 from worldmodel.data import inspect
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data"
 SETS = {
     "fractal": ["data=fractal", f"data.root={DATA / 'rlds/fractal20220817_data/0.1.0'}"],

@@ -18,6 +18,8 @@ from worldmodel.model import Batch, WorldModel
 from worldmodel.objective import Objective, losses
 from worldmodel.trainer import Trainer, TrainerConfig
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainerConfig(steps=12, warmup=3, log_every=4, observe_every=6, device="cpu")
 LOSS = functools.partial(losses, settings=Objective(mask_ratio=0.5))
 
