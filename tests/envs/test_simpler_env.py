@@ -10,7 +10,7 @@ import pytest
 
 import envs.simpler
 from envs.errors import UserError
-from envs.simpler import parity, rendering
+from envs.simpler import parity, pictures, rendering
 from envs.simpler.registry import TASKS
 
 pytestmark = pytest.mark.simulator
@@ -285,3 +285,18 @@ def test_parity_with_the_original(task: str, simpler_assets: Path, simpler_golde
     rules = {name: share for name, share in worst.items() if name.startswith("rule_")}
     assert len(rules) >= 3
     assert set(rules.values()) == {1.0}, rules
+
+
+def test_a_picture_is_as_near_to_the_originals_as_the_photograph_allows(
+    simpler_assets: Path, simpler_goldens: Path, drawing: None
+) -> None:
+    spec = TASKS["open_and_place"]
+    path, row = pictures.renders_of(simpler_goldens, spec)[0]
+    official = envs.simpler.make(spec.name, "simpler", simpler_assets)
+    off, sheet = pictures.compare(official, path, row)
+    official.close()
+    # Half a grey level is the rounding of the photograph.
+    assert off["all"] < 1.0
+    assert off["robot"] < 1.5
+    assert off["objects"] < 2.0
+    assert sheet.shape == (512, 3 * 640, 3)
