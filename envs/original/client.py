@@ -13,7 +13,7 @@ from PIL import Image
 from sapien import Pose
 
 from envs.errors import UserError
-from envs.original.names import original_id, settings
+from envs.original.names import TABLE_BOXES, original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, proprioception
@@ -26,11 +26,6 @@ from envs.simpler.tasks.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
 from envs.simpler.variants import VISUAL_MATCHING, variant_of
 
 CAMERAS = {"google_robot": "overhead_camera"}
-# The table of the original's stages, for where their files are missing.
-BOXES = {
-    "google_robot": ([-0.295, 0.0, 0.4495], [0.315, 0.3075, 0.4325], [0.0, 0.21, 0.0]),
-    "widowx": ([-0.34, 0.0, 0.435], [0.36, 0.45, 0.435], [0.0, 0.0, 0.0]),
-}
 
 
 class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
@@ -70,7 +65,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 "op": "make",
                 "id": original_id(spec, variant),
                 "camera": None if resolution is None else CAMERAS.get(family, "3rd_view_camera"),
-                "box": BOXES[family],
+                "box": TABLE_BOXES[family],
                 "settings": settings(spec, self._variant),
             }
         )

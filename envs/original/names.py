@@ -5,6 +5,12 @@ from typing import Any
 from envs.simpler.registry import TaskSpec
 from envs.simpler.variants import VISUAL_MATCHING, Variant
 
+# The table of the original's stages, for where their files are missing, as in the recordings:
+# middle in its own frame, half extents, where that frame stands (m).
+TABLE_BOXES = {
+    "google_robot": ([-0.295, 0.0, 0.4495], [0.315, 0.3075, 0.4325], [0.0, 0.21, 0.0]),
+    "widowx": ([-0.34, 0.0, 0.435], [0.36, 0.45, 0.435], [0.0, 0.0, 0.0]),
+}
 _DRAWERS = {"top": "Top", "middle": "Middle", "bottom": "Bottom"}
 _OTHERS = {
     "pick_object": "GraspSingleRandomObjectInScene-v0",

@@ -17,6 +17,7 @@ from typing import Any
 
 from envs.durable import write_bytes
 from envs.errors import UserError, exit_on_user_error
+from envs.original.names import TABLE_BOXES
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.official import SimplerPack
 from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface_of, text
@@ -29,8 +30,6 @@ from envs.simpler.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
 
 Job = dict[str, Any]
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)
-_GOOGLE_BOX = ([-0.295, 0.0, 0.4495], [0.315, 0.3075, 0.4325], [0.0, 0.21, 0.0])
-_BRIDGE_BOX = ([-0.34, 0.0, 0.435], [0.36, 0.45, 0.435], [0.0, 0.0, 0.0])
 
 
 class Jobs:
@@ -56,7 +55,7 @@ class Jobs:
 
     def _job(self, family: str, objects: list[Job], **changes: Any) -> Job:
         google = family != "put_on"
-        box = None if family == "place" else _GOOGLE_BOX if google else _BRIDGE_BOX
+        box = None if family == "place" else TABLE_BOXES["google_robot" if google else "widowx"]
         cabinet = self.root.resolve() / "data/custom/mk_station_recolor.urdf"
         return {
             "contact_offset": 0.02 if family == "grasp" else 0.005,

@@ -23,18 +23,6 @@ DATA_V2 = "data/chunk-000/episode_000001.parquet"
 VIDEO_V2 = f"videos/chunk-000/{made.WRIST}/episode_000001.mp4"
 
 
-@pytest.fixture
-def v3(tmp_path: Path) -> Path:
-    """Return a copy that may be damaged."""
-    return Path(shutil.copytree(made.FOLDERS["v3.0"], tmp_path / "set"))
-
-
-@pytest.fixture
-def v2(tmp_path: Path) -> Path:
-    """Return a copy that may be damaged."""
-    return Path(shutil.copytree(made.FOLDERS["v2.1"], tmp_path / "set"))
-
-
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -29,18 +29,6 @@ def root(request: pytest.FixtureRequest) -> Path:
     return made.FOLDERS[request.param]
 
 
-@pytest.fixture
-def v3(tmp_path: Path) -> Path:
-    """Return a copy that may be damaged."""
-    return Path(shutil.copytree(made.FOLDERS["v3.0"], tmp_path / "set"))
-
-
-@pytest.fixture
-def v2(tmp_path: Path) -> Path:
-    """Return a copy that may be damaged."""
-    return Path(shutil.copytree(made.FOLDERS["v2.1"], tmp_path / "set"))
-
-
 def test_columns_are_described(root: Path) -> None:
     found = LeRobotEpisodes(str(root))
     assert (found.source, found.fps, len(found)) == (str(root), 5.0, 3)

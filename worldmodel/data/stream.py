@@ -18,6 +18,7 @@ from worldmodel.data.episodes import DamagedRecord, Episodes
 from worldmodel.data.order import BlockOrder, MixtureOrder, Place, batch_places
 from worldmodel.data.statistics import Statistics, statistics
 from worldmodel.data.storage import Storage
+from worldmodel.data.trajectories import spread_out
 from worldmodel.data.windows import Windows
 from worldmodel.errors import UserError, nearest
 from worldmodel.seeding import numpy_generator
@@ -234,5 +235,4 @@ def split(episodes: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:
     With a positive share at least one is held out of two or more.
     """
     count = max(1, round(held_out * episodes)) if held_out and episodes > 1 else 0
-    chosen = np.unique(np.linspace(0, episodes - 1, count + 2)[1:-1].astype(np.int64))
-    return np.setdiff1d(np.arange(episodes), chosen), chosen
+    return spread_out(episodes, count)

@@ -47,5 +47,10 @@ class Trajectories:
         count = max(1, round(held_out * self.episodes))
         if self.episodes < 2:
             raise UserError(f"{self.source} needs at least 2 episodes, it has {self.episodes}.")
-        chosen = np.unique(np.linspace(0, self.episodes - 1, count + 2)[1:-1].astype(np.int64))
-        return np.setdiff1d(np.arange(self.episodes), chosen), chosen
+        return spread_out(self.episodes, count)
+
+
+def spread_out(episodes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of all episodes but `count`, and of those, evenly spread over all."""
+    chosen = np.unique(np.linspace(0, episodes - 1, count + 2)[1:-1].astype(np.int64))
+    return np.setdiff1d(np.arange(episodes), chosen), chosen
