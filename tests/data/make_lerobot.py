@@ -9,6 +9,7 @@ another step cannot pass for the right one.
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -86,38 +87,53 @@ def episode(number: int, length: int) -> EpisodeData:
     )
 
 
-def write_v3(root: Path, lengths: tuple[int, ...] = LENGTHS) -> Path:
-    """Write the episodes as v3.0."""
+def toys(lengths: tuple[int, ...] = LENGTHS) -> list[EpisodeData]:
+    """Return an episode of each length."""
+    return [episode(number, length) for number, length in enumerate(lengths)]
+
+
+def write_v3(
+    root: Path, episodes: Sequence[EpisodeData] | None = None, *, fps: int = FPS, robot: str = "toy"
+) -> Path:
+    """Write episodes, or the toys, as v3.0."""
     shutil.rmtree(root, ignore_errors=True)
     staging = root / ".staging"
-    for number, length in enumerate(lengths):
-        stage(staging, number, episode(number, length), {"index": number}, FPS)
-    assemble(root, list(staged_episodes(staging).values()), robot="toy", fps=FPS)
+    for number, data in enumerate(episodes or toys()):
+        stage(staging, number, data, {"index": number}, fps)
+    assemble(root, list(staged_episodes(staging).values()), robot=robot, fps=fps)
     shutil.rmtree(staging)
     return root
 
 
-def write_v2(root: Path, lengths: tuple[int, ...] = LENGTHS, *, as_png: bool = False) -> Path:
-    """Write the episodes as v2.1; with `as_png` the wrist's pictures lie in the tables."""
+def write_v2(
+    root: Path,
+    episodes: Sequence[EpisodeData] | None = None,
+    *,
+    fps: int = FPS,
+    robot: str = "toy",
+    as_png: bool = False,
+) -> Path:
+    """Write episodes, or the toys, as v2.1; with `as_png` the wrist's pictures lie in the tables."""
+    episodes = list(episodes or toys())
     shutil.rmtree(root, ignore_errors=True)
     tasks: dict[str, int] = {}
     lines, statistics, first = [], [], 0
-    for number, length in enumerate(lengths):
-        data = episode(number, length)
+    for number, data in enumerate(episodes):
+        length = len(data.action)
         numbers = [tasks.setdefault(text, len(tasks)) for text in data.instructions]
         frames = np.arange(length)
         columns = {
             "observation.state": pa.array(list(data.state), pa.list_(pa.float32())),
             "action": pa.array(list(data.action), pa.list_(pa.float32())),
             "next.success": pa.array(data.success),
-            "timestamp": pa.array((frames / FPS).astype(np.float32)),
+            "timestamp": pa.array((frames / fps).astype(np.float32)),
             "frame_index": pa.array(frames),
             "episode_index": pa.array(np.full(length, number)),
             "index": pa.array(frames + first),
             "task_index": pa.array(numbers, pa.int64()),
         }
         first += length
-        for camera, images in ((HEAD, data.images), (WRIST, data.others[WRIST])):
+        for camera, images in ((HEAD, data.images), *data.others.items()):
             if as_png and camera == WRIST:
                 pictures = [
                     {"bytes": _png(image), "path": f"frame_{step:06d}.png"}
@@ -128,7 +144,7 @@ def write_v2(root: Path, lengths: tuple[int, ...] = LENGTHS, *, as_png: bool = F
             else:
                 path = root / f"videos/chunk-000/{camera}/episode_{number:06d}.mp4"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(_video(images))
+                path.write_bytes(_video(images, fps))
         path = root / f"data/chunk-000/episode_{number:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), path)
@@ -148,37 +164,40 @@ def write_v2(root: Path, lengths: tuple[int, ...] = LENGTHS, *, as_png: bool = F
     _write_lines(root / "meta/episodes.jsonl", lines)
     _write_lines(root / "meta/episodes_stats.jsonl", statistics)
     _write_lines(root / "meta/tasks.jsonl", names)
+    cameras = [HEAD, *episodes[0].others]
     info = {
         "codebase_version": "v2.1",
-        "robot_type": "toy",
-        "total_episodes": len(lengths),
-        "total_frames": sum(lengths),
+        "robot_type": robot,
+        "total_episodes": len(episodes),
+        "total_frames": first,
         "total_tasks": len(tasks),
-        "total_videos": (1 if as_png else 2) * len(lengths),
+        "total_videos": (len(cameras) - as_png) * len(episodes),
         "total_chunks": 1,
         "chunks_size": 1000,
-        "fps": FPS,
-        "splits": {"train": f"0:{len(lengths)}"},
+        "fps": fps,
+        "splits": {"train": f"0:{len(episodes)}"},
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
         "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/"
         "episode_{episode_index:06d}.mp4",
-        "features": _features(as_png),
+        "features": _features(cameras, episodes[0].images.shape[1:], as_png),
     }
     (root / "meta/info.json").write_text(json.dumps(info, indent=4))
     return root
 
 
-def _features(as_png: bool) -> dict[str, object]:
+def _features(
+    cameras: Sequence[str], picture: tuple[int, ...], as_png: bool
+) -> dict[str, object]:
     def feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, object]:
         return {"dtype": dtype, "shape": shape, "names": names}
 
-    axes = ["height", "width", "channels"]
+    height, width, channels = picture
+    video = feature("video", [height, width, channels], ["height", "width", "channels"])
     # Channels first, as some data sets of the hub list it.
-    wrist = feature("image", [3, HEIGHT, WIDTH], ["channels", "height", "width"])
+    png = feature("image", [channels, height, width], ["channels", "height", "width"])
     counters = ("frame_index", "episode_index", "index", "task_index")
     return {
-        HEAD: feature("video", [HEIGHT, WIDTH, 3], axes),
-        WRIST: wrist if as_png else feature("video", [HEIGHT, WIDTH, 3], axes),
+        **{name: png if as_png and name == WRIST else video for name in cameras},
         "observation.state": feature("float32", [10], STATE_NAMES),
         "action": feature("float32", [7], ACTION_NAMES),
         "next.success": feature("bool", [1]),
@@ -187,11 +206,11 @@ def _features(as_png: bool) -> dict[str, object]:
     }
 
 
-def _video(images: np.ndarray) -> bytes:
+def _video(images: np.ndarray, fps: int) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         options = {"crf": "14", "g": "4", "x264-params": "b-adapt=0:bframes=2"}
-        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = images.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for image in images:

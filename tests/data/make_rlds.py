@@ -4,7 +4,7 @@ Needs TensorFlow, which the package does not; run it in an environment of its ow
 the repository:
 
     uv venv tfds && VIRTUAL_ENV=tfds uv pip install tensorflow-cpu tensorflow-datasets \\
-        google-crc32c simplejpeg pillow
+        google-crc32c simplejpeg pillow importlib_resources
     tfds/bin/python -m tests.data.make_rlds write tests/data/rlds
     tfds/bin/python -m tests.data.make_rlds compare tests/data/rlds/bridge_dataset/0.1.0
 
@@ -13,7 +13,7 @@ follow from the numbers of episode and step. `kinds` has every other kind of fea
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,28 +149,34 @@ def filled(feature: Any, length: int, *key: Any) -> Any:
     return values(feature.shape, feature.np_dtype, *key)
 
 
-def _builder(name: str, features: dict[str, Any], lengths: list[int]) -> type:
-    """Return a builder class for episodes of `lengths` steps; TFDS reads its name off the class."""
+Examples = Callable[[], Iterator[tuple[int, Any]]]
+
+
+def builder(name: str, features: dict[str, Any], examples: Examples, version: str) -> type:
+    """Return a builder class for `examples`; TFDS reads its name off the class."""
 
     def info(self: Any) -> Any:
         return tfds.core.DatasetInfo(
             builder=self, features=F.FeaturesDict(features), disable_shuffling=True
         )
 
-    def examples(self: Any) -> Iterator[tuple[int, Any]]:
-        for number, length in enumerate(lengths):
-            yield number, filled(self.info.features, length, name, number, 0, "")
-
     members = {
         "__module__": __name__,
-        "VERSION": tfds.core.Version("0.1.0"),
+        "VERSION": tfds.core.Version(version),
         "pkg_dir_path": Path(__file__).parent,
         "_info": info,
-        "_split_generators": lambda self, _: {"train": examples(self)},
-        "_generate_examples": examples,
+        "_split_generators": lambda _, __: {"train": examples()},
+        "_generate_examples": lambda _: examples(),
     }
     title = "".join(word.capitalize() for word in name.split("_"))
     return type(title, (tfds.core.GeneratorBasedBuilder,), members)
+
+
+def save(cls: type, folder: Path, shards: int) -> Any:
+    """Write a builder's data set below `folder` and return the builder."""
+    made = cls(data_dir=str(folder))
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
+    return made
 
 
 LENGTHS = {"fractal20220817_data": [8, 7, 9], "bridge_dataset": [4, 3, 5], "kinds": [3, 2, 4]}
@@ -179,11 +185,16 @@ SETS = {"fractal20220817_data": fractal, "bridge_dataset": bridge, "kinds": kind
 
 def write(folder: Path, name: str, size: tuple[int, int], lengths: list[int], shards: int) -> None:
     """Write the data set `name` below `folder`."""
-    builder = _builder(name, SETS[name](*size), lengths)(data_dir=str(folder))
-    config = tfds.download.DownloadConfig(num_shards=shards)
-    builder.download_and_prepare(download_config=config)
+    features = SETS[name](*size)
+    tree = F.FeaturesDict(features)
+
+    def examples() -> Iterator[tuple[int, Any]]:
+        for number, length in enumerate(lengths):
+            yield number, filled(tree, length, name, number, 0, "")
+
+    made = save(builder(name, features, examples, "0.1.0"), folder, shards)
     if name == "fractal20220817_data":
-        episode = next(iter(builder.as_dataset(split="train")))
+        episode = next(iter(made.as_dataset(split="train")))
         image = next(iter(episode["steps"]))["observation"]["image"].numpy()
         np.save(folder / "decoded_by_tensorflow.npy", image, allow_pickle=False)
 

@@ -79,7 +79,7 @@ def test_steps_come_in_the_order_asked_for(root: Path) -> None:
 
 
 def test_a_long_way_between_steps_is_sought(tmp_path: Path) -> None:
-    episodes = LeRobotEpisodes(str(made.write_v3(tmp_path / "set", (70, 90))))
+    episodes = LeRobotEpisodes(str(made.write_v3(tmp_path / "set", made.toys((70, 90)))))
     for steps in ([0, 69], [1, 30, 60], [68]):
         made.assert_shows(episodes[0].images(made.HEAD, np.array(steps)), 0, 0, steps)
         made.assert_shows(episodes[1].images(made.HEAD, np.array(steps)), 0, 1, steps)
