@@ -56,7 +56,7 @@ def encode(
                 windows = []
                 for place in places[first : first + size]:
                     try:
-                        windows.append(data.window(place, use.windows, assembler.tokenizer))
+                        windows.append(data.piece(place, use.windows, assembler.tokenizer))
                     except DamagedRecord as error:
                         if not skip:
                             raise

@@ -113,7 +113,7 @@ def write_v2(
     robot: str = "toy",
     as_png: bool = False,
 ) -> Path:
-    """Write episodes, or the toys, as v2.1; with `as_png` the wrist's pictures lie in the tables."""
+    """Write episodes, or the toys, as v2.1; with `as_png` the wrist's pictures are PNGs."""
     episodes = list(episodes or toys())
     shutil.rmtree(root, ignore_errors=True)
     tasks: dict[str, int] = {}
@@ -185,9 +185,7 @@ def write_v2(
     return root
 
 
-def _features(
-    cameras: Sequence[str], picture: tuple[int, ...], as_png: bool
-) -> dict[str, object]:
+def _features(cameras: Sequence[str], picture: tuple[int, ...], as_png: bool) -> dict[str, object]:
     def feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, object]:
         return {"dtype": dtype, "shape": shape, "names": names}
 

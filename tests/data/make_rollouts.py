@@ -3,12 +3,13 @@
 From the root of the repository, in the package's environment and then in one with TFDS (see
 `make_rlds.py`):
 
-    python -m envs.collect task=close_drawer    episodes=2 resolution=[320,256] out=datasets/google_robot
+    OUT=tests/data/rollouts
+    python -m envs.collect task=close_drawer    episodes=2 resolution=[320,256] out=datasets/google
     python -m envs.collect task=carrot_on_plate episodes=2 resolution=[256,256] out=datasets/widowx
-    python -m tests.data.make_rollouts datasets/google_robot tests/data/rollouts/google_robot
-    python -m tests.data.make_rollouts datasets/widowx tests/data/rollouts/widowx
-    tfds/bin/python -m tests.data.rollouts_as_rlds tests/data/rollouts/google_robot tests/data/rollouts
-    tfds/bin/python -m tests.data.rollouts_as_rlds tests/data/rollouts/widowx tests/data/rollouts
+    python -m tests.data.make_rollouts datasets/google $OUT/google_robot
+    python -m tests.data.make_rollouts datasets/widowx $OUT/widowx
+    tfds/bin/python -m tests.data.rollouts_as_rlds $OUT/google_robot $OUT
+    tfds/bin/python -m tests.data.rollouts_as_rlds $OUT/widowx $OUT
 
 The second pair writes LeRobot v3.0 and v2.1 and hands the episodes on as `episode_*.npz`, which the
 third writes as RLDS in the schemas of fractal20220817_data and bridge_dataset, and deletes.

@@ -101,7 +101,7 @@ def test_a_damaged_record_stops_or_is_listed(
         ([*SETS["fractal"], "adapter@data.adapter=bridge_datset"], "unknown adapter"),
         ([*SETS["fractal"], "adapter@data.adapter=bridge_dataset"], "has no column"),
         ([*SETS["fractal"], "data.source.frame_rate=2"], "does not divide the 3 Hz"),
-        ([*SETS["fractal"], "data.source.workers=-1"], "workers must not be negative"),
+        ([*SETS["fractal"], "data.source.workers=-1"], "workers and memory must not be negative"),
         ([*SETS["lerobot_v3"][:2]], "says 5 frames a second, adapter simpler_google_robot says 3"),
         (["data=demos"], "inspect looks at streamed data sets"),
     ],

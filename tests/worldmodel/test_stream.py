@@ -13,8 +13,10 @@ from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
 from worldmodel.data.adapted import AdaptedSet, cropped
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.episodes import DamagedRecord, Episodes
+from worldmodel.data.frames import Memory
+from worldmodel.data.lanes import BatchOrder, SetOrder, shared_out
 from worldmodel.data.loader import ReadAhead
-from worldmodel.data.order import BlockOrder, MixtureOrder, Place, batch_places
+from worldmodel.data.order import BlockOrder, MixtureOrder, Place
 from worldmodel.data.statistics import measure, statistics
 from worldmodel.data.stream import SetConfig, Stream, StreamReader, split
 from worldmodel.data.windows import WindowConfig
@@ -81,12 +83,40 @@ def test_shares_of_a_mixture_hold_over_any_stretch() -> None:
         assert mine == list(range(len(mine)))
 
 
-def test_ranks_share_out_the_places() -> None:
-    alone = [batch_places(step, 8).tolist() for step in range(3)]
-    apart = [batch_places(step, 4, rank, 2).tolist() for step in range(3) for rank in range(2)]
-    assert np.array_equal(np.concatenate(alone), np.concatenate(apart))
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_parts_hold_every_window_once(parts: int) -> None:
+    counts = np.random.default_rng(0).integers(1, 9, 20)
+    found: list[tuple[int, int]] = []
+    sizes = []
+    for episodes, windows, firsts in shared_out(np.arange(20), counts, parts, seed=1):
+        mine = zip(episodes, windows, firsts, strict=True)
+        found += [(e, first + i) for e, count, first in mine for i in range(count)]
+        sizes.append(int(windows.sum()))
+    assert sorted(found) == [(e, i) for e in range(20) for i in range(counts[e])]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("lanes", "block", "parts"), [(1, 2, 1), (4, 2, 4), (6, 4, 3), (4, 9, 2)])
+def test_lanes_own_their_windows(lanes: int, block: int, parts: int) -> None:
+    counts = np.full(18, 8)
+    order = SetOrder(np.arange(18), counts, seed=4, block=block, lanes=lanes)
+    assert order.parts == parts
+    drawn = [[order(lane, place) for place in range(144 // lanes)] for lane in range(lanes)]
+    everything = [place for lane in drawn for place in lane]
+    assert len(set(everything)) == len(everything) == 144
+    owned = [{p.episode for lane in range(lanes) if lane % parts == n for p in drawn[lane]}
+             for n in range(parts)]  # fmt: skip
+    assert sum(len(each) for each in owned) < 18 + parts  # shared at borders alone
+
+
+def test_an_epoch_of_ranks_and_steps_is_every_window_once() -> None:
+    sets = [SetOrder(np.arange(24), np.full(24, 10), seed=1, block=3, lanes=4)]
+    orders = [BatchOrder([1.0], 7, 5, 2, rank, world=2) for rank in range(2)]
+    slots = [slot for order in orders for step in range(24) for slot in order(step)]
+    windows = [sets[0](slot.lane, slot.place) for slot in slots]
+    assert len(windows) == len(set(windows)) == 240
     with pytest.raises(UserError, match="rank 2"):
-        batch_places(0, 4, 2, 2)
+        BatchOrder([1.0], 7, 5, 2, rank=2, world=2)
 
 
 # ---- windows ----------------------------------------------------------------------------------
@@ -140,11 +170,39 @@ def test_rates_that_do_not_fit_are_refused() -> None:
 
 def test_records_are_read_once_while_their_block_lasts() -> None:
     episodes = ToyEpisodes((9,) * 8)
-    data = AdaptedSet(episodes, toy_adapter(), keep=4)
+    data = AdaptedSet(episodes, toy_adapter())
+    data.keep(4, Memory(0))
     order = BlockOrder(np.arange(8), np.full(8, 9), seed=0, block=4)
     for place in range(order.size):
         data.track(order(place).episode)
     assert episodes.opened == 8
+
+
+@pytest.mark.parametrize("frames", [0, 9, 20, 1000])
+def test_kept_pictures_are_those_read_and_memory_is_given_back(frames: int) -> None:
+    episodes = ToyEpisodes((9,) * 8)
+    data, fresh = (AdaptedSet(episodes, toy_adapter()) for _ in range(2))
+    each = TOKENIZER.height * TOKENIZER.width * 3
+    memory = Memory(frames * each)
+    data.keep(2, memory)
+    order = BlockOrder(np.arange(8), np.full(8, 9), seed=0, block=2)
+    config = WindowConfig(future=(1, 2), chunk=3)
+    for place in range(order.size):
+        at = order(place)
+        assert same(data.window(at, config, TOKENIZER), fresh.window(at, config, TOKENIZER))
+        assert memory.free >= 0
+    kept = min(frames // 9, 2)
+    assert memory.free == (frames - 9 * kept) * each
+
+
+def test_pictures_are_decoded_once_while_their_block_lasts() -> None:
+    episodes = ToyEpisodes((9,) * 8)
+    data = AdaptedSet(episodes, toy_adapter())
+    data.keep(4, Memory(10**9))
+    order = BlockOrder(np.arange(8), np.full(8, 9), seed=0, block=4)
+    for place in range(order.size):
+        data.window(order(place), WindowConfig(future=(1, 2), chunk=3), TOKENIZER)
+    assert episodes.decoded == 8 * 9
 
 
 # ---- streams ----------------------------------------------------------------------------------
@@ -175,11 +233,22 @@ def test_workers_change_nothing() -> None:
         ahead.close()
 
 
+def test_each_process_reads_its_own_records() -> None:
+    lengths = ",".join(["9"] * 40)
+    read = []
+    for worker in range(2):
+        made = reader(lengths, workers=2, lanes=2)
+        for step in range(worker, 60, 2):  # more than an epoch
+            made(step)
+        read.append(made.sets[0].episodes.numbers)  # type: ignore[attr-defined]
+    assert len(read[0] | read[1]) == 32
+    assert len(read[0] & read[1]) <= 1  # the episode at the border
+
+
 def test_ranks_see_different_windows() -> None:
-    two = [reader("9,9,12,8,10", rank=rank, world=2)(0).windows for rank in range(2)]
-    use = DataConfig(batch_size=8, held_out=0.2, augmentation=None)
-    one = reader("9,9,12,8,10", use=use)(0).windows
-    assert np.array_equal(np.concatenate([w.frame for w in two]), one.frame)
+    two = [reader("40,40,40,40,40", rank=rank, world=2)(0).windows for rank in range(2)]
+    frames = np.concatenate([w.frame for w in two])
+    assert len(np.unique(frames.reshape(8, -1), axis=0)) == 8
 
 
 def test_held_out_episodes_are_never_learned_from() -> None:
@@ -250,7 +319,8 @@ def test_split_is_spread_and_complete() -> None:
 
 def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     episodes = ToyEpisodes((30, 40, 50))
-    data = AdaptedSet(episodes, toy_adapter(), keep=1)
+    data = AdaptedSet(episodes, toy_adapter())
+    data.keep(1, Memory(0))
     first = statistics(data, tmp_path)
     assert (first.episodes, first.steps) == (3, 120)
     action = np.concatenate([data.track(n).action for n in range(3)])
@@ -264,6 +334,27 @@ def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     assert json.dumps(again.section()) == json.dumps(first.section())
     statistics(AdaptedSet(episodes, toy_adapter(rate=5.0)), tmp_path)
     assert episodes.opened == before + 3  # another adapter is measured anew
+
+
+def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
+    use = DataConfig(batch_size=40, held_out=0.0, augmentation=None)
+    roots = ("30,31", "80,80,80")
+    plain, scaled = (
+        reader(*roots, use=use, cache=str(tmp_path), normalise=n) for n in (False, True)
+    )
+    raw, found = plain(0).windows, scaled(0).windows
+    assert np.array_equal(raw.frame, found.frame)
+    units = [facts.normalisation for facts in plain.statistics()]
+    assert not np.allclose(units[0].high, units[1].high)
+    of = np.asarray([slot.number for slot in plain._order(0)])
+    assert set(of) == {0, 1}
+    for number, unit in enumerate(units):
+        mine = of == number
+        np.testing.assert_allclose(found.state[mine], unit.state(raw.state[mine]), atol=1e-6)
+        valid = raw.action_valid[mine]
+        expected = unit.action(raw.action[mine])
+        np.testing.assert_allclose(found.action[mine][valid], expected[valid], atol=1e-5)
+        assert np.abs(found.action[mine][valid][:, 1]).max() < 1.1
 
 
 def test_half_a_file_of_statistics_is_made_again(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from worldmodel.data.episodes import Column, DamagedRecord
 class ToyEpisode:
     """Frame t of episode e is grey level 10 e + t; so every picture says where it is from."""
 
-    def __init__(self, number: int, length: int, damaged: bool, columns: Mapping[str, np.ndarray]):
+    def __init__(self, number: int, length: int, damaged: bool, owner: "ToyEpisodes"):
         self.name = f"toy record {number}"
         self._number, self._length, self._damaged = number, length, damaged
-        self._columns = columns
+        self._columns, self._owner = owner.values, owner
 
     def __len__(self) -> int:
         return self._length
@@ -34,12 +34,13 @@ class ToyEpisode:
 
     def images(self, column: str, steps: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
         steps = np.arange(self._length) if steps is None else steps
+        self._owner.decoded += len(steps)
         levels = (10 * self._number + steps).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(steps), 32, 32, 3)).copy()
 
 
 class ToyEpisodes:
-    """Episodes of the given lengths; some of them damaged."""
+    """Episodes of the given lengths, some damaged; counts what is read and decoded."""
 
     def __init__(
         self,
@@ -52,8 +53,9 @@ class ToyEpisodes:
         self.source = "toy"
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.fps = fps
-        self.opened = 0
-        self._damaged, self._values = damaged, values or {}
+        self.opened = self.decoded = 0
+        self.numbers: set[int] = set()
+        self._damaged, self.values = damaged, values or {}
         self.columns: Mapping[str, Column] = columns or {
             "image": Column("image", (32, 32, 3), "uint8"),
             "action": Column("array", (7,), "float32"),
@@ -62,8 +64,9 @@ class ToyEpisodes:
 
     def __getitem__(self, number: int) -> ToyEpisode:
         self.opened += 1
+        self.numbers.add(number)
         length = int(self.lengths[number])
-        return ToyEpisode(number, length, number in self._damaged, self._values)
+        return ToyEpisode(number, length, number in self._damaged, self)
 
 
 def toy_adapter(**changes: object) -> Adapter:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldmodel.data.adapters import Adapter
+from worldmodel.data.arenas import Allocate
 from worldmodel.data.episodes import DamagedRecord, Episode, Episodes
+from worldmodel.data.frames import Frames, Memory
+from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import Place
 from worldmodel.data.windows import WindowConfig, Windows
 from worldmodel.errors import UserError
@@ -24,11 +27,27 @@ class Track:
     instructions: list[str]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """One window before it is copied into a batch; fields as in `Windows`, for one sample.
+
+    `pictures` are the frame of now and the future ones.
+    """
+
+    pictures: list[np.ndarray]
+    future_valid: np.ndarray
+    action: np.ndarray
+    action_valid: np.ndarray
+    state: np.ndarray
+    instruction: str
+
+
 class AdaptedSet:
-    """One data set as the house means it; keeps the last `keep` episodes at hand.
+    """One data set as the house means it; keeps the last episodes at hand.
 
     `stride` control steps lie between two frames: the rate of the adapter over the frame rate
-    that is asked for. Actions stay at the control rate.
+    that is asked for. Actions stay at the control rate. With a `normalisation` windows hold actions
+    and states in its units.
     """
 
     def __init__(
@@ -36,7 +55,6 @@ class AdaptedSet:
         episodes: Episodes,
         adapter: Adapter,
         frame_rate: float | None = None,
-        keep: int = 64,
         crop: bool = False,
     ) -> None:
         """Args: `crop` cuts pictures to the tokenizer's shape instead of squeezing them.
@@ -55,8 +73,16 @@ class AdaptedSet:
         self.lengths = adapter.lengths(np.asarray(episodes.lengths, dtype=np.int64))
         if not self.lengths.sum():
             raise UserError(f"{episodes.source} holds no step: it is empty, fetch it again.")
-        self._keep, self._crop = keep, crop
+        self._crop = crop
         self._tracks: OrderedDict[int, Track] = OrderedDict()
+        self._frames: dict[int, Frames] = {}
+        self._keep, self._memory = 64, Memory(0)
+        self._size = (0, 0)
+        self.normalisation: Normalisation | None = None
+
+    def keep(self, episodes: int, memory: Memory) -> None:
+        """Keep the last `episodes` at hand, and their pictures while `memory` lasts."""
+        self._keep, self._memory = episodes, memory
 
     def counts(self, config: WindowConfig, whole: bool) -> np.ndarray:
         """Return the windows of each episode: those that lie inside it, or all that begin there."""
@@ -85,11 +111,17 @@ class AdaptedSet:
             )
         self._tracks[number] = track
         while len(self._tracks) > self._keep:
-            self._tracks.popitem(last=False)
+            oldest, _ = self._tracks.popitem(last=False)
+            if oldest in self._frames:
+                self._frames.pop(oldest).release()
         return track
 
     def window(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Windows:
-        """Return the window that begins at `place`, a batch of one; raises `DamagedRecord`.
+        """Return the window that begins at `place`, a batch of one; raises `DamagedRecord`."""
+        return joined([self.piece(place, config, tokenizer)])
+
+    def piece(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Piece:
+        """Return the window that begins at `place`; raises `DamagedRecord`.
 
         After the end of the episode the last frame is repeated and marked as not valid.
         """
@@ -97,21 +129,38 @@ class AdaptedSet:
         length = len(track.action)
         seen = place.step + self.stride * np.asarray((0, *config.future))
         done = place.step + np.arange(config.chunk)
-        steps, which = np.unique(np.minimum(seen, length - 1), return_inverse=True)
-        pictures = self.adapter.images(track.episode, steps)
-        if self._crop:
-            pictures = cropped(pictures, tokenizer.width / tokenizer.height)
-        pictures = tokenizer.resize(pictures)[which]
-        action = track.action[np.minimum(done, length - 1)]
-        return Windows(
-            frame=pictures[None, 0],
-            future=pictures[None, 1:],
-            future_valid=(seen < length)[None, 1:],
-            action=np.where((done < length)[:, None], action, np.float32(0))[None],
-            action_valid=(done < length)[None],
-            state=track.state[None, place.step],
-            instructions=[track.instructions[place.step]],
+        steps = np.minimum(seen, length - 1).tolist()
+        pictures = self._pictures(place.episode, sorted(set(steps)), tokenizer)
+        action, state = track.action[np.minimum(done, length - 1)], track.state[place.step]
+        if self.normalisation is not None:
+            action, state = self.normalisation.action(action), self.normalisation.state(state)
+        return Piece(
+            pictures=[pictures[step] for step in steps],
+            future_valid=(seen < length)[1:],
+            action=np.where((done < length)[:, None], action, np.float32(0)),
+            action_valid=done < length,
+            state=state,
+            instruction=track.instructions[place.step],
         )
+
+    def _pictures(
+        self, number: int, steps: list[int], tokenizer: PixelTokenizer
+    ) -> dict[int, np.ndarray]:
+        """Return the pictures of `steps` by step, at the tokenizer's size."""
+        size = (tokenizer.height, tokenizer.width)
+        if size != self._size:
+            for each in self._frames.values():
+                each.release()
+            self._size = size
+        frames = self._frames.setdefault(number, Frames(self._memory))
+        found = frames.get(steps)
+        missing = [step for step in steps if step not in found]
+        if missing:
+            pictures = self.adapter.images(self.track(number).episode, missing)
+            if self._crop:
+                pictures = cropped(pictures, tokenizer.width / tokenizer.height)
+            found |= frames.put(missing, tokenizer.resize(pictures))
+        return found
 
 
 def cropped(pictures: np.ndarray, aspect: float) -> np.ndarray:
@@ -120,7 +169,7 @@ def cropped(pictures: np.ndarray, aspect: float) -> np.ndarray:
     rows = min(height, max(1, round(width / aspect)))
     columns = min(width, max(1, round(height * aspect)))
     top, left = (height - rows) // 2, (width - columns) // 2
-    return pictures[:, top : top + rows, left : left + columns]
+    return np.ascontiguousarray(pictures[:, top : top + rows, left : left + columns])
 
 
 def stride_of(adapter: Adapter, frame_rate: float | None) -> int:
@@ -137,16 +186,25 @@ def stride_of(adapter: Adapter, frame_rate: float | None) -> int:
     return stride
 
 
-def joined(windows: Sequence[Windows]) -> Windows:
-    """Return several batches as one; states of fewer numbers are filled up with zeros."""
-    width = max(w.state.shape[-1] for w in windows)
-    states = [np.pad(w.state, ((0, 0), (0, width - w.state.shape[-1]))) for w in windows]
+def joined(pieces: Sequence[Piece], empty: Allocate = np.empty) -> Windows:
+    """Return windows as a batch; states of fewer numbers are filled up with zeros.
+
+    The pictures lie in an array of `empty`.
+    """
+    count, future = len(pieces), len(pieces[0].pictures) - 1
+    size = pieces[0].pictures[0].shape
+    pictures = (empty((count, *size), np.uint8), empty((count, future, *size), np.uint8))
+    for now, later, piece in zip(*pictures, pieces, strict=True):
+        now[:] = piece.pictures[0]
+        for place, picture in zip(later, piece.pictures[1:], strict=True):
+            place[:] = picture
+    width = max(len(p.state) for p in pieces)
     return Windows(
-        frame=np.concatenate([w.frame for w in windows]),
-        future=np.concatenate([w.future for w in windows]),
-        future_valid=np.concatenate([w.future_valid for w in windows]),
-        action=np.concatenate([w.action for w in windows]),
-        action_valid=np.concatenate([w.action_valid for w in windows]),
-        state=np.concatenate(states),
-        instructions=[text for w in windows for text in w.instructions],
+        frame=pictures[0],
+        future=pictures[1],
+        future_valid=np.stack([p.future_valid for p in pieces]),
+        action=np.stack([p.action for p in pieces]),
+        action_valid=np.stack([p.action_valid for p in pieces]),
+        state=np.stack([np.pad(p.state, (0, width - len(p.state))) for p in pieces]),
+        instructions=[p.instruction for p in pieces],
     )

@@ -80,6 +80,8 @@ class StreamFeed:
         make = functools.partial(
             StreamReader, read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world
         )
+        if not read.stream.workers:
+            make = functools.partial(_same, read)
         ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers)
         seen = set(read.unreadable())
         for reason in sorted(seen):
@@ -97,6 +99,10 @@ class StreamFeed:
 
     def held_out(self, count: int) -> Windows:
         return self.reader.held_out(count)
+
+
+def _same(reader: StreamReader) -> StreamReader:
+    return reader
 
 
 def feed_of(source: object, use: DataConfig, tokenizer: PixelTokenizer, seed: int) -> Feed:

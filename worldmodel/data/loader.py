@@ -6,13 +6,15 @@ one start of a run and the next.
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
+from worldmodel.data.arenas import Allocate, Parcel, Receiver, Sender
 from worldmodel.errors import UserError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Failure:
@@ -22,28 +24,46 @@ class Failure:
         self.kind, self.words = type(error), str(error)
 
 
-class Steps(Dataset[T | Failure]):
+class Reader(Protocol[T_co]):
+    """Makes the batch of a step; large arrays are best taken from `empty`."""
+
+    def __call__(self, step: int, empty: Allocate = ...) -> T_co:
+        """Return the batch of `step`; raises `UserError`."""
+        ...
+
+
+class Steps(Dataset[Parcel[T] | Failure]):
     """The batch of each step, made by `make()(step)`; every process calls `make` for itself.
 
     Readers have open files, which must not be shared between processes.
     """
 
-    def __init__(self, make: Callable[[], Callable[[int], T]]) -> None:
+    def __init__(self, make: Callable[[], Reader[T]]) -> None:
         self._make = make
-        self._reader: Callable[[int], T] | None = None
+        self._reader: Reader[T] | None = None
+        self._sender = Sender()
         self._process = -1
 
-    def __getitem__(self, step: int) -> T | Failure:
-        """Return the batch of `step`, or what went wrong."""
+    def __getitem__(self, step: int) -> Parcel[T] | Failure:
+        """Return the batch of `step` for another process, or what went wrong."""
         try:
-            if self._reader is None or self._process != os.getpid():
-                self._reader, self._process = self._make(), os.getpid()
-            return self._reader(step)
+            reader = self._own()
+            return self._sender.pack(reader(step, self._sender.begin()))
         except UserError as error:
             return Failure(error)
 
+    def read(self, step: int) -> T:
+        """Return the batch of `step`; raises the `UserError` that it meets."""
+        return self._own()(step)
+
+    def _own(self) -> Reader[T]:
+        if self._reader is None or self._process != os.getpid():
+            self._reader, self._process = self._make(), os.getpid()
+            self._sender = Sender()
+        return self._reader
+
     def __getstate__(self) -> dict[str, object]:
-        return {"_make": self._make, "_reader": None, "_process": -1}
+        return {"_make": self._make, "_reader": None, "_process": -1, "_sender": None}
 
 
 class _From:
@@ -62,35 +82,33 @@ class _From:
 class ReadAhead(Generic[T]):
     """Callable by step; reads ahead from the last step that was asked for."""
 
-    def __init__(self, make: Callable[[], Callable[[int], T]], workers: int) -> None:
+    def __init__(self, make: Callable[[], Reader[T]], workers: int) -> None:
         """Args: `workers` processes, 0 to read in this one when asked."""
         self._steps: Steps[T] = Steps(make)
         self._workers = workers
+        self._receiver = Receiver()
         self._next = -1
-        self._iterator: Iterator[T | Failure] | None = None
+        self._iterator: Iterator[Parcel[T] | Failure] | None = None
 
     def __call__(self, step: int) -> T:
         """Return the batch of `step`; raises the `UserError` that it met."""
         if self._workers == 0:
-            return _unwrapped(self._steps[step])
+            return self._steps.read(step)
         if self._iterator is None or step != self._next:
-            loader: DataLoader[T | Failure] = DataLoader(
+            loader: DataLoader[Parcel[T] | Failure] = DataLoader(
                 self._steps,
                 batch_size=None,
                 sampler=_From(step),  # type: ignore[arg-type]
                 num_workers=self._workers,
                 prefetch_factor=2,
             )
-            self._iterator = iter(loader)
+            self._iterator, self._receiver = iter(loader), Receiver()
         self._next = step + 1
-        return _unwrapped(next(self._iterator))
+        found = next(self._iterator)
+        if isinstance(found, Failure):
+            raise found.kind(found.words)
+        return self._receiver.unpack(found)
 
     def close(self) -> None:
         """End the processes."""
         self._iterator = None
-
-
-def _unwrapped(value: T | Failure) -> T:
-    if isinstance(value, Failure):
-        raise value.kind(value.words)
-    return value

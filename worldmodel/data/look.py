@@ -38,7 +38,7 @@ def table(reader: StreamReader, found: Sequence[Statistics]) -> Table:
     )
     for number, (data, facts) in enumerate(zip(reader.sets, found, strict=True)):
         shortest, _, median, _, longest = facts.lengths
-        share = reader.mixture.counts[number] / reader.mixture.counts.sum()
+        share = reader.shares[number] / reader.shares.sum()
         shown.add_row(
             data.name,
             data.adapter.robot,

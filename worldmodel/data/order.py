@@ -26,10 +26,19 @@ class Place(NamedTuple):
 class BlockOrder:
     """The order of the windows of one data set."""
 
-    def __init__(self, episodes: np.ndarray, counts: np.ndarray, seed: int, block: int) -> None:
-        """Args: `episodes` `(n,)` numbers, `counts` `(n,)` windows of each; `block` episodes."""
+    def __init__(
+        self,
+        episodes: np.ndarray,
+        counts: np.ndarray,
+        seed: int,
+        block: int,
+        firsts: np.ndarray | None = None,
+    ) -> None:
+        """Args: `episodes` `(n,)` numbers, `counts` `(n,)` windows of each; `block` episodes;
+        `firsts` `(n,)` the step of the first window of each, 0 if it is not said."""
         used = counts > 0
         self._episodes, self._counts = episodes[used], counts[used].astype(np.int64)
+        self._firsts = np.zeros_like(self._counts) if firsts is None else firsts[used]
         self._seed, self._block = seed, block
         self.size = int(self._counts.sum())
         self._epoch: tuple[int, np.ndarray, np.ndarray] | None = None
@@ -45,7 +54,7 @@ class BlockOrder:
         number = int(self._permutation(epoch, block, int(ends[block]) - first)[within - first])
         bounds = np.cumsum(self._counts[members])
         row = int(np.searchsorted(bounds, number, side="right"))
-        step = number - (int(bounds[row - 1]) if row else 0)
+        step = number - (int(bounds[row - 1]) if row else 0) + int(self._firsts[members[row]])
         return Place(int(self._episodes[members[row]]), step)
 
     def _shuffled(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +110,3 @@ class MixtureOrder:
         _, sets, earlier = self._pattern
         number = int(sets[within])
         return number, period * int(self.counts[number]) + int(earlier[within])
-
-
-def batch_places(step: int, size: int, rank: int = 0, world: int = 1) -> np.ndarray:
-    """Return the places `(size,)` of a batch: ranks take turns, and no two share a place."""
-    if not 0 <= rank < world:
-        raise UserError(f"rank {rank} is not one of {world}.")
-    return (step * world + rank) * size + np.arange(size)

@@ -4,30 +4,44 @@ The batch of a step follows from the settings, the seed, the step and the rank a
 worker processes read ahead changes nothing about it, nor does stopping and going on.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from worldmodel.data.adapted import AdaptedSet, joined
 from worldmodel.data.adapters import Adapter
+from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.episodes import DamagedRecord, Episodes
-from worldmodel.data.order import BlockOrder, MixtureOrder, Place, batch_places
+from worldmodel.data.frames import Memory
+from worldmodel.data.lanes import BatchOrder, SetOrder, Slot, lanes_of_a_process
 from worldmodel.data.statistics import Statistics, statistics
 from worldmodel.data.storage import Storage
 from worldmodel.data.trajectories import spread_out
 from worldmodel.data.windows import Windows
 from worldmodel.errors import UserError, nearest
-from worldmodel.seeding import numpy_generator
+from worldmodel.seeding import numpy_generator, seed_of
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 Format = Literal["lerobot", "rlds"]
 OnError = Literal["stop", "skip"]
+
+
+class Counted(NamedTuple):
+    """Numbers of episodes and how many windows each has."""
+
+    episodes: np.ndarray
+    counts: np.ndarray
+
+
 _AUGMENTATION, _INSTEAD, _HELD_OUT = 2, 14, 15
 _ATTEMPTS = 100
+_SMALLEST_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -73,9 +87,13 @@ class Stream:
     sets: one or more. by_size: weights multiply the sizes of the sets (as Open-X mixtures mean
     them), else they are shares of the samples. frame_rate: frames a second, None for every control
     step. on_error: stop at the first record that cannot be read, or skip and list it. workers:
-    processes that read ahead. block: episodes whose windows are shuffled together. cache: folder
-    for indices and statistics, and with `download` for whole copies of files from elsewhere. crop:
-    pictures are cut to the tokenizer's shape instead of squeezed.
+    processes that read ahead. lanes: parts of the data that take turns, step by step; each is read
+    by one process where `workers` divides it. block: episodes of all sets together whose windows
+    are shuffled together, in each lane. memory: gigabytes of decoded pictures that are kept while
+    their block lasts, all processes together. cache: folder for indices and statistics, and with
+    `download` for whole copies of files from elsewhere. crop: pictures are cut to the tokenizer's
+    shape instead of squeezed. normalise: actions and states are given in units of their own set,
+    by its statistics, instead of in m, rad and whatever the state is in.
     """
 
     sets: Sequence[SetConfig]
@@ -83,10 +101,13 @@ class Stream:
     frame_rate: float | None = None
     on_error: OnError = "stop"
     workers: int = 2
+    lanes: int = 4
     block: int = 64
+    memory: float = 2.0
     cache: str | None = None
     download: bool = False
     crop: bool = False
+    normalise: bool = False
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -95,8 +116,10 @@ class Stream:
             raise UserError(
                 f"unknown on_error {self.on_error!r}.{nearest(self.on_error, get_args(OnError))}"
             )
-        if self.workers < 0 or self.block < 1:
-            raise UserError("data.source: workers must not be negative, block at least 1.")
+        if self.workers < 0 or self.memory < 0 or self.block < 1 or self.lanes < 1:
+            raise UserError(
+                "data.source: workers and memory must not be negative, block and lanes at least 1."
+            )
 
     @property
     def source(self) -> str:
@@ -110,7 +133,6 @@ class Stream:
                 each.open(self.cache, self.download, self.on_error),
                 each.adapter,
                 self.frame_rate,
-                self.block,
                 self.crop,
             )
             for each in self.sets
@@ -141,29 +163,56 @@ class StreamReader:
         self.stream, self.use, self.tokenizer, self.seed = stream, use, tokenizer, seed
         self.rank, self.world = rank, world
         self.sets = stream.open()
-        self._orders, self._held_out = [], []
-        for number, data in enumerate(self.sets):
-            counts = data.counts(use.windows, whole=not use.pad)
-            learned, held_out = split(len(counts), use.held_out)
-            if not counts[learned].sum():
-                raise UserError(
-                    f"{data.source}: no episode is longer than "
-                    f"{max(use.windows.future) * data.stride} steps: shorten "
-                    "data.use.windows.future, or set data.use.pad=true."
-                )
-            mine = (number, seed)
-            self._orders.append(_order(learned, counts, mine, stream.block))
-            chosen = held_out if counts[held_out].sum() else learned
-            self._held_out.append(_order(chosen, counts, (_HELD_OUT, number), stream.block))
+        found = [self._split(data) for data in self.sets]
         shares = [each.weight for each in stream.sets]
         if stream.by_size:
-            shares = [w * o.size for w, o in zip(shares, self._orders, strict=True)]
-        self.mixture = MixtureOrder(shares, seed)
+            shares = [
+                w * int(each.counts.sum()) for w, (each, _) in zip(shares, found, strict=True)
+            ]
+        self._learned, self._shown = [], []
+        for number, (learned, shown) in enumerate(found):
+            block = math.ceil(stream.block * shares[number] / sum(shares))
+            block = min(max(block, _SMALLEST_BLOCK), stream.block)
+            mine, others = seed_of(number, seed), seed_of(_HELD_OUT, number)
+            self._learned.append(SetOrder(*learned, mine, block, stream.lanes * world))
+            self._shown.append(SetOrder(*shown, others, block))
+        self._order = BatchOrder(shares, seed, use.batch_size, stream.lanes, rank, world)
+        self._held_out = BatchOrder(shares, seed, 1, 1)
+        processes = max(stream.workers, 1)
+        memory = Memory(int(stream.memory * 1e9 / processes))
+        if stream.normalise:
+            for data, facts in zip(self.sets, self.statistics(), strict=True):
+                data.normalisation = facts.normalisation
+        for data, order in zip(self.sets, self._learned, strict=True):
+            at_once = min(order.parts, lanes_of_a_process(stream.lanes, processes))
+            # A block more than is read, so that a new one does not push out what is still read.
+            data.keep(order.block * (at_once + 1), memory)
 
-    def __call__(self, step: int) -> Sample:
-        """Return the batch of a step; raises `DamagedRecord` where records are not skipped."""
-        places = batch_places(step, self.use.batch_size, self.rank, self.world)
-        sample = self._read([int(place) for place in places], self._orders)
+    def _split(self, data: AdaptedSet) -> tuple[Counted, Counted]:
+        """Return the episodes to learn from and those held out, with the windows of each."""
+        use = self.use
+        counts = data.counts(use.windows, whole=not use.pad)
+        learned, held_out = split(len(counts), use.held_out)
+        if not counts[learned].sum():
+            raise UserError(
+                f"{data.source}: no episode is longer than "
+                f"{max(use.windows.future) * data.stride} steps: shorten "
+                "data.use.windows.future, or set data.use.pad=true."
+            )
+        chosen = held_out if counts[held_out].sum() else learned
+        return Counted(learned, counts[learned]), Counted(chosen, counts[chosen])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Return how many of a thousand windows are of each set."""
+        return self._order.counts
+
+    def __call__(self, step: int, empty: Allocate = np.empty) -> Sample:
+        """Return the batch of a step, its pictures in an array of `empty`.
+
+        Raises `DamagedRecord` where records are not skipped.
+        """
+        sample = self._read(self._order(step), self._learned, empty)
         if self.use.augmentation is None:
             return sample
         generator = numpy_generator(_AUGMENTATION, self.seed, step, self.rank)
@@ -171,11 +220,15 @@ class StreamReader:
 
     def held_out(self, count: int) -> Windows:
         """Return `count` windows of the episodes held out: the same ones at every call."""
-        return self._read(list(range(count)), self._held_out).windows
+        slots = [self._held_out(step)[0] for step in range(count)]
+        return self._read(slots, self._shown).windows
 
     def windows(self, count: int) -> Windows:
-        """Return the first `count` windows as they are learned from, pictures unchanged."""
-        return self._read(list(range(count)), self._orders).windows
+        """Return `count` windows that are learned from early on, pictures unchanged."""
+        each = max(1, count // self.stream.lanes)
+        batches = (self._order(step)[:each] for step in itertools.count())
+        slots = list(itertools.islice(itertools.chain.from_iterable(batches), count))
+        return self._read(slots, self._learned).windows
 
     def unreadable(self) -> list[str]:
         """Return why records were left out when the sets were opened (with on_error=skip)."""
@@ -193,40 +246,30 @@ class StreamReader:
         cache = Path(self.stream.cache or ".cache")
         return [statistics(data, cache, self.stream.on_error == "skip") for data in self.sets]
 
-    def _read(self, places: list[int], orders: Sequence[BlockOrder]) -> Sample:
+    def _read(
+        self, slots: Sequence[Slot], orders: Sequence[SetOrder], empty: Allocate = np.empty
+    ) -> Sample:
         found, skipped = [], []
-        for place in places:
-            number, within = self.mixture(place)
+        for number, lane, place in slots:
             data, order = self.sets[number], orders[number]
-            windows = None
+            piece, wanted = None, place
             for attempt in range(_ATTEMPTS):
                 try:
-                    windows = self._window(data, order(within))
+                    piece = data.piece(order(lane, wanted), self.use.windows, self.tokenizer)
                     break
                 except DamagedRecord as error:
                     if self.stream.on_error == "stop":
                         raise
                     skipped.append(str(error))
                     # Another window, which follows from the place as well.
-                    generator = numpy_generator(_INSTEAD, self.seed, number, within, attempt)
-                    within = int(generator.integers(order.size))
-            if windows is None:
+                    wanted = order.another(lane, (_INSTEAD, self.seed, number, place, attempt))
+            if piece is None:
                 raise UserError(
                     f"{data.source}: {_ATTEMPTS} records in a row could not be read, the last "
                     f"one: {skipped[-1]}"
                 )
-            found.append(windows)
-        return Sample(joined(found), tuple(skipped))
-
-    def _window(self, data: AdaptedSet, place: Place) -> Windows:
-        return data.window(place, self.use.windows, self.tokenizer)
-
-
-def _order(
-    episodes: np.ndarray, counts: np.ndarray, names: tuple[int, int], block: int
-) -> BlockOrder:
-    seed = int(np.random.SeedSequence(names).generate_state(1)[0])
-    return BlockOrder(episodes, counts[episodes], seed, block)
+            found.append(piece)
+        return Sample(joined(found, empty), tuple(skipped))
 
 
 def split(episodes: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:

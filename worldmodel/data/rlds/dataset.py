@@ -30,6 +30,7 @@ class RldsEpisode:
     def __init__(self, name: str, steps: int, data: memoryview, schema: Schema) -> None:
         """Parse a record's `data`. Raises `DamagedRecord`."""
         self.name, self._steps, self._schema = name, steps, schema
+        self._coded: dict[str, list[memoryview]] = {}
         with self._sentence():
             self._features = example.parse(data)
 
@@ -73,6 +74,14 @@ class RldsEpisode:
         wanted = np.arange(self._steps) if steps is None else np.asarray(steps, np.int64)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < self._steps):
             raise IndexError(f"{self.name} has {self._steps} steps, not {wanted.max() + 1}")
+        size = [side or 0 for side in found.column.shape]
+        if found.per_step and found.coding == "picture" and all(size):
+            pixels = np.empty((len(wanted), *size), np.uint8)
+            with self._sentence():
+                coded = self._pictures(found)
+                for place, step in zip(pixels, wanted.tolist(), strict=True):
+                    place[:] = _picture(coded[step], found, step)
+            return pixels
         with self._sentence():
             rows = self._rows(found, wanted)
         if len({row.shape for row in rows}) > 1:
@@ -103,10 +112,16 @@ class RldsEpisode:
             return decode.texts(features, found, count)
         if found.coding in ("raw", "zlib"):
             return decode.arrays(features, found, count)
-        coded = decode.strings(features, found, count)
-        chosen = range(count) if steps is None else steps.tolist() if found.per_step else [0]
+        chosen = list(range(count)) if steps is None else steps.tolist() if found.per_step else [0]
+        coded = self._pictures(found)
         pictures = {step: _picture(coded[step], found, step) for step in dict.fromkeys(chosen)}
         return [pictures[step] for step in chosen]
+
+    def _pictures(self, found: Field) -> list[memoryview]:
+        """Return the coded pictures of all steps; where they lie is looked up once."""
+        if found.key not in self._coded:
+            self._coded[found.key] = decode.strings(self._features, found, self._count(found))
+        return self._coded[found.key]
 
     def _count(self, found: Field) -> int:
         return self._steps if found.per_step else 1

@@ -1,0 +1,205 @@
+"""Frames and windows a second of the readers, beside those of TFDS and of lerobot.
+
+    python -m benchmarks.reading rlds FOLDER --other tfds/bin/python
+    python -m benchmarks.reading lerobot FOLDER --other lerobot/bin/python
+
+FOLDER is an RLDS set with RT-1's columns, or a LeRobot v3.0 set that `envs.collect` wrote; how to
+make one of any length: `tests/data/make_rollouts.py`. `--other` is a Python that has
+tensorflow-datasets, or lerobot. Both sides take turns, are held to as many cores as they have
+workers, and are measured when they are warm: frames are whole episodes in order, windows are
+shuffled batches of 16 of 7 frames each. Last, the memory of all processes while two epochs pass.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from worldmodel.configuration import CONFIGS, build
+from worldmodel.data.adapters import Adapter
+from worldmodel.data.arenas import Allocate
+from worldmodel.data.batches import DataConfig
+from worldmodel.data.loader import ReadAhead
+from worldmodel.data.stream import Format, SetConfig, Stream, StreamReader
+from worldmodel.data.windows import WindowConfig
+from worldmodel.tokenizer.pixel import PixelTokenizer
+
+What = Literal["frames", "windows"]
+ADAPTERS: dict[Format, str] = {"rlds": "fractal20220817_data", "lerobot": "simpler_google_robot"}
+OTHERS: dict[Format, tuple[str, str]] = {
+    "rlds": ("TFDS", "reading_tfds.py"),
+    "lerobot": ("lerobot", "reading_lerobot.py"),
+}
+LENGTH, BATCH = 7, 16
+WHOLE, SMALL = (256, 320), (96, 96)
+CASES: tuple[tuple[What, tuple[int, int]], ...] = (
+    ("frames", WHOLE),
+    ("windows", WHOLE),
+    ("windows", SMALL),
+)
+
+
+class Episodes:
+    """Whole episodes in order: the batch of step i is the pictures of episode i."""
+
+    def __init__(self, source: SetConfig) -> None:
+        self._episodes = source.open(None, download=False, on_error="stop")
+        self._image = source.adapter.image
+
+    def __call__(self, step: int, empty: Allocate = np.empty) -> np.ndarray:  # noqa: ARG002
+        """Return uint8 `(t, h, w, 3)`."""
+        return self._episodes[step % len(self._episodes.lengths)].images(self._image)
+
+
+class WindowsOnly:
+    """The pictures of a stream's batches."""
+
+    def __init__(self, source: SetConfig, workers: int, size: tuple[int, int]) -> None:
+        use = DataConfig(
+            batch_size=BATCH,
+            held_out=0.0,
+            augmentation=None,
+            windows=WindowConfig(future=tuple(range(1, LENGTH)), chunk=LENGTH),
+        )
+        # Few episodes at hand, so that those of a small set are not all of them.
+        stream = Stream([source], workers=workers, lanes=2, block=4)
+        self._reader = StreamReader(stream, use, PixelTokenizer(*size), seed=0)
+
+    def __call__(self, step: int, empty: Allocate = np.empty) -> np.ndarray:
+        """Return uint8 `(b, t, h, w, 3)`."""
+        return self._reader(step, empty).windows.future
+
+
+def ours(options: argparse.Namespace) -> dict[str, object]:
+    """Read without measuring, then as much again with the clock running; note the memory."""
+    torch.set_num_threads(1)
+    adapter = build(OmegaConf.load(CONFIGS / f"adapter/{ADAPTERS[options.kind]}.yaml"), Adapter)  # type: ignore[arg-type]
+    source = SetConfig(options.folder, adapter, options.kind)
+    make = functools.partial(Episodes, source)
+    if options.what == "windows":
+        make = functools.partial(WindowsOnly, source, options.workers, tuple(options.size))  # type: ignore[assignment]
+    ahead: ReadAhead[np.ndarray] = ReadAhead(make, options.workers)
+    steps = itertools.count()
+
+    def read(count: int) -> int:
+        done = 0
+        while done < count:
+            done += len(ahead(next(steps)))
+        return done
+
+    read(options.count)
+    started = time.perf_counter()
+    count = read(options.count)
+    seconds = time.perf_counter() - started
+    held = []
+    for _ in range(20 if options.memory else 0):
+        read(options.count // 10)
+        held.append(memory())
+    ahead.close()
+    return {"count": count, "seconds": seconds, "megabytes": held}
+
+
+def memory() -> float:
+    """Return the megabytes that this process and its workers hold, shared pages counted once."""
+    own = os.getpid()
+    children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    total = 0
+    for process in (str(own), *children):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1000
+
+
+def run(command: list[str], cores: int) -> dict[str, Any]:
+    """Return what a measurement on `cores` cores printed."""
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    )
+    if ran.returncode:
+        sys.exit(f"error: {' '.join(command)} failed:\n{ran.stderr[-2000:]}")
+    return dict(json.loads(ran.stdout.strip().splitlines()[-1]))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print both sides' rates, their ratio and the memory of ours."""
+    name, script = OTHERS[options.kind]
+    theirs = [options.other, str(Path(__file__).with_name(script))]
+    mine = [sys.executable, "-m", "benchmarks.reading", options.kind, options.folder, "--only"]
+    threads = "--threads" if options.kind == "rlds" else "--workers"
+    rates: dict[tuple[What, tuple[int, int], int, str], list[float]] = {}
+    held: list[float] = []
+    todo = list(itertools.product(range(options.rounds), CASES, options.workers))
+    for rounds, (what, size), workers in tqdm(todo, unit="pair"):
+        common = [what, str(options.count), "--size", *map(str, size)]
+        looks = ["--memory"] if rounds == 0 and (what, size) == ("windows", WHOLE) else []
+        one = run([*mine, *common, "--workers", str(workers), *looks], workers)
+        held = one["megabytes"] or held
+        other = run([*theirs, options.folder, *common, threads, str(workers)], workers)
+        for side, found in (("here", one), (name, other)):
+            rate = found["count"] / found["seconds"]
+            rates.setdefault((what, size, workers, side), []).append(rate)
+    table = Table("", "pictures", "workers", "here /s", f"{name} /s", "ratio (least to greatest)")
+    for (what, size), workers in itertools.product(CASES, options.workers):
+        here, there = (rates[what, size, workers, side] for side in ("here", name))
+        ratios = [a / b for a, b in zip(here, there, strict=True)]
+        table.add_row(
+            what,
+            f"{size[0]} x {size[1]}",
+            str(workers),
+            f"{statistics.median(here):,.0f}",
+            f"{statistics.median(there):,.0f}",
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        )
+    Console(width=100).print(table)
+    quarters = np.linspace(0, len(held) - 1, 5).astype(int)
+    shown = ", ".join(f"{held[i]:,.0f}" for i in quarters) if held else "too short to tell"
+    print(f"MB held by all processes here, windows at full size, start to end: {shown}")
+
+
+def main() -> None:
+    """Measure one side, or compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=tuple(ADAPTERS))
+    parser.add_argument("folder")
+    parser.add_argument("--other", help="a Python that has tensorflow-datasets, or lerobot")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs=2, metavar=("WHAT", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, default=2400, help="frames or windows")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--size", type=int, nargs=2, default=WHOLE, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        options.what, options.count = options.only[0], int(options.only[1])
+        options.workers = options.workers[0]
+        print(json.dumps(ours(options)))
+        return
+    if not options.other:
+        parser.error("--other: give a Python that has the other reader")
+    compare(options)
+
+
+if __name__ == "__main__":
+    main()
