@@ -110,9 +110,9 @@ def contact_sheet(windows: Windows, future: Sequence[int], path: Path) -> None:
         row[0].set_title(text[:60], fontsize=7, loc="left")
         for dimension, name in enumerate(DIMENSIONS):
             scale = 10.0 if dimension < 3 else 1.0
-            row[-1].plot(
-                windows.action[i, :, dimension] * scale, color=colours(dimension), label=name
-            )
+            values = np.where(windows.action_valid[i], windows.action[i, :, dimension], np.nan)
+            row[-1].plot(values * scale, color=colours(dimension), label=name)
+        row[-1].set_xlim(-0.3, windows.action.shape[1] - 0.7)
         row[-1].set_ylim(-1.6, 1.6)
         row[-1].tick_params(labelsize=6)
         row[-1].set_title("actions (translation in dm)", fontsize=7)

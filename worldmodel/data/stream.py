@@ -178,13 +178,13 @@ class StreamReader:
             self._shown.append(SetOrder(*shown, others, block))
         self._order = BatchOrder(shares, seed, use.batch_size, stream.lanes, rank, world)
         self._held_out = BatchOrder(shares, seed, 1, 1)
-        processes = max(stream.workers, 1)
-        memory = Memory(int(stream.memory * 1e9 / processes))
+        # This process looks at held-out windows while the workers read.
+        memory = Memory(int(stream.memory * 1e9 / (stream.workers + 1)))
         if stream.normalise:
             for data, facts in zip(self.sets, self.statistics(), strict=True):
                 data.normalisation = facts.normalisation
         for data, order in zip(self.sets, self._learned, strict=True):
-            at_once = min(order.parts, lanes_of_a_process(stream.lanes, processes))
+            at_once = min(order.parts, lanes_of_a_process(stream.lanes, stream.workers))
             # A block more than is read, so that a new one does not push out what is still read.
             data.keep(order.block * (at_once + 1), memory)
 
