@@ -34,7 +34,8 @@ from worldmodel.data.adapters import Adapter
 from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.loader import ReadAhead
-from worldmodel.data.stream import Format, SetConfig, Stream, StreamReader
+from worldmodel.data.stream import Format, SetConfig, Stream
+from worldmodel.data.stream_reader import StreamReader
 from worldmodel.data.windows import WindowConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

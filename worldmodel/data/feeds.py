@@ -11,7 +11,8 @@ import numpy as np
 from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
 from worldmodel.data.lerobot import LeRobot
 from worldmodel.data.loader import ReadAhead
-from worldmodel.data.stream import Sample, Stream, StreamReader
+from worldmodel.data.stream import Stream
+from worldmodel.data.stream_reader import Sample, StreamReader
 from worldmodel.data.tokens import EncodedTokens, TokenFeed
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import Windows, cut

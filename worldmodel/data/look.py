@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from worldmodel.data.statistics import BINS, Statistics
-from worldmodel.data.stream import StreamReader
+from worldmodel.data.stream_reader import StreamReader
 from worldmodel.data.windows import Windows
 from worldmodel.durable import write_bytes
 from worldmodel.errors import UserError
