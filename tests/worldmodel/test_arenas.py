@@ -81,6 +81,24 @@ def test_arrays_made_elsewhere_come_along() -> None:
         check(receiver.unpack(sender.pack(sample(step))), step)
 
 
+def test_arrays_without_values_and_of_any_layout() -> None:
+    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    for _ in range(4):
+        sender.begin()
+        value = [np.zeros((4, 0), np.float32), np.arange(12).reshape(3, 4).T, np.asarray(7)]
+        found = receiver.unpack(sender.pack(value))
+        assert all(np.array_equal(a, b) for a, b in zip(found, value, strict=True))
+        assert found[0].shape == (4, 0)
+
+
+def test_a_batch_that_failed_leaves_its_arena_free() -> None:
+    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    for step in range(30):
+        sender.begin()((4, 1000), np.uint8)  # and then an error
+        check(sent(sender, receiver, step), step)
+    assert arenas(sender) == 1
+
+
 def test_free_memory_is_looked_up() -> None:
     assert shared_memory_left() >= 0
 

@@ -38,11 +38,9 @@ class Arena:
 
     def __init__(self, number: int, size: int) -> None:
         self.number, self.sent = number, False
-        self.shared = torch.empty(0, dtype=torch.uint8)
-        storage = torch.UntypedStorage._new_shared(size + _ALIGNED)
-        self.shared.set_(storage)  # type: ignore[call-overload]
+        # Zeros are copied there: the memory is taken now, not half way through a batch.
+        self.shared = torch.zeros(size + _ALIGNED, dtype=torch.uint8).share_memory_()
         self._bytes = self.shared.numpy()
-        self._bytes[:] = 0  # takes the memory now, not half way through a batch
         self._used = _ALIGNED
 
     @property
@@ -58,6 +56,10 @@ class Arena:
     def begin(self) -> None:
         """Forget what it held."""
         self._bytes[0], self._used = 1, _ALIGNED
+
+    def give_up(self) -> None:
+        """Be free again without having been sent."""
+        self._bytes[0] = 0
 
     def take(self, size: int) -> np.ndarray | None:
         """Return `size` bytes, None where they are not left."""
@@ -99,6 +101,8 @@ class Sender:
 
     def begin(self) -> Allocate:
         """Return where to put the arrays of the next batch."""
+        if self._arena is not None:  # no batch came of it
+            self._arena.give_up()
         self._arenas = [a for a in self._arenas if a.size >= self._needed]
         free = [a for a in self._arenas if not a.in_use]
         self._arena = free[0] if free else self._new()
@@ -124,6 +128,7 @@ class Sender:
             return found is None
 
         rest = pickle.dumps(value, protocol=5, buffer_callback=goes_along)
+        self._arena = None
         self._needed = max(self._needed, self._asked)
         if arena is None:
             return Parcel(rest)
