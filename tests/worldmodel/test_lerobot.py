@@ -86,8 +86,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no info": (lambda r: (r / "meta/info.json").unlink(), "set is no LeRobot data set"),
     "info cut": (lambda r: cut_short(r / "meta/info.json"), "info.json is damaged"),
     "old version": (
-        lambda r: edit_info(r, lambda i: i.update(codebase_version="v2.0")),
-        "info.json says version v2.0",
+        lambda r: edit_info(r, lambda i: i.update(codebase_version="v1.6")),
+        "info.json says version v1.6",
     ),
     "no fps": (lambda r: edit_info(r, lambda i: i.pop("fps")), "info.json has no 'fps'"),
     "no action": (

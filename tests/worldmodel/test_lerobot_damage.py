@@ -81,7 +81,7 @@ WHOLE_SET: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "another version": (
         "v3.0",
         lambda r: edit_info(r, lambda i: i.update(codebase_version="v1.6")),
-        r"info.json says version v1.6: LeRobot v2.1 and v3.0 are read",
+        r"info.json says version v1.6: LeRobot v2.0, v2.1, v3.0 are read",
     ),
     "info no object": (
         "v2.1",
@@ -288,4 +288,5 @@ def test_damage_of_any_kind_is_a_sentence_or_valid_data(tmp_path: Path) -> None:
     found = fuzz(60, tmp_path)
     assert sum(found.values()) == 60
     kinds = {outcome.split(" ", 1)[1] for outcome in found}
-    assert {"refused", "identical"} <= kinds <= {"refused", "identical", "changed"}
+    changed = {"changed", "changed within H.264"}
+    assert {"refused", "identical"} <= kinds <= {"refused", "identical"} | changed

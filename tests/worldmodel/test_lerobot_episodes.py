@@ -1,5 +1,6 @@
 """LeRobot data sets by episode: what was written comes back, and damage is named."""
 
+import json
 import multiprocessing
 import pickle
 import shutil
@@ -161,3 +162,18 @@ def test_both_versions_make_the_same_trajectories(tmp_path: Path) -> None:
             made.assert_shows(
                 trajectories.frames[start : start + length], 1, number, list(range(length))
             )
+
+
+def test_v2_0_is_read_as_v2_1(tmp_path: Path) -> None:
+    newer = LeRobotEpisodes(str(made.FOLDERS["v2.1"]))
+    root = shutil.copytree(made.FOLDERS["v2.1"], tmp_path / "set")
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps(info | {"codebase_version": "v2.0"}))
+    # Statistics lie in one file there.
+    (root / "meta/episodes_stats.jsonl").rename(root / "meta/stats.json")
+    older = LeRobotEpisodes(str(root))
+    assert older.lengths.tolist() == newer.lengths.tolist()
+    for number in range(len(older.lengths)):
+        for read, name in (("images", made.WRIST), ("array", "action"), ("text", "task")):
+            one, other = (getattr(each[number], read)(name) for each in (older, newer))
+            assert np.array_equal(one, other)

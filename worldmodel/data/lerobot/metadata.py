@@ -14,7 +14,9 @@ from worldmodel.data.lerobot.files import Files
 from worldmodel.errors import UserError, nearest
 
 INFO = "meta/info.json"
+# v2.0 differs from v2.1 in its statistics alone, which are not used here.
 _KEYS = {
+    "v2.0": ("episode_chunk", "episode_index"),
     "v2.1": ("episode_chunk", "episode_index"),
     "v3.0": ("chunk_index", "file_index"),
 }
@@ -47,11 +49,11 @@ class Info:
 
     @property
     def of_many(self) -> bool:
-        """Return whether a file holds many episodes (v3.0) or one (v2.1)."""
+        """Return whether a file holds many episodes (v3.0) or one (v2)."""
         return self.version == "v3.0"
 
     def place(self, template: str, numbers: np.ndarray, camera: str = "") -> str:
-        """Return the path of a file: of chunk and file (v3.0), of chunk and episode (v2.1)."""
+        """Return the path of a file: of chunk and file (v3.0), of chunk and episode (v2)."""
         return template.format(
             video_key=camera, **dict(zip(_KEYS[self.version], numbers.tolist(), strict=True))
         )
@@ -80,9 +82,7 @@ def read_info(files: Files) -> Info:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{name} is damaged ({error!r}): copy or make it again.") from error
     if version not in VERSIONS:
-        raise UserError(
-            f"{name} says version {version}: LeRobot {' and '.join(VERSIONS)} are read."
-        )
+        raise UserError(f"{name} says version {version}: LeRobot {', '.join(VERSIONS)} are read.")
 
     def entry(key: str, kinds: tuple[type, ...], otherwise: Any = ...) -> Any:
         value = info.get(key, otherwise)
