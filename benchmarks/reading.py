@@ -45,7 +45,7 @@ OTHERS: dict[Format, tuple[str, str]] = {
     "rlds": ("TFDS", "reading_tfds.py"),
     "lerobot": ("lerobot", "reading_lerobot.py"),
 }
-LENGTH, BATCH = 7, 16
+LENGTH, BATCH, AHEAD = 7, 16, 8
 WHOLE, SMALL = (256, 320), (96, 96)
 CASES: tuple[tuple[What, tuple[int, int]], ...] = (
     ("frames", WHOLE),
@@ -93,7 +93,7 @@ def ours(options: argparse.Namespace) -> dict[str, object]:
     make = functools.partial(Episodes, source)
     if options.what == "windows":
         make = functools.partial(WindowsOnly, source, options.workers, tuple(options.size))  # type: ignore[assignment]
-    ahead: ReadAhead[np.ndarray] = ReadAhead(make, options.workers)
+    ahead: ReadAhead[np.ndarray] = ReadAhead(make, options.workers, AHEAD)
     steps = itertools.count()
 
     def read(count: int) -> int:
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs=2, metavar=("WHAT", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=int, default=2400, help="frames or windows")
+    parser.add_argument("--count", type=int, default=6000, help="frames or windows")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--size", type=int, nargs=2, default=WHOLE, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -33,7 +33,7 @@ _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
 _OBSERVED_WINDOWS = 256
 # How a run reads, not what: may differ when it is gone on with. One that stopped at a damaged
 # record skipped nothing before it, so on_error may change as well.
-_READING = ("workers", "memory", "cache", "download", "on_error")
+_READING = ("workers", "ahead", "memory", "cache", "download", "on_error")
 _NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 
 

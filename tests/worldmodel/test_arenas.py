@@ -42,7 +42,7 @@ def arenas(sender: Sender) -> int:
 
 @pytest.mark.parametrize("left", [PLENTY, 0])
 def test_batches_arrive_whole_with_and_without_shared_memory(left: int) -> None:
-    sender, receiver = Sender(lambda: left), Receiver()
+    sender, receiver = Sender(left=lambda: left), Receiver()
     for step in range(20):
         check(sent(sender, receiver, step), step)
     assert arenas(sender) == (1 if left else 0)
@@ -50,7 +50,7 @@ def test_batches_arrive_whole_with_and_without_shared_memory(left: int) -> None:
 
 @pytest.mark.parametrize("held", [1, 3, 12])
 def test_what_is_held_is_never_overwritten(held: int) -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     kept: list[tuple[int, Sample]] = []
     for step in range(40):
         kept = [*kept, (step, sent(sender, receiver, step))][-held:]
@@ -60,7 +60,7 @@ def test_what_is_held_is_never_overwritten(held: int) -> None:
 
 
 def test_a_part_of_a_batch_holds_its_arena() -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     sent(sender, receiver, 0)
     row = sent(sender, receiver, 1).pictures[2, 10:20]
     for step in range(2, 30):
@@ -69,20 +69,20 @@ def test_a_part_of_a_batch_holds_its_arena() -> None:
 
 
 def test_batches_may_grow() -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     for step in range(30):
         check(sent(sender, receiver, step, size=100 + 50 * step), step)
 
 
 def test_arrays_made_elsewhere_come_along() -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     for step in range(5):
         sender.begin()
         check(receiver.unpack(sender.pack(sample(step))), step)
 
 
 def test_arrays_without_values_and_of_any_layout() -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     for _ in range(4):
         sender.begin()
         value = [np.zeros((4, 0), np.float32), np.arange(12).reshape(3, 4).T, np.asarray(7)]
@@ -92,7 +92,7 @@ def test_arrays_without_values_and_of_any_layout() -> None:
 
 
 def test_a_batch_that_failed_leaves_its_arena_free() -> None:
-    sender, receiver = Sender(lambda: PLENTY), Receiver()
+    sender, receiver = Sender(left=lambda: PLENTY), Receiver()
     for step in range(30):
         sender.begin()((4, 1000), np.uint8)  # and then an error
         check(sent(sender, receiver, step), step)

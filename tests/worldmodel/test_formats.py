@@ -81,7 +81,7 @@ def test_a_run_goes_on_with_other_workers_but_not_other_data(
     run(monkeypatch, pretrain, *given, f"data.source.cache={tmp_path / 'a'}")
     log = (tmp_path / "run/log.jsonl").read_text()
     elsewhere = [f"data.source.cache={tmp_path / 'b'}", "data.source.on_error=skip"]
-    run(monkeypatch, pretrain, *given, *elsewhere, "data.source.workers=0")
+    run(monkeypatch, pretrain, *given, *elsewhere, "data.source.workers=0", "data.source.ahead=1")
     assert (tmp_path / "run/log.jsonl").read_text() == log
     refused(monkeypatch, pretrain, *given, *elsewhere, "data.source.lanes=2")
     assert "data.source.lanes=4, here data.source.lanes=2" in capsys.readouterr().err
@@ -117,6 +117,7 @@ def test_a_damaged_record_stops_or_is_listed(
         ([*SETS["fractal"], "adapter@data.adapter=bridge_dataset"], "has no column"),
         ([*SETS["fractal"], "data.source.frame_rate=2"], "does not divide the 3 Hz"),
         ([*SETS["fractal"], "data.source.workers=-1"], "workers and memory must not be negative"),
+        ([*SETS["fractal"], "data.source.ahead=0"], "ahead, block and lanes at least 1"),
         (
             ["data=lerobot", f"data.root={DATA / 'lerobot_v3.0'}"],
             "says 5 frames a second, adapter simpler_google_robot says 3",

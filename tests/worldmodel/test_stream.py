@@ -253,6 +253,11 @@ def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
         first.normalisation.low, np.quantile(action[:, :6], 0.01, 0), atol=6e-5
     )
     assert sum(first.histogram[1]) == 120
+    np.testing.assert_array_equal(first.extremes, np.stack([action.min(0), action.max(0)], 1))
+    constant = np.ptp(action, axis=0) == 0
+    assert constant.any()
+    assert not constant.all()
+    assert (np.ptp(first.edges, axis=1)[constant] == 1).all()
     before = episodes.opened
     again = statistics(AdaptedSet(episodes, toy_adapter()), tmp_path)
     assert episodes.opened == before

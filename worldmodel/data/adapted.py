@@ -205,6 +205,10 @@ def joined(pieces: Sequence[Piece], empty: Allocate = np.empty) -> Windows:
         future_valid=np.stack([p.future_valid for p in pieces]),
         action=np.stack([p.action for p in pieces]),
         action_valid=np.stack([p.action_valid for p in pieces]),
-        state=np.stack([np.pad(p.state, (0, width - len(p.state))) for p in pieces]),
+        state=np.stack([_filled_up(p.state, width) for p in pieces]),
         instructions=[p.instruction for p in pieces],
     )
+
+
+def _filled_up(values: np.ndarray, width: int) -> np.ndarray:
+    return values if len(values) == width else np.pad(values, (0, width - len(values)))

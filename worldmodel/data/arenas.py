@@ -21,7 +21,6 @@ T = TypeVar("T")
 Shape = Sequence[int]
 _SHARED = "/dev/shm"
 _ALIGNED = 64  # also the size of an arena's header, whose first byte says whether it is in use
-_MOST = 6  # arenas: two are on their way, one is read, one is filled, two to spare
 _SPARE = 4  # times an arena's size must be free in shared memory: other workers take from it too
 
 
@@ -92,9 +91,9 @@ class Parcel(Generic[T]):
 class Sender:
     """The arenas of a worker process. Where shared memory is short, all goes through the pipe."""
 
-    def __init__(self, left: Callable[[], int] | None = None) -> None:
-        """Args: `left` returns the bytes of shared memory that are free."""
-        self._left = left or shared_memory_left
+    def __init__(self, most: int = 6, left: Callable[[], int] | None = None) -> None:
+        """Args: `most` arenas; `left` returns the bytes of shared memory that are free."""
+        self._most, self._left = most, left or shared_memory_left
         self._arenas: list[Arena] = []
         self._made = self._needed = self._asked = 0
         self._arena: Arena | None = None
@@ -145,7 +144,7 @@ class Sender:
 
     def _new(self) -> Arena | None:
         size = _aligned(self._needed + self._needed // 8)
-        if not size or len(self._arenas) >= _MOST or self._left() < _SPARE * size:
+        if not size or len(self._arenas) >= self._most or self._left() < _SPARE * size:
             return None
         arena = Arena(self._made, size)
         self._made += 1

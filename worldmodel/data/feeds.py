@@ -83,7 +83,7 @@ class StreamFeed:
         )
         if not read.stream.workers:
             make = functools.partial(_same, read)
-        ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers)
+        ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers, read.stream.ahead)
         seen = set(read.unreadable())
         for reason in sorted(seen):
             append_record(folder / SKIPPED, {"step": None, "reason": reason})

@@ -15,6 +15,8 @@ from worldmodel.errors import UserError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+# Arenas besides those on their way: one is read, one is filled, two to spare.
+_AT_HAND = 4
 
 
 class Failure:
@@ -38,10 +40,10 @@ class Steps(Dataset[Parcel[T] | Failure]):
     Readers have open files, which must not be shared between processes.
     """
 
-    def __init__(self, make: Callable[[], Reader[T]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Reader[T]], ahead: int) -> None:
+        self._make, self._arenas = make, ahead + _AT_HAND
         self._reader: Reader[T] | None = None
-        self._sender = Sender()
+        self._sender = Sender(self._arenas)
         self._process = -1
 
     def __getitem__(self, step: int) -> Parcel[T] | Failure:
@@ -59,11 +61,13 @@ class Steps(Dataset[Parcel[T] | Failure]):
     def _own(self) -> Reader[T]:
         if self._reader is None or self._process != os.getpid():
             self._reader, self._process = self._make(), os.getpid()
-            self._sender = Sender()
+            self._sender = Sender(self._arenas)
         return self._reader
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_make": self._make, "_reader": None, "_process": -1, "_sender": None}
+        # The rest is made where it is used.
+        own = {"_reader": None, "_process": -1, "_sender": None}
+        return {"_make": self._make, "_arenas": self._arenas} | own
 
 
 class _From:
@@ -82,10 +86,10 @@ class _From:
 class ReadAhead(Generic[T]):
     """Callable by step; reads ahead from the last step that was asked for."""
 
-    def __init__(self, make: Callable[[], Reader[T]], workers: int) -> None:
-        """Args: `workers` processes, 0 to read in this one when asked."""
-        self._steps: Steps[T] = Steps(make)
-        self._workers = workers
+    def __init__(self, make: Callable[[], Reader[T]], workers: int, ahead: int = 2) -> None:
+        """Args: `workers` processes, 0 to read in this one when asked; batches `ahead` of each."""
+        self._steps: Steps[T] = Steps(make, ahead)
+        self._workers, self._ahead = workers, ahead
         self._receiver = Receiver()
         self._next = -1
         self._iterator: Iterator[Parcel[T] | Failure] | None = None
@@ -100,7 +104,7 @@ class ReadAhead(Generic[T]):
                 batch_size=None,
                 sampler=_From(step),  # type: ignore[arg-type]
                 num_workers=self._workers,
-                prefetch_factor=2,
+                prefetch_factor=self._ahead,
             )
             self._iterator, self._receiver = iter(loader), Receiver()
         self._next = step + 1

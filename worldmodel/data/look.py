@@ -56,9 +56,9 @@ def ranges(facts: Statistics) -> Table:
     """Return the quantiles and extremes of each action dimension."""
     shown = Table("action", "least", "1 %", "99 %", "greatest")
     low, high = facts.normalisation.low, facts.normalisation.high
-    for number, (name, edges) in enumerate(zip(DIMENSIONS, facts.edges, strict=True)):
+    for number, (name, extremes) in enumerate(zip(DIMENSIONS, facts.extremes, strict=True)):
         inner = (low[number], high[number]) if number < 6 else (np.nan, np.nan)
-        values = (edges[0], *inner, edges[1])
+        values = (extremes[0], *inner, extremes[1])
         shown.add_row(name, *("-" if np.isnan(v) else f"{v:.4g}" for v in values))
     return shown
 

@@ -25,14 +25,16 @@ BINS = 41
 class Statistics:
     """Counts, normalisation and histograms of a data set.
 
-    `histogram[i]` counts action dimension i in `BINS` equal bins from `edges[i][0]` to
-    `edges[i][1]`; `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode;
-    `damaged` lists records that could not be read.
+    `extremes[i]` are the least and the greatest value of action dimension i. `histogram[i]` counts
+    it in `BINS` equal bins from `edges[i][0]` to `edges[i][1]`, which lie apart even of a constant.
+    `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode; `damaged` lists
+    records that could not be read.
     """
 
     episodes: int
     steps: int
     normalisation: Normalisation
+    extremes: list[list[float]]
     edges: list[list[float]]
     histogram: list[list[int]]
     lengths: list[float]
@@ -71,12 +73,14 @@ def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
     if not actions:
         raise UserError(f"{data.source}: not one episode could be read; see {damaged[:1]}.")
     action, state = np.concatenate(actions), np.concatenate(states)
-    edges = [_edges(column) for column in action.T]
+    extremes = [[float(column.min()), float(column.max())] for column in action.T]
+    edges = [_edges(*each) for each in extremes]
     pairs = zip(action.T, edges, strict=True)
     return Statistics(
         episodes=len(actions),
         steps=len(action),
         normalisation=Normalisation.of(state, action),
+        extremes=extremes,
         edges=edges,
         histogram=[np.histogram(c, BINS, (low, high))[0].tolist() for c, (low, high) in pairs],
         lengths=np.quantile([len(a) for a in actions], [0, 0.25, 0.5, 0.75, 1]).tolist(),
@@ -85,8 +89,7 @@ def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
     )
 
 
-def _edges(values: np.ndarray) -> list[float]:
-    low, high = float(values.min()), float(values.max())
+def _edges(low: float, high: float) -> list[float]:
     return [low, high] if high > low else [low - 0.5, high + 0.5]
 
 

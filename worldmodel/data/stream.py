@@ -58,13 +58,15 @@ class Stream:
     sets: one or more. by_size: weights multiply the sizes of the sets (as Open-X mixtures mean
     them), else they are shares of the samples. frame_rate: frames a second, None for every control
     step. on_error: stop at the first record that cannot be read, or skip and list it. workers:
-    processes that read ahead. lanes: parts of the data that take turns, step by step; each is read
-    by one process where `workers` divides it. block: episodes of all sets together whose windows
-    are shuffled together, in each lane. memory: gigabytes of decoded pictures that are kept while
-    their block lasts, all processes together. cache: folder for indices and statistics, and with
-    `download` for whole copies of files from elsewhere. crop: pictures are cut to the tokenizer's
-    shape instead of squeezed. normalise: actions and states are given in units of their own set,
-    by its statistics, instead of in m, rad and whatever the state is in.
+    processes that read ahead. ahead: batches that each of them has ready; where a block begins all
+    pictures are decoded, and batches that are ready bridge that. lanes: parts of the data that take
+    turns, step by step; each is read by one process where `workers` divides it. block: episodes of
+    all sets together whose windows are shuffled together, in each lane. memory: gigabytes of
+    decoded pictures that are kept while their block lasts, all processes together. cache: folder
+    for indices and statistics, and with `download` for whole copies of files from elsewhere. crop:
+    pictures are cut to the tokenizer's shape instead of squeezed. normalise: actions and states are
+    given in units of their own set, by its statistics, instead of in m, rad and whatever the state
+    is in.
     """
 
     sets: Sequence[SetConfig]
@@ -72,6 +74,7 @@ class Stream:
     frame_rate: float | None = None
     on_error: OnError = "stop"
     workers: int = 2
+    ahead: int = 4
     lanes: int = 4
     block: int = 64
     memory: float = 2.0
@@ -87,9 +90,10 @@ class Stream:
             raise UserError(
                 f"unknown on_error {self.on_error!r}.{nearest(self.on_error, get_args(OnError))}"
             )
-        if self.workers < 0 or self.memory < 0 or self.block < 1 or self.lanes < 1:
+        if self.workers < 0 or self.memory < 0 or min(self.ahead, self.block, self.lanes) < 1:
             raise UserError(
-                "data.source: workers and memory must not be negative, block and lanes at least 1."
+                "data.source: workers and memory must not be negative, ahead, block and lanes at "
+                "least 1."
             )
 
     @property

@@ -39,11 +39,6 @@ class Counted(NamedTuple):
     counts: np.ndarray
 
 
-_AUGMENTATION, _INSTEAD, _HELD_OUT = 2, 14, 15
-_ATTEMPTS = 100
-_SMALLEST_BLOCK = 4
-
-
 @dataclass(frozen=True)
 class Sample:
     """A batch of windows and the records that were passed over for it, in words."""
