@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -28,5 +29,9 @@ def exit_on_user_error(main: Callable[[], None]) -> Callable[[], None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        except BrokenPipeError:
+            # The reader of our output (`| head`) has seen enough; Python would flush once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
     return wrapped

@@ -35,7 +35,8 @@ def main() -> None:
     tokenizer = build(config.tokenizer, PixelTokenizer)
     reader = StreamReader(source, use, tokenizer, config.seed)
     found = reader.statistics()
-    console = Console()
+    # A file or a pipe has no width of its own.
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(look.table(reader, found))
     for data, facts in zip(reader.sets, found, strict=True):
         console.print(f"{data.name}: {data.source}", look.ranges(facts), sep="\n", highlight=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich.table import Column, Table
 
 from worldmodel.data.statistics import BINS, Statistics
 from worldmodel.data.stream_reader import StreamReader
@@ -33,9 +33,8 @@ class Shown:
 
 def table(reader: StreamReader, found: Sequence[Statistics]) -> Table:
     """Return one row a data set and the shares of a mixture."""
-    shown = Table(
-        "data set", "robot", "episodes", "steps", "steps/episode", "Hz", "frames/s", "share"
-    )
+    rest = ("robot", "episodes", "steps", "steps/episode", "Hz", "frames/s", "share")
+    shown = Table(Column("data set", no_wrap=True), *rest)
     for number, (data, facts) in enumerate(zip(reader.sets, found, strict=True)):
         shortest, _, median, _, longest = facts.lengths
         share = reader.shares[number] / reader.shares.sum()

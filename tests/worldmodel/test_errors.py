@@ -1,0 +1,42 @@
+"""How an entry point ends: one sentence for bad input, nothing where the reader has left."""
+
+import subprocess
+import sys
+
+import pytest
+
+from worldmodel.errors import UserError, exit_on_user_error
+
+PRINTS_MUCH = """
+from worldmodel.errors import exit_on_user_error
+
+@exit_on_user_error
+def main():
+    for _ in range(100_000):
+        print("a line of settings")
+
+main()
+"""
+
+
+def test_bad_input_ends_with_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    @exit_on_user_error
+    def main() -> None:
+        raise UserError("size=0 must be at least 1.")
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: size=0 must be at least 1.\n"
+
+
+def test_a_reader_that_leaves_early_leaves_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PRINTS_MUCH], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"a line of settings\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
