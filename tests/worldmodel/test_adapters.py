@@ -1,16 +1,23 @@
 """Adapters: every data set's action to the action of the house and back."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
-from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
-from worldmodel.configuration import CONFIGS, build
-from worldmodel.data.adapters import ActionMap, Adapter, Part, from_closing, to_closing
-from worldmodel.data.episodes import DamagedRecord
+from tests.worldmodel import rlds_records as made
+from tests.worldmodel.toy_episodes import ToyEpisode, ToyEpisodes, toy_adapter
+from worldmodel.configuration import CONFIGS, build, compose
+from worldmodel.data.adapters import ActionMap, Adapter, from_closing, to_closing
+from worldmodel.data.episodes import Column, DamagedRecord
+from worldmodel.data.parts import Part
+from worldmodel.data.rlds import RldsEpisodes
 from worldmodel.data.rotations import from_rotation_vector, to_rotation_vector
+from worldmodel.data.storage import Storage
 from worldmodel.errors import UserError
 
 ADAPTERS = sorted((CONFIGS / "adapter").glob("*.yaml"))
@@ -119,6 +126,80 @@ def test_missing_columns_are_named_with_the_nearest() -> None:
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(UserError):
         ActionMap("a", **settings)  # type: ignore[arg-type]
+
+
+def test_colours_that_are_changed_over_are_put_right() -> None:
+    picture = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    picture[..., 0] = 200
+
+    class Red(ToyEpisode):
+        def images(self, column: str, steps: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+            return picture
+
+    episode = Red(0, 2, False, ToyEpisodes((2,)))
+    right = toy_adapter(channels="bgr").images(episode, [0, 1])
+    assert right[0, 0, 0].tolist() == [0, 0, 200]
+    assert right.flags["C_CONTIGUOUS"]
+    assert toy_adapter().images(episode, [0, 1])[0, 0, 0].tolist() == [200, 0, 0]
+    with pytest.raises(UserError, match=r"adapter toy: 'bgra' is not known. Did you mean 'bgr'"):
+        toy_adapter(channels="bgra")
+
+
+def test_an_instruction_written_in_bytes() -> None:
+    words = ["push the red star", "schiebe das grüne Herz"]
+    rows = np.zeros((2, 32), dtype=np.int32)
+    for row, text in zip(rows, words, strict=True):
+        row[: len(text.encode())] = list(text.encode())
+    adapter = toy_adapter(instruction="spelled", instruction_kind="bytes")
+    columns = ToyEpisodes((2,)).columns | {"spelled": Column("array", (32,), "int32")}
+    adapter.check(columns, "toy")
+    assert adapter.instructions(ToyEpisodes((2,), values={"spelled": rows})[0]) == words
+    for wrong, words_of_it in ((0xFF, "no UTF-8"), (700, "no bytes"), (-1, "no bytes")):
+        rows[1, 3] = wrong
+        with pytest.raises(DamagedRecord, match=f"toy record 0: its instruction .*{words_of_it}"):
+            adapter.instructions(ToyEpisodes((2,), values={"spelled": rows})[0])
+    with pytest.raises(UserError, match="'text' holds text, adapter toy reads it as array"):
+        toy_adapter(instruction_kind="bytes").check(columns, "toy")
+
+
+def test_bc_z_takes_the_first_of_ten_actions(tmp_path: Path) -> None:
+    ten = {"xyz_residual": 30, "axis_angle_residual": 30, "target_close": 10}
+    columns = {f"future/{name}": made.tensor("float32", size) for name, size in ten.items()}
+    columns["future/target_close"] = made.tensor("int64", 10)
+    seen = {"present/xyz": 3, "present/axis_angle": 3, "present/sensed_close": 1}
+    observation = {name: made.tensor("float32", size) for name, size in seen.items()}
+    observation |= {"image": made.picture(8, 8, 3), "natural_language_instruction": made.text()}
+    schema = {"action": made.features(columns), "observation": made.features(observation)}
+    png = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(png, "PNG")
+    values: dict[str, Any] = {
+        "steps/action/future/xyz_residual": [0.01 * n for n in range(60)],
+        "steps/action/future/axis_angle_residual": [0.1 + 0.01 * n for n in range(60)],
+        "steps/action/future/target_close": [1] * 10 + [0] * 10,
+        "steps/observation/present/xyz": [float(n) for n in range(6)],
+        "steps/observation/present/axis_angle": [float(n) for n in range(6)],
+        "steps/observation/present/sensed_close": [0.25, 0.5],
+        "steps/observation/image": [png.getvalue()] * 2,
+        "steps/observation/natural_language_instruction": [b"place grapes in red bowl"] * 2,
+    }
+    root = made.write(tmp_path / "bc_z", schema, [made.example(values)])
+    episodes = RldsEpisodes.open(Storage(str(root)), "train")
+    adapter = load(CONFIGS / "adapter/bc_z.yaml")
+    adapter.check(episodes.columns, "bc_z")
+    expected = [[0, 0.01, 0.02, 0.1, 0.11, 0.12, 1], [0.3, 0.31, 0.32, 0.4, 0.41, 0.42, -1]]
+    np.testing.assert_allclose(adapter.actions(episodes[0]), expected, atol=1e-6)
+    assert adapter.states(episodes[0])[1].tolist() == [3, 4, 5, 3, 4, 5, 0.5]
+    assert adapter.instructions(episodes[0]) == ["place grapes in red bowl"] * 2
+
+
+def test_the_mixture_names_each_set_with_its_own_adapter() -> None:
+    sets = compose("inspect", ["data=openx", "data.root=there"]).data.source.sets
+    assert len(sets) == 22
+    for each in sets:
+        folder, name, version = each.root.split("/")
+        assert (folder, name) == ("there", each.adapter.name)
+        assert version == ("1.0.0" if name == "bridge_dataset" else "0.1.0")
+        assert each.weight > 0
 
 
 def test_open_x_sets_have_adapters() -> None:

@@ -5,7 +5,6 @@ of the house `(t, 7)`: translation (m) and rotation vector (rad) of the gripper 
 robot's base, then the gripper in [-1, 1], +1 to close and -1 to open. `back` undoes it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -13,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from worldmodel.data.episodes import Column, DamagedRecord, Episode
+from worldmodel.data.parts import Part, spelled
 from worldmodel.data.rotations import (
     SIZES,
     checked_rotation,
@@ -25,34 +25,12 @@ GripperKind = Literal["closed", "open", "closing", "opening", "none"]
 """closed, open: 0 to 1, how far the gripper is to be closed or open. closing, opening: -1 to 1, in
 which direction it is to move, 0 to leave it. none: there is no gripper, the action says 0."""
 
+InstructionKind = Literal["text", "bytes"]
+"""bytes: numbers `(n,)` a step, one a byte of UTF-8, zeros after the end."""
+
+Channels = Literal["rgb", "bgr"]
+
 ACTION_SIZE = 7
-_PART = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<first>-?\d+)?(?P<colon>:)?(?P<last>-?\d+)?\])?$")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A column or some of its numbers: `action/world_vector`, `action[3:6]`, `action[6]`."""
-
-    column: str
-    where: slice
-
-    @classmethod
-    def of(cls, text: str) -> "Part":
-        """Read the text; raises `UserError`."""
-        match = _PART.match(text.strip())
-        if match is None:
-            raise UserError(f"adapter: {text!r} names no column; write column or column[3:6].")
-        first, last = (None if (v := match[n]) is None else int(v) for n in ("first", "last"))
-        if match[2] and not match["colon"]:
-            if first is None:
-                raise UserError(f"adapter: {text!r} has empty brackets; write column[6].")
-            return cls(match["column"], slice(first, first + 1 if first != -1 else None))
-        return cls(match["column"], slice(first, last))
-
-    def read(self, episode: Episode) -> np.ndarray:
-        """Return `(t, n)` float64."""
-        values = episode.array(self.column)
-        return values.reshape(len(values), -1)[:, self.where].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -153,10 +131,12 @@ def _three(values: np.ndarray) -> np.ndarray:
 class Adapter:
     """How one data set is read.
 
-    image: the column of the camera that is used. instruction: a column of text ("" for none).
-    action: see `ActionMap`. state: parts that make up the proprioception, in order. rate: control
-    steps a second. robot: its name, for people and checkpoints. skip_first: steps at the start that
-    say nothing (Bridge begins with an action of zeros).
+    image: the column of the camera that is used. channels: in which order its colours were stored
+    (some sets of Open-X have red and blue changed over). instruction: a column of text ("" for
+    none), or of what `instruction_kind` says. action: see `ActionMap`. state: parts that make up
+    the proprioception, in order. rate: control steps a second. robot: its name, for people and
+    checkpoints. skip_first: steps at the start that say nothing (Bridge begins with an action of
+    zeros).
     """
 
     name: str
@@ -165,6 +145,8 @@ class Adapter:
     image: str
     action: ActionMap
     instruction: str = ""
+    instruction_kind: InstructionKind = "text"
+    channels: Channels = "rgb"
     state: tuple[str, ...] = ()
     skip_first: int = 0
     parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
@@ -172,12 +154,17 @@ class Adapter:
     def __post_init__(self) -> None:
         if self.rate <= 0 or self.skip_first < 0:
             raise UserError(f"adapter {self.name}: rate must be positive, skip_first not negative.")
+        for value, kinds in ((self.instruction_kind, InstructionKind), (self.channels, Channels)):
+            if value not in get_args(kinds):
+                known = nearest(value, get_args(kinds))
+                raise UserError(f"adapter {self.name}: {value!r} is not known.{known}")
         object.__setattr__(self, "state", tuple(self.state))
         object.__setattr__(self, "parts", tuple(Part.of(text) for text in self.state))
 
     def check(self, columns: Mapping[str, Column], source: str) -> None:
         """Raise `UserError` naming the first column that the data set lacks or has otherwise."""
-        wanted = [(self.image, "image"), (self.instruction, "text")]
+        spelled = "array" if self.instruction_kind == "bytes" else "text"
+        wanted = [(self.image, "image"), (self.instruction, spelled)]
         wanted += [(p.column, "array") for p in (*self.action.parts().values(), *self.parts)]
         for name, kind in wanted:
             if not name:
@@ -209,11 +196,17 @@ class Adapter:
         """Return the instruction of each step, trimmed; empty where there is none."""
         if not self.instruction:
             return [""] * (len(episode) - self.skip_first)
-        return [text.strip() for text in episode.text(self.instruction)][self.skip_first :]
+        if self.instruction_kind == "bytes":
+            texts = spelled(episode.array(self.instruction), episode)
+        else:
+            texts = episode.text(self.instruction)
+        return [text.strip() for text in texts][self.skip_first :]
 
     def images(self, episode: Episode, steps: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the pictures uint8 `(n, h, w, 3)` of `steps`, counted after `skip_first`."""
-        return episode.images(self.image, np.asarray(steps, dtype=np.int64) + self.skip_first)
+        chosen = np.asarray(steps, dtype=np.int64) + self.skip_first
+        pictures = episode.images(self.image, chosen)
+        return pictures if self.channels == "rgb" else np.ascontiguousarray(pictures[..., ::-1])
 
     def lengths(self, lengths: np.ndarray) -> np.ndarray:
         """Return the steps of each episode that are used."""
