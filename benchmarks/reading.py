@@ -7,7 +7,8 @@ FOLDER is an RLDS set with RT-1's columns, or a LeRobot v3.0 set that `envs.coll
 make one of any length: `tests/data/make_rollouts.py`. `--other` is a Python that has
 tensorflow-datasets, or lerobot. Both sides take turns, are held to as many cores as they have
 workers, and are measured when they are warm: frames are whole episodes in order, windows are
-shuffled batches of 16 of 7 frames each. Last, the memory of all processes while two epochs pass.
+shuffled batches of 16 of 7 frames each. Last, the memory of all processes while `--count` windows
+are read twice over.
 """
 
 import argparse

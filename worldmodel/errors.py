@@ -3,6 +3,7 @@
 import difflib
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable
 
@@ -30,8 +31,17 @@ def exit_on_user_error(main: Callable[[], None]) -> Callable[[], None]:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except BrokenPipeError:
-            # The reader of our output (`| head`) has seen enough; Python would flush once more.
+            if not _output_is_gone():
+                raise
+            # Python would flush once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
     return wrapped
+
+
+def _output_is_gone() -> bool:
+    """Return whether the reader of our output (`| head`) has left; other pipes break as well."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))

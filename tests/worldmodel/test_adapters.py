@@ -13,8 +13,8 @@ from tests.worldmodel import rlds_records as made
 from tests.worldmodel.toy_episodes import ToyEpisode, ToyEpisodes, toy_adapter
 from worldmodel.configuration import CONFIGS, build, compose
 from worldmodel.data.adapters import ActionMap, Adapter, from_closing, to_closing
+from worldmodel.data.columns import Part
 from worldmodel.data.episodes import Column, DamagedRecord
-from worldmodel.data.parts import Part
 from worldmodel.data.rlds import RldsEpisodes
 from worldmodel.data.rotations import from_rotation_vector, to_rotation_vector
 from worldmodel.data.storage import Storage

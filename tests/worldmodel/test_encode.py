@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.worldmodel.toy_streams import window_at
 from worldmodel import encode, pretrain
 from worldmodel.curves import read_log
 from worldmodel.data.adapted import AdaptedSet
@@ -63,7 +64,7 @@ def test_tokens_are_those_of_the_windows(folder: Path) -> None:
     shards = [read_shard(folder / s["file"], s["windows"]) for s in index["shards"]]
     written = [(shard, i) for shard in shards for i in range(len(shard.instructions))]
     for place, (shard, i) in zip(places, written, strict=True):
-        window = data.window(place, USE.windows, TOKENIZER)
+        window = window_at(data, place, USE.windows, TOKENIZER)
         batch = ASSEMBLER(window)
         for part in ("frame", "video"):
             values = shard.tensors[f"{part}.values"][i].float()

@@ -40,3 +40,12 @@ def test_a_reader_that_leaves_early_leaves_no_traceback() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_another_pipe_that_breaks_is_not_passed_over() -> None:
+    @exit_on_user_error
+    def main() -> None:
+        raise BrokenPipeError("a worker is gone")
+
+    with pytest.raises(BrokenPipeError, match="a worker is gone"):
+        main()

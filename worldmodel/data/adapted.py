@@ -9,9 +9,9 @@ import numpy as np
 from worldmodel.data.adapters import Adapter
 from worldmodel.data.arenas import Allocate
 from worldmodel.data.episodes import DamagedRecord, Episode, Episodes
-from worldmodel.data.frames import Frames, Memory
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import Place
+from worldmodel.data.picture_memory import Frames, Memory
 from worldmodel.data.windows import WindowConfig, Windows
 from worldmodel.errors import UserError
 from worldmodel.tokenizer.pixel import PixelTokenizer
@@ -115,10 +115,6 @@ class AdaptedSet:
             if oldest in self._frames:
                 self._frames.pop(oldest).release()
         return track
-
-    def window(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Windows:
-        """Return the window that begins at `place`, a batch of one; raises `DamagedRecord`."""
-        return joined([self.piece(place, config, tokenizer)])
 
     def piece(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Piece:
         """Return the window that begins at `place`; raises `DamagedRecord`.

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from worldmodel.data.columns import Part, spelled
 from worldmodel.data.episodes import Column, DamagedRecord, Episode
-from worldmodel.data.parts import Part, spelled
 from worldmodel.data.rotations import (
     SIZES,
     checked_rotation,

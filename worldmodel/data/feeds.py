@@ -78,11 +78,9 @@ class StreamFeed:
 
     def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:
         read = self.reader
-        make = functools.partial(
-            StreamReader, read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world
-        )
-        if not read.stream.workers:
-            make = functools.partial(_same, read)
+        settings = (read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world)
+        # Without workers this process reads, with what it has open already.
+        make = functools.partial(StreamReader, *settings) if read.stream.workers else lambda: read
         ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers, read.stream.ahead)
         seen = set(read.unreadable())
         for reason in sorted(seen):
@@ -100,10 +98,6 @@ class StreamFeed:
 
     def held_out(self, count: int) -> Windows:
         return self.reader.held_out(count)
-
-
-def _same(reader: StreamReader) -> StreamReader:
-    return reader
 
 
 def feed_of(source: object, use: DataConfig, tokenizer: PixelTokenizer, seed: int) -> Feed:

@@ -42,32 +42,29 @@ class Steps(Dataset[Parcel[T] | Failure]):
 
     def __init__(self, make: Callable[[], Reader[T]], ahead: int) -> None:
         self._make, self._arenas = make, ahead + _AT_HAND
-        self._reader: Reader[T] | None = None
-        self._sender = Sender(self._arenas)
+        self._own: tuple[Reader[T], Sender] | None = None
         self._process = -1
 
     def __getitem__(self, step: int) -> Parcel[T] | Failure:
         """Return the batch of `step` for another process, or what went wrong."""
         try:
-            reader = self._own()
-            return self._sender.pack(reader(step, self._sender.begin()))
+            reader, sender = self._of_this_process()
+            return sender.pack(reader(step, sender.begin()))
         except UserError as error:
             return Failure(error)
 
     def read(self, step: int) -> T:
         """Return the batch of `step`; raises the `UserError` that it meets."""
-        return self._own()(step)
+        reader, _ = self._of_this_process()
+        return reader(step)
 
-    def _own(self) -> Reader[T]:
-        if self._reader is None or self._process != os.getpid():
-            self._reader, self._process = self._make(), os.getpid()
-            self._sender = Sender(self._arenas)
-        return self._reader
+    def _of_this_process(self) -> tuple[Reader[T], Sender]:
+        if self._own is None or self._process != os.getpid():
+            self._own, self._process = (self._make(), Sender(self._arenas)), os.getpid()
+        return self._own
 
     def __getstate__(self) -> dict[str, object]:
-        # The rest is made where it is used.
-        own = {"_reader": None, "_process": -1, "_sender": None}
-        return {"_make": self._make, "_arenas": self._arenas} | own
+        return {"_make": self._make, "_arenas": self._arenas, "_own": None, "_process": -1}
 
 
 class _From:

@@ -17,8 +17,8 @@ from worldmodel.data.adapted import AdaptedSet, joined
 from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.episodes import DamagedRecord
-from worldmodel.data.frames import Memory
 from worldmodel.data.lanes import BatchOrder, SetOrder, Slot, lanes_of_a_process
+from worldmodel.data.picture_memory import Memory
 from worldmodel.data.statistics import Statistics, statistics
 from worldmodel.data.stream import Stream
 from worldmodel.data.trajectories import spread_out

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.data.frame_cache import Clip, cached_frames
 from worldmodel.data.lerobot.files import Files, Folder, inside
+from worldmodel.data.lerobot.frame_cache import Clip, cached_frames
 from worldmodel.data.lerobot.index import Index, read_index, read_instructions
 from worldmodel.data.lerobot.metadata import COUNTERS, read_info
 from worldmodel.data.lerobot.tables import as_numbers, as_vectors, read_table
