@@ -21,10 +21,10 @@ import torch
 from tqdm import tqdm
 
 import envs.simpler
-from envs.errors import exit_on_user_error
 from envs.simpler.vector import SimplerVectorEnv
+from experiment.errors import exit_on_user_error
 from policies.contract import Observation
-from policies.experts import make_expert
+from policies.experts.registry import make_expert
 
 
 def _wait() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from envs.configuration import ROOT
 from envs.rollout import Observation
+from experiment.command_line import ROOT
 from policies.checkpoint import load_policy
 
 VARIANTS = [

@@ -30,13 +30,13 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from worldmodel.configuration import CONFIGS, build
-from worldmodel.data.adapters import Adapter
+from experiment.settings import CONFIGS, build
+from worldmodel.data.adapter import Adapter
 from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.loader import ReadAhead
+from worldmodel.data.reader import StreamReader
 from worldmodel.data.stream import Format, SetConfig, Stream
-from worldmodel.data.stream_reader import StreamReader
 from worldmodel.data.windows import WindowConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 import envs.simpler
-from envs.errors import UserError
 from envs.simpler.environment import SimplerEnv
+from experiment.errors import UserError
 
 RESOLUTIONS = ((96, 96), (160, 128), (320, 256), (640, 512))
 PARTS = ("physics", "control", "rule", "picture")

@@ -18,16 +18,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from worldmodel.configuration import build, compose
+from experiment.seeding import torch_generator
+from experiment.settings import build, compose
 from worldmodel.data.batches import action_position, state_tokens
 from worldmodel.data.windows import WindowConfig
 from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel
 from worldmodel.objective import Objective, losses
 from worldmodel.schedule import Arm
-from worldmodel.seeding import torch_generator
 from worldmodel.text import tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
-from worldmodel.trainer import Trainer, TrainerConfig
+from worldmodel.training.trainer import Trainer, TrainerConfig
 
 STATE, ACTION = 10, 7
 PARTS = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.errors import UserError
+from experiment.errors import UserError
 
 MAX_TRANSLATION = 1.0
 """Metres a single action may ask for before it counts as a defect of the policy."""

@@ -9,14 +9,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from envs.configuration import from_command_line, plain
+from envs.dataset.lerobot_writer import assemble, total_episodes
+from envs.dataset.staging import StagedEpisode, staged_episodes
 from envs.descriptions import Description
-from envs.durable import write_bytes
-from envs.errors import UserError, exit_on_user_error
-from envs.lerobot_writer import assemble, total_episodes
 from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
-from envs.staging import StagedEpisode, staged_episodes
 from envs.workers import Workers, available_cores
+from experiment.command_line import from_command_line, plain
+from experiment.errors import UserError, exit_on_user_error
+from experiment.files import write_bytes
 
 USAGE = """
 Collect demonstrations of a task into a LeRobot v3.0 data set.
@@ -163,7 +163,7 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
     staged = staged_episodes(collection.staging)
     keep = "all" if collection.keep_failures else "successes"
     recorder = {
-        "_target_": "envs.staging.StagingRecorder",
+        "_target_": "envs.dataset.staging.StagingRecorder",
         "folder": str(collection.staging),
         "keep": keep,
         "fps": collection.fps,

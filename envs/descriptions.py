@@ -8,8 +8,8 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from envs.errors import UserError, nearest
 from envs.rollout import Episode
+from experiment.errors import UserError, nearest
 
 Description = Mapping[str, Any]
 """`{"_target_": "module.Name", **arguments}`."""

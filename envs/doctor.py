@@ -192,7 +192,7 @@ else:
 
 _VIDEO = """
 import io, av, numpy as np
-from envs.video import encode
+from envs.dataset.video import encode
 frames = np.zeros((4, 64, 80, 3), np.uint8)
 with av.open(io.BytesIO(encode(frames, 3, crf=20, gop=2))) as video:
     assert len(list(video.decode(video=0))) == 4, "frames were lost"

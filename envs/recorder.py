@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.durable import write_bytes
-from envs.errors import UserError
+from envs.dataset.video import Mp4Encoder
 from envs.rollout import Episode, EpisodeRecord, Observation
-from envs.video import Mp4Encoder
+from experiment.errors import UserError
+from experiment.files import write_bytes
 
 PICTURE = (640, 512)
 """Width and height of a recorded frame, the camera's own 5:4."""

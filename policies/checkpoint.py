@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from envs.configuration import ROOT
-from envs.errors import UserError
+from experiment.command_line import ROOT
+from experiment.errors import UserError, nearest
+from experiment.errors import UserError as ModelUserError
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.gripper import checked_kind
-from worldmodel.checkpoint import CONFIG, read_config
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.errors import UserError as ModelUserError
-from worldmodel.errors import nearest
+from worldmodel.training.checkpoint import CONFIG, read_config
 
 KINDS = (video_action.KIND, regression.KIND)
 

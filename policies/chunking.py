@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from envs.errors import UserError
+from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
 from policies.gripper import FingerTarget, GripperKind, commands
 from worldmodel.data.normalisation import Normalisation

@@ -14,16 +14,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from envs.configuration import composed, from_command_line, plain, typed
 from envs.descriptions import Description
-from envs.errors import UserError, exit_on_user_error, nearest
 from envs.rollout import Episode
 from envs.workers import available_cores
-from policies import episode_list, report
+from experiment.command_line import composed, from_command_line, plain, typed
+from experiment.errors import UserError, exit_on_user_error, nearest
+from policies import episode_list
 from policies.checkpoint import checkpoint_folder
-from policies.evaluation import RECORDS, Evaluation, claim_folder, evaluate
-from policies.protocol import Protocol, episodes
-from worldmodel.checkpoint import WEIGHTS
+from policies.evaluation import report
+from policies.evaluation.protocol import Protocol, episodes
+from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
+from worldmodel.training.checkpoint import WEIGHTS
 
 __all__ = ["RECORDS", "Evaluation", "claim_folder", "evaluate", "main", "settings_of"]
 

@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from experiment.errors import UserError, exit_on_user_error, nearest
+from experiment.run_folder import open_run, versions
+from experiment.settings import build, compose
 from policies.checkpoint import KINDS
-from policies.demonstrations import DemonstrationBatches, with_levels
 from policies.gripper import checked_kind
-from policies.learner import LearnerSettings
-from policies.validation import Validation, spread
-from worldmodel import checkpoint
-from worldmodel.configuration import build, compose
+from policies.learning.demonstrations import DemonstrationBatches, with_levels
+from policies.learning.learner import LearnerSettings
+from policies.learning.validation import Validation, spread
 from worldmodel.data.batches import DataConfig, Order
-from worldmodel.data.lerobot import LeRobot
+from worldmodel.data.formats.lerobot import LeRobot
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.errors import UserError, exit_on_user_error, nearest
-from worldmodel.run_folder import open_run, versions
-from worldmodel.trainer import Trainer, TrainerConfig
+from worldmodel.training import checkpoint
+from worldmodel.training.trainer import Trainer, TrainerConfig
 
 
 def trainer_of(config: DictConfig) -> Trainer[Any, Any]:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 
 GripperKind = Literal["level", "raw"]
 """`level`: the target level, scaled to [-1, 1]; `raw`: the commands as they are (App. E)."""

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from worldmodel import checkpoint
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowConfig, Windows
-from worldmodel.seeding import torch_generator
 from worldmodel.teacher import Teacher
 from worldmodel.text import TextConfig, TextTokens, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.training import checkpoint
 
 KIND = "regression"
 
@@ -153,7 +153,7 @@ class RegressionSettings:
 
 @dataclass(frozen=True)
 class RegressionLearner:
-    """The baseline for `policies.finetune`; see `policies.learner`."""
+    """The baseline for `policies.finetune`; see `policies.learning.learner`."""
 
     model: Regression
     tokenizer: PixelTokenizer

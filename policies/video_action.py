@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiment.errors import UserError
+from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from worldmodel import checkpoint
 from worldmodel.data.batches import Assembler, action_position, state_tokens
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowConfig, Windows
-from worldmodel.errors import UserError
 from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
 from worldmodel.objective import Objective, losses
 from worldmodel.sampler import Sampling, sample
 from worldmodel.schedule import TimestepDensity
-from worldmodel.seeding import torch_generator
 from worldmodel.teacher import Teacher
 from worldmodel.text import tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.training import checkpoint
 
 KIND = "video_action"
 
@@ -174,7 +174,7 @@ class VideoActionSettings:
 
 @dataclass(frozen=True)
 class VideoActionLearner:
-    """The joint model for `policies.finetune`; see `policies.learner`."""
+    """The joint model for `policies.finetune`; see `policies.learning.learner`."""
 
     model: WorldModel
     assembler: Assembler

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from worldmodel.configuration import build, compose
-from worldmodel.data.adapted import AdaptedSet, joined
+from experiment.errors import UserError, exit_on_user_error, nearest
+from experiment.files import append_record, write_bytes
+from experiment.settings import build, compose
 from worldmodel.data.batches import Assembler, DataConfig
-from worldmodel.data.episodes import DamagedRecord
+from worldmodel.data.encoded import DTYPES, INDEX, read_shard, settings_of, write_shard
+from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.order import Place
+from worldmodel.data.source import AdaptedSet, joined
 from worldmodel.data.stream import Stream
-from worldmodel.data.tokens import DTYPES, INDEX, read_shard, settings_of, write_shard
-from worldmodel.durable import append_record, write_bytes
-from worldmodel.errors import UserError, exit_on_user_error, nearest
 from worldmodel.text import TextConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

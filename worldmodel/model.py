@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 from worldmodel.path import Prediction
 from worldmodel.text import TextConfig, TextEmbedding, TextTokens
 from worldmodel.transformer import Transformer

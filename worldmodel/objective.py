@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 from worldmodel.model import Batch, Modality, Tokens, WorldModel
 from worldmodel.path import interpolate, velocity_error
 from worldmodel.schedule import ARMS, Arm, TimestepDensity, draw

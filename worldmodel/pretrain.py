@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
-from worldmodel import checkpoint, contact_sheet
-from worldmodel.configuration import build, compose
+from experiment.errors import exit_on_user_error
+from experiment.run_folder import open_run, versions
+from experiment.seeding import torch_generator
+from experiment.settings import build, compose
 from worldmodel.data.batches import Assembler, DataConfig
 from worldmodel.data.feeds import Feed, feed_of
-from worldmodel.errors import exit_on_user_error
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective, losses
-from worldmodel.run_folder import open_run, versions
 from worldmodel.sampler import Sampling, sample
-from worldmodel.seeding import torch_generator
 from worldmodel.tokenizer.pixel import PixelTokenizer
-from worldmodel.trainer import Trainer, TrainerConfig
+from worldmodel.training import checkpoint, contact_sheet
+from worldmodel.training.trainer import Trainer, TrainerConfig
 
 _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
 _OBSERVED_WINDOWS = 256

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 from worldmodel.model import Tokens, WorldModel
 from worldmodel.path import velocity
 from worldmodel.schedule import timeshift

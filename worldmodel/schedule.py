@@ -6,7 +6,7 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 
 Arm = Literal["flow_matching", "dual_timestep", "self_flow", "diffusion_forcing", "full_masking"]
 """How tokens share times; `self_flow` draws as `dual_timestep` does (Self-Flow, Sec. 3.3)."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import gymnasium
 
-from envs.errors import UserError
-from envs.simpler.registry import task_spec
-from envs.simpler.variants import VISUAL_MATCHING, variant_of
+from envs.simpler.tasks.registry import task_spec
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of
+from experiment.errors import UserError
 
 PYTHON_VARIABLE = "SIMPLER_ORIGINAL_PYTHON"
 

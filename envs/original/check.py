@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.errors import UserError
 from envs.original import make
+from experiment.errors import UserError
 
 TASK = "open_top_drawer"  # all of its files are always there
 

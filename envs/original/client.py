@@ -12,18 +12,18 @@ import numpy as np
 from PIL import Image
 from sapien import Pose
 
-from envs.errors import UserError
 from envs.original.names import TABLE_BOXES, original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, proprioception
-from envs.simpler.placement import Start, checked_options, draw_start
-from envs.simpler.registry import TaskSpec
-from envs.simpler.robots import ROBOTS
+from envs.simpler.robots.registry import ROBOTS
 from envs.simpler.rules.base import REST_SPEED
 from envs.simpler.rules.drawer import OPEN
-from envs.simpler.tasks.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
-from envs.simpler.variants import VISUAL_MATCHING, variant_of
+from envs.simpler.scenes.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
+from envs.simpler.tasks.registry import TaskSpec
+from envs.simpler.tasks.start import Start, checked_options, draw_start
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of
+from experiment.errors import UserError
 
 CAMERAS = {"google_robot": "overhead_camera"}
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from envs.simpler.registry import TaskSpec
-from envs.simpler.variants import VISUAL_MATCHING, Variant
+from envs.simpler.tasks.registry import TaskSpec
+from envs.simpler.tasks.variants import VISUAL_MATCHING, Variant
 
 # The table of the original's stages, for where their files are missing, as in the recordings:
 # middle in its own frame, half extents, where that frame stands (m).

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.errors import UserError
+from experiment.errors import UserError
 
 WORKER = Path(__file__).with_name("worker.py")
 # The first message imports SAPIEN and builds a scene; a reset builds one again.

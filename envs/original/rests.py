@@ -15,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.durable import write_bytes
-from envs.errors import UserError, exit_on_user_error
 from envs.original.names import TABLE_BOXES
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.official import SimplerPack
 from envs.simpler.assets.rests import TABLE, basket_key, group_key, key, surface_of, text
-from envs.simpler.layouts import Layout, move_near, put_on, toy_density
-from envs.simpler.placement import ORIENTATION_QUATERNIONS
-from envs.simpler.registry import PICKABLE, TASKS
-from envs.simpler.settling import DROP_HEIGHT, TABLE_HEIGHT
-from envs.simpler.tasks.put import SINK, SINK_POSE
-from envs.simpler.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
+from envs.simpler.scenes.put import SINK, SINK_POSE
+from envs.simpler.scenes.settling import DROP_HEIGHT, TABLE_HEIGHT
+from envs.simpler.tasks.layouts import Layout, move_near, put_on, toy_density
+from envs.simpler.tasks.registry import PICKABLE, TASKS
+from envs.simpler.tasks.start import ORIENTATION_QUATERNIONS
+from envs.simpler.tasks.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
+from experiment.errors import UserError, exit_on_user_error
+from experiment.files import write_bytes
 
 Job = dict[str, Any]
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)

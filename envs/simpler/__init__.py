@@ -12,13 +12,13 @@ import gymnasium
 import numpy as np
 import torch
 
-from envs.errors import UserError
 from envs.simpler.environment import SimplerEnv
-from envs.simpler.registry import TASKS, TaskSpec, task_spec
-from envs.simpler.robots import ROBOTS
-from envs.simpler.tasks import SCENES
-from envs.simpler.variants import VISUAL_MATCHING, variants_of
+from envs.simpler.robots.registry import ROBOTS
+from envs.simpler.scenes import SCENES
+from envs.simpler.tasks.registry import TASKS, TaskSpec, task_spec
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variants_of
 from envs.simpler.vector import SimplerVectorEnv
+from experiment.errors import UserError
 
 ENVIRONMENTS = tuple(spec.simpler_name for spec in TASKS.values())
 """SIMPLER's own names of the 25 tasks."""

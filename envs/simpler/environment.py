@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
-from envs.errors import UserError
-from envs.simpler.placement import checked_options
-from envs.simpler.registry import TaskSpec
-from envs.simpler.scene import SimplerScene
-from envs.simpler.snapshot import privileged, snapshot
+from envs.simpler.scenes.scene import SimplerScene
+from envs.simpler.scenes.state import privileged, snapshot
+from envs.simpler.tasks.registry import TaskSpec
+from envs.simpler.tasks.start import checked_options
+from experiment.errors import UserError
 
 STATE_SIZE = 10
 ACTION_SIZE = 7

@@ -12,11 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 import envs.simpler
-from envs.durable import write_bytes
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.rests import PRIMITIVES, names, text
-from envs.simpler.registry import ORIENTATIONS, PICKABLE, TASKS
-from envs.simpler.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
+from envs.simpler.tasks.registry import ORIENTATIONS, PICKABLE, TASKS
+from envs.simpler.tasks.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
+from experiment.files import write_bytes
 
 Drop = tuple[str, str, dict[str, Any]]
 

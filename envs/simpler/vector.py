@@ -8,10 +8,10 @@ import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.errors import UserError
 from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, describe, proprioception
-from envs.simpler.scene import SimplerScene
-from envs.simpler.snapshot import privileged, snapshot
+from envs.simpler.scenes.scene import SimplerScene
+from envs.simpler.scenes.state import privileged, snapshot
+from experiment.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 

@@ -201,8 +201,8 @@ def write(folder: Path, name: str, size: tuple[int, int], lengths: list[int], sh
 
 def compare(folder: Path) -> None:
     """Print for every column how far this package's reader is from TFDS's own."""
-    from worldmodel.data.rlds import RldsEpisodes
-    from worldmodel.data.storage import Storage
+    from worldmodel.data.formats.rlds import RldsEpisodes
+    from worldmodel.data.formats.storage import Storage
 
     ours = RldsEpisodes.open(Storage(str(folder)))
     theirs = tfds.builder_from_directory(str(folder)).as_dataset(split="train")

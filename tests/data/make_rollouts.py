@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.lerobot_writer import IMAGE_KEY
-from envs.staging import EpisodeData
+from envs.dataset.lerobot_writer import IMAGE_KEY
+from envs.dataset.staging import EpisodeData
 from tests.data.make_lerobot import write_v2, write_v3
-from worldmodel.data.lerobot import LeRobotEpisodes
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 
 def episodes(folder: Path, steps: int | None, noise: float) -> list[EpisodeData]:

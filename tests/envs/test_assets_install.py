@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.errors import UserError
 from envs.simpler.assets import install as installing
 from envs.simpler.assets.install import install
 from envs.simpler.assets.sources import FolderSource, UrlSource, source_of
+from experiment.errors import UserError
 from tests.envs import assets_world as world
 
 pytestmark = pytest.mark.slow

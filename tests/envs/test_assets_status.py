@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from envs.errors import UserError
 from envs.simpler.assets import __main__ as command
 from envs.simpler.assets import manifest as listing
 from envs.simpler.assets.from_clone import manifest_of
 from envs.simpler.assets.manifest import GROUPS, STAND_INS, Manifest, official
 from envs.simpler.assets.status import missing_lines, report, status
+from experiment.errors import UserError
 from tests.envs import assets_world as world
 
 MANIFEST = world.manifest()

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 import envs.simpler
-from envs.simpler.batched.agents import batched
-from envs.simpler.batched.controller import BatchedController
-from envs.simpler.controller import VELOCITY_WINDOW
+from envs.simpler.robots.batched.agents import batched
+from envs.simpler.robots.batched.controller import BatchedController
+from envs.simpler.robots.controller import VELOCITY_WINDOW
 
 pytestmark = pytest.mark.simulator
 

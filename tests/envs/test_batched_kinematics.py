@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from transforms3d.quaternions import mat2quat, qmult
 
 import envs.simpler
-from envs.simpler.batched.kinematics import Chain, rotation_matrix
-from envs.simpler.controller import rotation_vector_to_quaternion
+from envs.simpler.robots.batched.kinematics import Chain, rotation_matrix
+from envs.simpler.robots.controller import rotation_vector_to_quaternion
 
 pytestmark = pytest.mark.simulator
 

@@ -8,8 +8,8 @@ import ruckig
 import torch
 from numpy.typing import NDArray
 
-from envs.simpler.batched.limits import Limits
-from envs.simpler.batched.planner import plan
+from envs.simpler.robots.batched.limits import Limits
+from envs.simpler.robots.batched.planner import plan
 
 Array = NDArray[np.float64]
 Problem = tuple[Array, Array, Array]

@@ -12,10 +12,10 @@ import pytest
 
 from envs import workers
 from envs.collect import Collection, collect, wanted
-from envs.configuration import ROOT, composed, plain
-from envs.errors import UserError
-from envs.lerobot_writer import total_episodes
-from envs.staging import StagedEpisode, staged_episodes
+from envs.dataset.lerobot_writer import total_episodes
+from envs.dataset.staging import StagedEpisode, staged_episodes
+from experiment.command_line import ROOT, composed, plain
+from experiment.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -187,7 +187,7 @@ def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
 
 def test_the_shipped_settings_are_the_expert_in_the_task() -> None:
     one = Collection.from_settings(plain(composed("collect", ["episodes=7", "out=there"])))
-    assert one.policy["_target_"] == "policies.experts.make_expert"
+    assert one.policy["_target_"] == "policies.experts.registry.make_expert"
     assert one.env["terminate_on_success"] is False
     assert one.env["task"] == one.task == "open_and_place"
     assert (one.episodes, one.out) == (7, Path("there"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.durable import append_line, write_bytes
-from envs.errors import UserError
+from experiment.errors import UserError
+from experiment.files import append_line, write_bytes
 
 
 def fail_with(code: int):  # type: ignore[no-untyped-def]

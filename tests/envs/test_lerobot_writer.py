@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from envs import lerobot_writer
-from envs.errors import UserError
-from envs.lerobot_statistics import count_levels, of_levels, of_values
-from envs.lerobot_writer import IMAGE_KEY, assemble, total_episodes
+from envs.dataset import lerobot_writer
+from envs.dataset.lerobot_writer import IMAGE_KEY, assemble, total_episodes
+from envs.dataset.staging import EpisodeData, StagingRecorder, stage, stage_outcome, staged_episodes
+from envs.dataset.statistics import count_levels, of_levels, of_values
+from envs.dataset.video import decode
 from envs.rollout import Episode, run_episode
-from envs.staging import EpisodeData, StagingRecorder, stage, stage_outcome, staged_episodes
-from envs.video import decode
+from experiment.errors import UserError
 from tests.envs.toy import LIMIT, ToyEnv, ToyPolicy
 
 

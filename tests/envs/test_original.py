@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import envs.original
-from envs.errors import UserError
 from envs.original.client import OriginalEnv
 from envs.original.names import original_id
 from envs.original.pipe import WORKER, Pipe
-from envs.simpler.registry import TASKS, task_spec
+from envs.simpler.tasks.registry import TASKS, task_spec
+from experiment.errors import UserError
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ import pytest
 import envs.original
 import envs.simpler
 from envs.original.names import original_id, settings
-from envs.simpler.goldens import Golden, goldens_of, read_episode
-from envs.simpler.registry import task_spec
-from envs.simpler.variants import variant_of, variants_of
+from envs.original.recordings import Golden, goldens_of, read_episode
+from envs.simpler.tasks.registry import task_spec
+from envs.simpler.tasks.variants import variant_of, variants_of
 
 TASKS = ("pick_standing_coke_can", "move_near", "open_top_drawer", "open_and_place")
 

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.perturbation import ActionPerturbation
+from envs.dataset.perturbation import ActionPerturbation
 
 
 class Echo(gymnasium.Env[Any, Any]):

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.errors import UserError
 from envs.simpler import primitives
 from envs.simpler.primitives import apple, cabinet, google_robot
 from envs.simpler.primitives.urdf import Joint, Link, Shape, render
+from experiment.errors import UserError
 from tests.envs.primitive_scenes import (
     add,
     corners,

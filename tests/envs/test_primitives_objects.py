@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from transforms3d.quaternions import quat2mat
 
-from envs.errors import UserError
 from envs.simpler import primitives
 from envs.simpler.assets import rests
-from envs.simpler.layouts import move_near, put_on
 from envs.simpler.primitives.objects import MODELS
 from envs.simpler.primitives.parts import Part, volume
-from envs.simpler.registry import TASKS
-from envs.simpler.variants import variant_of, variants_of
+from envs.simpler.tasks.layouts import move_near, put_on
+from envs.simpler.tasks.registry import TASKS
+from envs.simpler.tasks.variants import variant_of, variants_of
+from experiment.errors import UserError
 from tests.envs.primitive_scenes import add, new_scene, original_files, run
 
 SINK_PLACE = (-0.16, 0.13, 0.88)

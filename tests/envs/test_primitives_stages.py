@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.errors import UserError
 from envs.simpler import primitives
 from envs.simpler.primitives import cabinet
-from envs.simpler.registry import TASKS
-from envs.simpler.variants import variant_of, variants_of
+from envs.simpler.tasks.registry import TASKS
+from envs.simpler.tasks.variants import variant_of, variants_of
+from experiment.errors import UserError
 from tests.envs.primitive_scenes import original_files
 
 GOOGLE, BRIDGE = "google_pick_coke_can_1_v4", "bridge_table_1_v1"

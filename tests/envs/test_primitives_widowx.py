@@ -93,7 +93,7 @@ def grouped(robot: object) -> None:
 @pytest.mark.simulator
 @pytest.mark.parametrize("start", ["START_QPOS", "SINK_START_QPOS"])
 def test_nothing_touches_itself_where_the_tasks_start(start: str) -> None:
-    from envs.simpler import widowx as agent
+    from envs.simpler.robots import widowx as agent
 
     scene, robot = load(primitives.widowx_urdf(drawn=False))
     grouped(robot)
@@ -125,7 +125,7 @@ def test_fingers_hold_through_swings(model: str, along: float) -> None:
     """Closed on an object with the hand down, then swung by waist, shoulder and wrist."""
     import sapien
 
-    from envs.simpler.widowx import ARM_DAMPING, ARM_STIFFNESS, SHUT
+    from envs.simpler.robots.widowx import ARM_DAMPING, ARM_STIFFNESS, SHUT
 
     scene, robot = load(primitives.widowx_urdf(drawn=False))
     grouped(robot)

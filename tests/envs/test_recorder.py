@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.errors import UserError
+from envs.dataset.video import decode
 from envs.recorder import PICTURE, VideoRecorder, captioned, video_path
 from envs.rollout import Episode, Observation, run_episode
-from envs.video import decode
+from experiment.errors import UserError
 from tests.envs.toy import LIMIT, BrokenPolicy, ToyEnv, ToyPolicy
 
 EPISODE = Episode(task="toy", index=12, seed=11, robot_pose="c0")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from envs.actions import validated_chunk
-from envs.errors import UserError
 from envs.rollout import (
     Episode,
     EpisodeRecord,
@@ -17,6 +16,7 @@ from envs.rollout import (
     episode_seed,
     run_episode,
 )
+from experiment.errors import UserError
 from tests.envs.toy import LIMIT, BrokenPolicy, ToyEnv, ToyPolicy
 from tests.envs.toy_tasks import ToyTask
 

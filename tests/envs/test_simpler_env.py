@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import envs.simpler
-from envs.errors import UserError
-from envs.simpler import parity, pictures, rendering
-from envs.simpler.registry import TASKS
+from envs.original import parity, pictures
+from envs.simpler.scenes import rendering
+from envs.simpler.tasks.registry import TASKS
+from experiment.errors import UserError
 
 pytestmark = pytest.mark.simulator
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.errors import UserError
-from envs.simpler import google_robot, widowx
+from envs.original.parity import angle_between
 from envs.simpler.assets import asset_pack, pieces
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.rests import PRIMITIVES, TABLE, key, rests
-from envs.simpler.controller import plan_path, rotation_vector_to_quaternion
-from envs.simpler.layouts import Layout
-from envs.simpler.parity import angle_between
-from envs.simpler.placement import draw_start
-from envs.simpler.registry import TASKS, task_spec
-from envs.simpler.rendering import Overlay
-from envs.simpler.variants import variant_of, variants_of
+from envs.simpler.robots import google_robot, widowx
+from envs.simpler.robots.controller import plan_path, rotation_vector_to_quaternion
+from envs.simpler.scenes.rendering import Overlay
+from envs.simpler.tasks.layouts import Layout
+from envs.simpler.tasks.registry import TASKS, task_spec
+from envs.simpler.tasks.start import draw_start
+from envs.simpler.tasks.variants import variant_of, variants_of
+from experiment.errors import UserError
 
 
 @pytest.mark.parametrize(("robot", "focal"), [(google_robot, 425.0), (widowx, 623.588)])

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import envs.simpler
-from envs.errors import UserError
-from envs.simpler.batched.contacts import BodyContacts
-from envs.simpler.contacts import Contacts
-from envs.simpler.registry import task_spec
+from envs.simpler.scenes.body_contacts import BodyContacts
+from envs.simpler.scenes.contacts import Contacts
+from envs.simpler.tasks.registry import task_spec
 from envs.simpler.vector import SimplerVectorEnv
+from experiment.errors import UserError
 from policies.contract import Observation
-from policies.experts import make_expert
+from policies.experts.registry import make_expert
 
 pytestmark = pytest.mark.simulator
 
@@ -101,8 +101,8 @@ def test_without_a_gpu_a_batch_is_refused() -> None:
 def test_on_a_gpu_an_environment_keeps_its_objects_through_resets(task: str) -> None:
     """`keeping` turns any draw into one that a scene built for another draw can hold."""
     from envs.simpler.assets import asset_pack
-    from envs.simpler.placement import draw_start, keeping
-    from envs.simpler.variants import variant_of
+    from envs.simpler.tasks.start import draw_start, keeping
+    from envs.simpler.tasks.variants import variant_of
 
     spec = task_spec(task)
     variant = variant_of(spec, "visual_matching")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.errors import UserError
-from envs.video import Mp4Encoder, decode, encode, join
+from envs.dataset.video import Mp4Encoder, decode, encode, join
+from experiment.errors import UserError
 
 
 def clip(seed: int, frames: int) -> np.ndarray:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-from envs.lerobot_writer import assemble
-from envs.staging import EpisodeData, stage, staged_episodes
+from envs.dataset.lerobot_writer import assemble
+from envs.dataset.staging import EpisodeData, stage, staged_episodes
 from tests.data import make_lerobot as made
-from worldmodel.data.lerobot import LeRobotEpisodes
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 WINDOW = 7
 _ROUNDING = 3

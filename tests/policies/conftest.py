@@ -6,7 +6,7 @@ import pytest
 
 from envs.collect import Collection, collect
 from policies.finetune import composed, trainer_of
-from worldmodel.trainer import Trainer
+from worldmodel.training.trainer import Trainer
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.errors import UserError
 from envs.rollout import run_episode
+from experiment.errors import UserError
 from policies.checkpoint import load_policy
 from policies.contract import Observation
 from policies.eval import Evaluation, evaluate
-from policies.protocol import Protocol, episodes
+from policies.evaluation.protocol import Protocol, episodes
 from tests.envs.toy import ToyEnv
-from worldmodel.checkpoint import CONFIG, WEIGHTS
+from worldmodel.training.checkpoint import CONFIG, WEIGHTS
 
 pytestmark = pytest.mark.slow
 

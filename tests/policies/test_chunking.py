@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from envs.errors import UserError
+from experiment.errors import UserError
 from policies.chunking import ActionCode, ChunkedPolicy
 from policies.contract import Observation, validated_chunk
-from policies.demonstrations import cut_holding, with_levels
 from policies.gripper import FingerTarget, in_radians
+from policies.learning.demonstrations import cut_holding, with_levels
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import WindowConfig, Windows

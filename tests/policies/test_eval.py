@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from envs.configuration import ROOT, composed
-from envs.errors import UserError
 from envs.rollout import Episode, EpisodeRecord, run_episode
 from envs.workers import grouped
+from experiment.command_line import ROOT, composed
+from experiment.errors import UserError
 from policies.eval import evaluation_of, settings_of
-from policies.evaluation import RECORDS, Evaluation, claim_folder, evaluate
-from policies.protocol import Protocol, episodes
-from policies.results import published_lines
+from policies.evaluation.protocol import Protocol, episodes
+from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
+from policies.evaluation.tables import published_lines
 from tests.envs import toy_tasks
 from tests.envs.toy import ToyPolicy
 

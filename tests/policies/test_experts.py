@@ -2,11 +2,11 @@
 
 import pytest
 
-from envs.errors import UserError
-from envs.simpler.registry import TASKS
-from policies import experts
-from policies.experts import make_expert
-from policies.oracle import OpenAndPlaceExpert
+from envs.simpler.tasks.registry import TASKS
+from experiment.errors import UserError
+from policies.experts import registry as experts
+from policies.experts.open_and_place import OpenAndPlaceExpert
+from policies.experts.registry import make_expert
 
 
 @pytest.mark.parametrize(

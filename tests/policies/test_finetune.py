@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiment.errors import UserError
+from experiment.seeding import torch_generator
 from policies.finetune import composed
 from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
-from worldmodel import checkpoint
-from worldmodel.errors import UserError
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
-from worldmodel.seeding import torch_generator
 from worldmodel.text import TextConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.training import checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from policies.gripper import (
     CLOSED,
     OPEN,
@@ -13,7 +14,6 @@ from policies.gripper import (
     levels,
     scaled,
 )
-from worldmodel.errors import UserError
 
 
 def test_a_level_holds_between_commands() -> None:

@@ -9,8 +9,8 @@ from transforms3d.axangles import axangle2mat
 from transforms3d.quaternions import mat2quat
 
 from policies.contract import Observation
-from policies.drawer_scene import hand_rotation, rotation_between
-from policies.oracle import (
+from policies.experts.drawer_state import hand_rotation, rotation_between
+from policies.experts.open_and_place import (
     ABOVE,
     BEFORE,
     HALF_OPEN,
@@ -244,11 +244,11 @@ def test_subtask_is_declared_done_once_the_drawer_is_open(share: float, advances
 
 def succeeds(seed: int, pose: str, perturbation: float = 0.0, **settings: Any) -> bool:
     """Run an episode; whether it ended in success by SIMPLER's rule and by the strict one."""
-    import envs.perturbation
+    import envs.dataset.perturbation
     from envs.rollout import Episode, run_episode
 
     settings["terminate_on_success"] = False  # the expert lets go and retreats after it
-    env = envs.perturbation.make("open_and_place", perturbation=perturbation, **settings)
+    env = envs.dataset.perturbation.make("open_and_place", perturbation=perturbation, **settings)
     record = run_episode(
         env, OpenAndPlaceExpert(), Episode("open_and_place", 0, seed, robot_pose=pose)
     )

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from envs.errors import UserError
 from envs.rollout import DEMONSTRATIONS, episode_seed
-from policies.protocol import ALL, Protocol, episodes
+from experiment.errors import UserError
+from policies.evaluation.protocol import ALL, Protocol, episodes
 
 DEFAULT = Protocol("default", ["a0", "b0", "c0"])
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from envs.configuration import ROOT
 from envs.rollout import Episode
-from policies.protocol import ALL, Protocol, episodes
-from policies.published import CANS, CLOSE_DRAWERS, LISTS, OPEN_DRAWERS, WIDOWX
+from experiment.command_line import ROOT
+from policies.evaluation.protocol import ALL, Protocol, episodes
+from policies.evaluation.published import CANS, CLOSE_DRAWERS, LISTS, OPEN_DRAWERS, WIDOWX
 
 
 def listed(protocol: str, task: str = ALL) -> list[Episode]:
@@ -147,9 +147,9 @@ def test_no_two_episodes_share_name_or_seed(protocol: str) -> None:
 
 def test_tasks_variants_and_options_are_the_simulators() -> None:
     """Every name in the lists is one that the environment knows."""
-    from envs.simpler.placement import checked_options
-    from envs.simpler.registry import task_spec
-    from envs.simpler.variants import variant_of
+    from envs.simpler.tasks.registry import task_spec
+    from envs.simpler.tasks.start import checked_options
+    from envs.simpler.tasks.variants import variant_of
 
     for protocol in LISTS:
         for episode in listed(protocol):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from policies.rates import Rate, mean_of, rate_of, wilson_interval
+from policies.evaluation.rates import Rate, mean_of, rate_of, wilson_interval
 
 
 @pytest.mark.parametrize(

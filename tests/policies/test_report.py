@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from envs.errors import UserError
 from envs.rollout import EpisodeRecord
-from policies import report
-from policies.contact_sheet import write_contact_sheet
+from experiment.errors import UserError
+from policies.evaluation import report
+from policies.evaluation.contact_sheet import write_contact_sheet
 
 REFERENCE = report.Reference("a paper", "other data", {"open_and_place": 0.29})
 

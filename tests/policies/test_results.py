@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from envs.rollout import EpisodeRecord
-from policies.results import GRASPED, Line, published_lines, task_lines
+from policies.evaluation.tables import GRASPED, Line, published_lines, task_lines
 
 
 def records(

@@ -9,8 +9,8 @@ from transforms3d.quaternions import mat2quat
 import envs.simpler
 from envs.rollout import Episode, run_episode
 from policies.contract import Observation
-from policies.experts import make_expert
-from policies.tabletop import grasp_rotation, item_of
+from policies.experts.registry import make_expert
+from policies.experts.tabletop import grasp_rotation, item_of
 
 CAN = {
     "pose": np.array([-0.2, 0.2, 0.914, 0.0, 0.0, 0.0, 1.0]),

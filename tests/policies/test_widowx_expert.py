@@ -9,10 +9,10 @@ from transforms3d.axangles import axangle2mat
 from transforms3d.quaternions import mat2quat
 
 from policies.contract import Observation
-from policies.drawer_scene import rotation_between
-from policies.widowx_expert import TABLE, TIP, PutOnExpert
-from policies.widowx_scene import PutScene, downward, nearest_turn
-from policies.widowx_target import REALISED, TargetPose, turned
+from policies.experts.drawer_state import rotation_between
+from policies.experts.put_on import TABLE, TIP, PutOnExpert
+from policies.experts.put_on_state import PutScene, downward, nearest_turn
+from policies.experts.target_pose import REALISED, TargetPose, turned
 
 CUBE = np.array([0.03, 0.03, 0.03])
 SPOON = np.array([0.14, 0.034, 0.026])

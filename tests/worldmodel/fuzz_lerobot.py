@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from experiment.errors import UserError
 from tests.data import make_lerobot as made
-from worldmodel.data.lerobot import LeRobotEpisodes
-from worldmodel.errors import UserError
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 SECONDS = 60
 """A case that takes longer is a hang."""

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from experiment.errors import UserError
 from tests.worldmodel import rlds_records as made
-from worldmodel.data.episodes import DamagedRecord
-from worldmodel.data.rlds import RldsEpisode, RldsEpisodes
-from worldmodel.data.rlds.tfrecord import frame
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError
+from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.formats.rlds import RldsEpisode, RldsEpisodes
+from worldmodel.data.formats.rlds.tfrecord import frame
+from worldmodel.data.formats.storage import Storage
 
 SETS = ("kinds", "bridge_dataset")
 LIMIT_S = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.data.rlds_values import ROOT
-from worldmodel.data.rlds.tfrecord import FOOTER_BYTES, HEADER_BYTES, data_length, frame
+from worldmodel.data.formats.rlds.tfrecord import FOOTER_BYTES, HEADER_BYTES, data_length, frame
 
 
 def copy(name: str, folder: Path) -> Path:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
 from tests.worldmodel.toy_streams import TOKENIZER, same, window_at
-from worldmodel.data.adapted import AdaptedSet, cropped
 from worldmodel.data.order import BlockOrder, Place
 from worldmodel.data.picture_memory import Memory
+from worldmodel.data.source import AdaptedSet, cropped
 from worldmodel.data.windows import WindowConfig
-from worldmodel.errors import UserError
 
 
 def test_a_window_is_what_its_place_says() -> None:

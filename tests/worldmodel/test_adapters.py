@@ -9,16 +9,16 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from experiment.errors import UserError
+from experiment.settings import CONFIGS, build, compose
 from tests.worldmodel import rlds_records as made
 from tests.worldmodel.toy_episodes import ToyEpisode, ToyEpisodes, toy_adapter
-from worldmodel.configuration import CONFIGS, build, compose
-from worldmodel.data.adapters import ActionMap, Adapter, from_closing, to_closing
+from worldmodel.data.adapter import ActionMap, Adapter, from_closing, to_closing
 from worldmodel.data.columns import Part
-from worldmodel.data.episodes import Column, DamagedRecord
-from worldmodel.data.rlds import RldsEpisodes
+from worldmodel.data.formats.episode import Column, DamagedRecord
+from worldmodel.data.formats.rlds import RldsEpisodes
+from worldmodel.data.formats.storage import Storage
 from worldmodel.data.rotations import from_rotation_vector, to_rotation_vector
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError
 
 ADAPTERS = sorted((CONFIGS / "adapter").glob("*.yaml"))
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel import checkpoint
-from worldmodel.errors import UserError
+from worldmodel.training import checkpoint
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from worldmodel.configuration import CONFIGS, build, compose
-from worldmodel.errors import UserError
+from experiment.errors import UserError
+from experiment.run_folder import open_run
+from experiment.settings import CONFIGS, build, compose
 from worldmodel.model import ModelConfig
 from worldmodel.objective import Objective
-from worldmodel.run_folder import open_run
-from worldmodel.trainer import TrainerConfig
+from worldmodel.training.trainer import TrainerConfig
 
 
 @pytest.mark.parametrize("arm", sorted(p.stem for p in (CONFIGS / "objective").glob("*.yaml")))

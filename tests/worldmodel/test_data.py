@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from experiment.errors import UserError
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import WindowConfig, cut
-from worldmodel.errors import UserError
 from worldmodel.text import TextConfig, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from experiment.errors import UserError
 from tests.worldmodel.toy_streams import window_at
 from worldmodel import encode, pretrain
-from worldmodel.curves import read_log
-from worldmodel.data.adapted import AdaptedSet
-from worldmodel.data.adapters import Adapter
+from worldmodel.data.adapter import Adapter
 from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.encoded import EncodedTokens, TokenFeed, read_shard
 from worldmodel.data.order import Place
+from worldmodel.data.source import AdaptedSet
 from worldmodel.data.stream import SetConfig
-from worldmodel.data.tokens import EncodedTokens, TokenFeed, read_shard
 from worldmodel.data.windows import WindowConfig
-from worldmodel.errors import UserError
 from worldmodel.text import TextConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.training.curves import read_log
 
 ROOT = Path(__file__).parents[1] / "data/lerobot_v3.0"
 GIVEN = [
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def adapted() -> AdaptedSet:
     from omegaconf import OmegaConf
 
-    from worldmodel.configuration import CONFIGS, build
+    from experiment.settings import CONFIGS, build
 
     node = OmegaConf.load(CONFIGS / "adapter/simpler_google_robot.yaml")
     node.rate = 5.0

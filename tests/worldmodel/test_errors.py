@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from worldmodel.errors import UserError, exit_on_user_error
+from experiment.errors import UserError, exit_on_user_error
 
 PRINTS_MUCH = """
-from worldmodel.errors import exit_on_user_error
+from experiment.errors import exit_on_user_error
 
 @exit_on_user_error
 def main():

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from worldmodel import pretrain
-from worldmodel.curves import read_log
 from worldmodel.data import inspect
+from worldmodel.training.curves import read_log
 
 pytestmark = pytest.mark.slow
 

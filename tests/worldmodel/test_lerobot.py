@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.data.lerobot import LeRobot
-from worldmodel.errors import UserError
+from worldmodel.data.formats.lerobot import LeRobot
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 TOKENIZER = PixelTokenizer(height=32, width=48, patch=16)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from experiment.errors import UserError
 from tests.data import make_lerobot as made
 from tests.worldmodel.fuzz_lerobot import fuzz
-from worldmodel.data.episodes import DamagedRecord
-from worldmodel.data.lerobot import LeRobotEpisodes
-from worldmodel.errors import UserError
+from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 DATA_V3 = "data/chunk-000/file-000.parquet"
 INDEX_V3 = "meta/episodes/chunk-000/file-000.parquet"

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data import make_lerobot as made
-from worldmodel.data.lerobot import LeRobot, LeRobotEpisodes
-from worldmodel.data.lerobot import tables as tables_module
+from worldmodel.data.formats.lerobot import LeRobot, LeRobotEpisodes
+from worldmodel.data.formats.lerobot import tables as tables_module
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 VERSIONS = tuple(made.FOLDERS)

@@ -9,10 +9,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
+from experiment.errors import UserError
 from tests.data import make_lerobot as made
-from worldmodel.data.episodes import DamagedRecord
-from worldmodel.data.lerobot import LeRobotEpisodes
-from worldmodel.errors import UserError
+from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 EPISODES = [made.episode(number, length) for number, length in enumerate(made.LENGTHS)]
 ADDRESS = "hf://datasets/somebody/some-set"

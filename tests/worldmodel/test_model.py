@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.errors import UserError
 from worldmodel.model import Modality, ModelConfig, Tokens, WorldModel
 from worldmodel.text import TextTokens
 

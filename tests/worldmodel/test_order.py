@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from worldmodel.data.lanes import BatchOrder, SetOrder, shared_out
 from worldmodel.data.order import BlockOrder, MixtureOrder, Place
-from worldmodel.errors import UserError
 
 
 def test_every_window_comes_once_an_epoch_and_each_epoch_differs() -> None:

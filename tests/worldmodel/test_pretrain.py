@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.worldmodel import tiny
-from worldmodel import checkpoint, contact_sheet, pretrain
-from worldmodel.curves import read_log
+from worldmodel import pretrain
+from worldmodel.training import checkpoint, contact_sheet
+from worldmodel.training.curves import read_log
 
 
 @pytest.fixture

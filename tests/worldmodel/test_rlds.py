@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from tests.data.rlds_values import INSTRUCTIONS, ROOT, picture, values
 from tests.worldmodel import rlds_records as made
-from worldmodel.data.episodes import Column, Episode, Episodes
-from worldmodel.data.rlds import RldsEpisodes
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError
+from worldmodel.data.formats.episode import Column, Episode, Episodes
+from worldmodel.data.formats.rlds import RldsEpisodes
+from worldmodel.data.formats.storage import Storage
 
 F32 = np.float32
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from experiment.errors import UserError
 from tests.worldmodel import rlds_records as made
 from tests.worldmodel.fuzz_rlds import fuzz
-from worldmodel.data.episodes import DamagedRecord
-from worldmodel.data.rlds import RldsEpisodes
-from worldmodel.data.rlds.tfrecord import frame, masked_crc
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError
+from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.formats.rlds import RldsEpisodes
+from worldmodel.data.formats.rlds.tfrecord import frame, masked_crc
+from worldmodel.data.formats.storage import Storage
 
 STEPS = {
     "action": made.tensor("float32", 2),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from worldmodel.configuration import CONFIGS, build
-from worldmodel.data.adapted import AdaptedSet
-from worldmodel.data.adapters import Adapter
+from experiment.settings import CONFIGS, build
+from worldmodel.data.adapter import Adapter
+from worldmodel.data.source import AdaptedSet
 from worldmodel.data.stream import Format, SetConfig
 
 ROLLOUTS = Path(__file__).parents[1] / "data/rollouts"

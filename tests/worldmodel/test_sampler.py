@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.errors import UserError
 from worldmodel.model import WorldModel
 from worldmodel.sampler import Sampling, grid, integrate, sample
 

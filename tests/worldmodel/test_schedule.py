@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from experiment.errors import UserError
 from tests.worldmodel.tiny import generator
-from worldmodel.errors import UserError
 from worldmodel.schedule import ARMS, TimestepDensity, draw, timeshift
 
 PLAIN = TimestepDensity(shift=1.0, tail_share=0.0)

@@ -8,10 +8,10 @@ import pytest
 
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
 from tests.worldmodel.toy_streams import reader
-from worldmodel.data.adapted import AdaptedSet
 from worldmodel.data.batches import DataConfig
-from worldmodel.data.episodes import DamagedRecord
+from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.picture_memory import Memory
+from worldmodel.data.source import AdaptedSet
 from worldmodel.data.statistics import measure, statistics
 
 

@@ -14,10 +14,10 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from worldmodel.data import storage as module
+from experiment.errors import UserError
+from worldmodel.data.formats import storage as module
+from worldmodel.data.formats.storage import Storage
 from worldmodel.data.retries import Retries
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError
 
 CONTENT = bytes(range(256)) * 40
 QUICK = Retries(count=3, wait_s=0.001, timeout_s=5)

@@ -5,14 +5,14 @@ import functools
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from tests.worldmodel.toy_episodes import toy_adapter
 from tests.worldmodel.toy_streams import TOKENIZER, USE, ToySet, reader, same
 from worldmodel.data.batches import DataConfig
-from worldmodel.data.episodes import DamagedRecord
+from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.loader import ReadAhead
+from worldmodel.data.reader import StreamReader, split
 from worldmodel.data.stream import SetConfig, Stream
-from worldmodel.data.stream_reader import StreamReader, split
-from worldmodel.errors import UserError
 
 
 def test_a_step_gives_the_same_batch_in_any_order_and_with_augmentation() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 RNG = np.random.default_rng(0)

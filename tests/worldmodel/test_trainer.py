@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.curves import read_log
-from worldmodel.errors import UserError
 from worldmodel.model import Batch, WorldModel
 from worldmodel.objective import Objective, losses
-from worldmodel.trainer import Trainer, TrainerConfig
+from worldmodel.training.curves import read_log
+from worldmodel.training.trainer import Trainer, TrainerConfig
 
 pytestmark = pytest.mark.slow
 

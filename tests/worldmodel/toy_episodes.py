@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from worldmodel.data.adapters import ActionMap, Adapter
-from worldmodel.data.episodes import Column, DamagedRecord
+from worldmodel.data.adapter import ActionMap, Adapter
+from worldmodel.data.formats.episode import Column, DamagedRecord
 
 
 class ToyEpisode:

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
-from worldmodel.data.adapted import AdaptedSet, joined
 from worldmodel.data.batches import DataConfig
-from worldmodel.data.episodes import Episodes
+from worldmodel.data.formats.episode import Episodes
 from worldmodel.data.order import Place
+from worldmodel.data.reader import StreamReader
+from worldmodel.data.source import AdaptedSet, joined
 from worldmodel.data.stream import SetConfig, Stream
-from worldmodel.data.stream_reader import StreamReader
 from worldmodel.data.windows import WindowConfig, Windows
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

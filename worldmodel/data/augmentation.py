@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from experiment.errors import UserError
 from worldmodel.data.windows import Windows
-from worldmodel.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from experiment.errors import UserError
+from experiment.seeding import numpy_generator
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import WindowConfig, Windows, cut
-from worldmodel.errors import UserError
 from worldmodel.model import Batch, Tokens, times_as_positions
-from worldmodel.seeding import numpy_generator
 from worldmodel.text import TextConfig, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldmodel.data.episodes import DamagedRecord, Episode
-from worldmodel.errors import UserError
+from experiment.errors import UserError
+from worldmodel.data.formats.episode import DamagedRecord, Episode
 
 _PART = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<first>-?\d+)?(?P<colon>:)?(?P<last>-?\d+)?\])?$")
 

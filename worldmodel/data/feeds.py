@@ -8,16 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
+from experiment.errors import UserError
+from experiment.files import append_record
 from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
-from worldmodel.data.lerobot import LeRobot
+from worldmodel.data.encoded import EncodedTokens, TokenFeed
+from worldmodel.data.formats.lerobot import LeRobot
 from worldmodel.data.loader import ReadAhead
+from worldmodel.data.reader import Sample, StreamReader
 from worldmodel.data.stream import Stream
-from worldmodel.data.stream_reader import Sample, StreamReader
-from worldmodel.data.tokens import EncodedTokens, TokenFeed
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import Windows, cut
-from worldmodel.durable import append_record
-from worldmodel.errors import UserError
 from worldmodel.model import Batch
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
@@ -110,6 +110,6 @@ def feed_of(source: object, use: DataConfig, tokenizer: PixelTokenizer, seed: in
         return MemoryFeed(source.read(tokenizer), use, seed)
     raise UserError(
         f"data.source is a {type(source).__name__}: set its _target_ to "
-        "worldmodel.data.stream.Stream, worldmodel.data.tokens.EncodedTokens or "
-        "worldmodel.data.lerobot.LeRobot."
+        "worldmodel.data.stream.Stream, worldmodel.data.encoded.EncodedTokens or "
+        "worldmodel.data.formats.lerobot.LeRobot."
     )

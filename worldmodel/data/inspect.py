@@ -14,13 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from worldmodel.configuration import build, compose
+from experiment.errors import UserError, exit_on_user_error
+from experiment.files import write_bytes
+from experiment.settings import build, compose
 from worldmodel.data import look
 from worldmodel.data.batches import DataConfig
+from worldmodel.data.reader import StreamReader
 from worldmodel.data.stream import Stream
-from worldmodel.data.stream_reader import StreamReader
-from worldmodel.durable import write_bytes
-from worldmodel.errors import UserError, exit_on_user_error
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiment.errors import UserError
+from experiment.seeding import numpy_generator
 from worldmodel.data.order import BlockOrder, MixtureOrder, Place
-from worldmodel.errors import UserError
-from worldmodel.seeding import numpy_generator
 
 _PARTS = 16
 

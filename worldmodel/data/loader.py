@@ -10,8 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
+from experiment.errors import UserError
 from worldmodel.data.arenas import Allocate, Parcel, Receiver, Sender
-from worldmodel.errors import UserError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Column, Table
 
+from experiment.errors import UserError
+from experiment.files import write_bytes
+from worldmodel.data.reader import StreamReader
 from worldmodel.data.statistics import BINS, Statistics
-from worldmodel.data.stream_reader import StreamReader
 from worldmodel.data.windows import Windows
-from worldmodel.durable import write_bytes
-from worldmodel.errors import UserError
 
 DIMENSIONS = ("x (m)", "y (m)", "z (m)", "rot x (rad)", "rot y (rad)", "rot z (rad)", "gripper")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 
 _POSE = slice(0, 6)
 # A dimension that hardly moves is divided by this, not by nearly nothing.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from worldmodel.errors import UserError
-from worldmodel.seeding import numpy_generator
+from experiment.errors import UserError
+from experiment.seeding import numpy_generator
 
 _EPISODES, _WINDOWS, _SOURCES = 11, 12, 13
 

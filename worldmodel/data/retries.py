@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 
 RotationKind = Literal["axis_angle", "rpy", "quaternion_xyzw", "none"]
 SIZES: dict[RotationKind, int] = {"axis_angle": 3, "rpy": 3, "quaternion_xyzw": 4, "none": 0}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from worldmodel.data.adapted import AdaptedSet
-from worldmodel.data.episodes import DamagedRecord
+from experiment.errors import UserError
+from experiment.files import write_bytes
+from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.durable import write_bytes
-from worldmodel.errors import UserError
+from worldmodel.data.source import AdaptedSet
 
 BINS = 41
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from worldmodel.data.adapted import AdaptedSet
-from worldmodel.data.adapters import Adapter
-from worldmodel.data.episodes import Episodes
-from worldmodel.data.storage import Storage
-from worldmodel.errors import UserError, nearest
+from experiment.errors import UserError, nearest
+from worldmodel.data.adapter import Adapter
+from worldmodel.data.formats.episode import Episodes
+from worldmodel.data.formats.storage import Storage
+from worldmodel.data.source import AdaptedSet
 
 Format = Literal["lerobot", "rlds"]
 OnError = Literal["stop", "skip"]
@@ -38,10 +38,10 @@ class SetConfig:
         """Open the data set; raises `UserError` where there is none."""
         kept = Path(cache) / "files" if cache and download else None
         if self.format == "lerobot":
-            from worldmodel.data.lerobot import LeRobotEpisodes
+            from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
             return LeRobotEpisodes(self.root, cache=None if kept is None else str(kept))
-        from worldmodel.data.rlds import RldsEpisodes
+        from worldmodel.data.formats.rlds import RldsEpisodes
 
         return RldsEpisodes.open(
             Storage(self.root, cache=kept),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 
 
 @dataclass(frozen=True)

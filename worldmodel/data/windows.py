@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiment.errors import UserError
 from worldmodel.data.trajectories import Trajectories
-from worldmodel.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional
 
-from worldmodel.errors import UserError
+from experiment.errors import UserError
 from worldmodel.model import Modality, Tokens
 
 

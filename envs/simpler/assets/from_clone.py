@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from envs.errors import UserError
 from envs.simpler.assets.manifest import MODELS, STAND_INS, Entry, Manifest, group_of
+from experiment.errors import UserError
 
 # Earlier candidates of a texture, and robots and cabinets that no task's variants name.
 _LEFT_OUT = (

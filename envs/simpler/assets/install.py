@@ -18,8 +18,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from envs.durable import disk_error
-from envs.errors import UserError
 from envs.simpler.assets.manifest import (
     GROUPS,
     Entry,
@@ -30,6 +28,8 @@ from envs.simpler.assets.manifest import (
     missing,
 )
 from envs.simpler.assets.sources import AbsentError, BrokenError, Source
+from experiment.errors import UserError
+from experiment.files import disk_error
 
 # What a reader of installed files asks for comes from here too.
 __all__ = ["Installed", "check_file", "default_root", "install", "missing"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from envs.errors import UserError
+from experiment.errors import UserError
 
 MANIFEST_FILE = Path(__file__).with_name("manifest.json")
 GROUPS = ("robots", "cabinet", "objects", "photographs", "stages")

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.manifest import check_file
@@ -22,8 +21,9 @@ from envs.simpler.assets.surroundings import (
     add_official_stage,
     add_plain_stage,
 )
-from envs.simpler.layouts import Layout
-from envs.simpler.registry import TaskSpec
+from envs.simpler.tasks.layouts import Layout
+from envs.simpler.tasks.registry import TaskSpec
+from experiment.errors import UserError, nearest
 
 _DESCRIPTIONS = "mani_skill2_real2sim/assets/descriptions"
 _GOOGLE_ROBOT = "googlerobot_description/google_robot_meta_sim_fix_wheel_fix_fingertip"

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from envs.errors import UserError, nearest
 from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.rests import PRIMITIVES, Rest, rests
 from envs.simpler.assets.surroundings import Surroundings, add_floor, add_plain_stage
-from envs.simpler.layouts import Layout
-from envs.simpler.registry import TaskSpec
+from envs.simpler.tasks.layouts import Layout
+from envs.simpler.tasks.registry import TaskSpec
+from experiment.errors import UserError, nearest
 
 PACKS = ("primitives", "simpler")
 FOLDER_VARIABLE = "SIMPLER_ASSETS"

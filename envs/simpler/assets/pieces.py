@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from envs.durable import write_bytes
-from envs.errors import UserError
 from envs.simpler import primitives
+from experiment.errors import UserError
+from experiment.files import write_bytes
 
 Face = tuple[int, ...]
 

@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from envs.simpler.layouts import Layout
-from envs.simpler.registry import TaskSpec
+from envs.simpler.tasks.layouts import Layout
+from envs.simpler.tasks.registry import TaskSpec
 
 TABLE = Path(__file__).with_name("rests.json")
 PRIMITIVES = Path(__file__).with_name("rests_primitives.json")

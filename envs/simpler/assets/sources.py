@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from envs.errors import UserError
 from envs.simpler.assets.manifest import Manifest, pieces
+from experiment.errors import UserError
 
 _GONE = (404, 410)
 _PASSING = (408, 425, 429)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from envs.errors import UserError
 from envs.simpler.assets.manifest import GROUPS, LICENCE, Entry, Manifest, checksum
+from experiment.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from envs.errors import UserError, nearest
 from envs.simpler.primitives import cabinet, google_robot, widowx
 from envs.simpler.primitives.objects import (
     OBJECTS,
@@ -22,6 +21,7 @@ from envs.simpler.primitives.objects import (
     object_info,
 )
 from envs.simpler.primitives.stages import Box, stage_boxes
+from experiment.errors import UserError, nearest
 
 __all__ = [
     "OBJECTS",

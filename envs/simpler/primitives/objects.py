@@ -7,10 +7,10 @@ commit ef7a4d4), which success rules read; masses are what the original's hulls 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envs.errors import UserError, nearest
 from envs.simpler.primitives import apple, shapes
 from envs.simpler.primitives.parts import Part, Vector, volume
 from envs.simpler.primitives.sink import sink
+from experiment.errors import UserError, nearest
 
 # Linear and angular damping (1/s). The hulls of the originals have small flat faces that stop them
 # from rolling away; spheres need damping for that, and the eggplant falls onto a slope.

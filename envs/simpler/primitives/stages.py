@@ -6,7 +6,7 @@ stages were missing; everything else is only looked at.
 
 from dataclasses import dataclass, replace
 
-from envs.errors import UserError, nearest
+from experiment.errors import UserError, nearest
 
 Vector = tuple[float, float, float]
 

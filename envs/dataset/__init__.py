@@ -1,0 +1,1 @@
+"""Writing demonstrations as a LeRobot data set."""

@@ -1,0 +1,245 @@
+"""Finished episodes on disk, each complete in itself, before a data set is made of them.
+
+An episode is three files, `.mp4`, `.parquet` and `.json`, of which the `.json` is written last: a
+kill at any moment loses at most the episodes in flight. An episode that is not to be kept leaves
+its `.json` alone, so that it is not tried again.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from envs.dataset.statistics import count_levels
+from envs.dataset.video import encode
+from envs.rollout import Episode, EpisodeRecord, Observation
+from experiment.errors import UserError
+from experiment.files import write_bytes
+
+FPS = 3
+"""Frames a second unless told otherwise: the control rate of SIMPLER's Google robot."""
+
+# Learned from, so close to lossless, and a key frame every second of robot time.
+_CRF, _GOP = 14, 3
+
+
+@dataclass(frozen=True)
+class EpisodeData:
+    """One episode in memory: frame t is what was seen before action t.
+
+    `images` uint8 `(t, h, w, 3)`, `state` float32 `(t, 10)`, `action` float32 `(t, 7)`,
+    `instructions` t strings, `success` bool `(t,)` after action t. `others` are the pictures of
+    further cameras, as `images`, by their name in the data set.
+    """
+
+    images: np.ndarray
+    state: np.ndarray
+    action: np.ndarray
+    instructions: Sequence[str]
+    success: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagedCamera:
+    """A further camera of an episode on disk; fields as in `StagedEpisode`."""
+
+    picture: tuple[int, int]
+    levels: np.ndarray
+    video: Path
+
+
+@dataclass(frozen=True)
+class StagedEpisode:
+    """An episode on disk.
+
+    `metadata` are plain values that name it and say how it went; `picture` is height and width,
+    None when the episode was not kept; `levels` int64 `(3, 256)` says how often each level occurs.
+    `others` are further cameras by their name in the data set.
+    """
+
+    folder: Path
+    index: int
+    metadata: Mapping[str, Any]
+    picture: tuple[int, int] | None
+    levels: np.ndarray
+    others: Mapping[str, StagedCamera] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the frames are there."""
+        return self.picture is not None
+
+    @property
+    def video(self) -> Path:
+        """Return the path of the clip."""
+        return _path(self.folder, self.index, "mp4")
+
+    def frames(self) -> pa.Table:
+        """Read the columns `observation.state, action, next.success, task`, a row a frame.
+
+        Raises `UserError` naming a damaged file.
+        """
+        path = _path(self.folder, self.index, "parquet")
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path} is no readable table ({error}): delete the .json beside it and start "
+                "the same command again."
+            ) from error
+
+
+def stage(
+    folder: Path, index: int, episode: EpisodeData, metadata: Mapping[str, Any], fps: int = FPS
+) -> None:
+    """Write one episode to `folder`, complete or not at all; `fps` is its control rate (Hz).
+
+    Raises `ValueError` when the arrays disagree in length, `UserError` when the disk is full.
+    """
+    length = len(episode.action)
+    lengths = {len(episode.images), len(episode.state), len(episode.instructions)}
+    lengths |= {len(images) for images in episode.others.values()}
+    if length == 0 or lengths | {len(episode.success)} != {length}:
+        raise ValueError(f"episode {index}: images, state, action, … must have one length > 0")
+    table = pa.table(
+        {
+            "observation.state": _vectors(episode.state),
+            "action": _vectors(episode.action),
+            "next.success": pa.array(np.asarray(episode.success, dtype=bool)),
+            "task": pa.array(list(episode.instructions), pa.string()),
+        }
+    )
+    video = encode(episode.images, fps, crf=_CRF, gop=_GOP)
+    write_bytes(_path(folder, index, "mp4"), video)
+    for camera, images in episode.others.items():
+        video = encode(images, fps, crf=_CRF, gop=_GOP)
+        write_bytes(_path(folder, index, f"{camera}.mp4"), video)
+    write_bytes(_path(folder, index, "parquet"), parquet_bytes(table))
+    summary = {
+        "metadata": dict(metadata),
+        "picture": episode.images.shape[1:3],
+        "levels": count_levels(episode.images).tolist(),
+        "others": {
+            camera: {"picture": images.shape[1:3], "levels": count_levels(images).tolist()}
+            for camera, images in episode.others.items()
+        },
+    }
+    write_bytes(_path(folder, index, "json"), json.dumps(summary).encode())
+
+
+def stage_outcome(folder: Path, index: int, metadata: Mapping[str, Any]) -> None:
+    """Write down how an episode went that is not to be kept."""
+    summary: dict[str, Any] = {"metadata": dict(metadata), "picture": None, "levels": []}
+    write_bytes(_path(folder, index, "json"), json.dumps(summary).encode())
+
+
+def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
+    """Return the episodes in `folder` by index; raises `UserError` naming a damaged one."""
+    found = {}
+    for path in sorted(folder.glob("episode_*.json")):
+        index = int(path.stem.removeprefix("episode_"))
+        try:
+            summary = json.loads(path.read_bytes())
+            picture = summary["picture"]
+            found[index] = StagedEpisode(
+                folder,
+                index,
+                summary["metadata"],
+                None if picture is None else (int(picture[0]), int(picture[1])),
+                np.asarray(summary["levels"], dtype=np.int64),
+                {
+                    camera: StagedCamera(
+                        (int(facts["picture"][0]), int(facts["picture"][1])),
+                        np.asarray(facts["levels"], dtype=np.int64),
+                        _path(folder, index, f"{camera}.mp4"),
+                    )
+                    for camera, facts in summary.get("others", {}).items()
+                },
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}): delete it and start the same command again."
+            ) from error
+    return found
+
+
+class StagingRecorder:
+    """Stages what it watches; `keep` is "all" or "successes" (SIMPLER's rule and the strict one).
+
+    Raises `UserError` where the environment makes no pictures and when the disk is full.
+    """
+
+    def __init__(self, folder: str | Path, keep: str = "successes", fps: int = FPS) -> None:
+        """Args: `fps` is the control rate (Hz)."""
+        self._fps = fps
+        self._folder = Path(folder)
+        self._keep = keep
+        self._frames: list[tuple[Observation, np.ndarray, bool]] = []
+
+    def start(self, episode: Episode, observation: Observation) -> None:  # noqa: ARG002
+        """Begin an empty episode."""
+        if observation.image is None:
+            raise UserError(
+                "a data set needs pictures: give a resolution such as resolution=[160,128]."
+            )
+        self._frames = []
+
+    def step(
+        self,
+        before: Observation,
+        action: np.ndarray,
+        info: Mapping[str, Any],
+        after: Observation,  # noqa: ARG002
+    ) -> None:
+        """Take what was seen, what was done, and whether it was a success then."""
+        self._frames.append((before, action, bool(info["success"])))
+
+    def end(self, record: EpisodeRecord) -> None:
+        """Write the episode, or only its outcome when it is not to be kept."""
+        # Nothing that depends on the machine: an episode's files are the same wherever it is made.
+        metadata = {
+            "task": record.task,
+            "index": record.index,
+            "seed": record.seed,
+            "robot_pose": record.robot_pose,
+            "policy": record.policy,
+            "success_at_end": record.success_at_end,
+            "success_ever": record.success_ever,
+            "success_strict": record.success_strict,
+        }
+        if self._keep == "all" or (record.success_ever and record.success_strict):
+            seen, actions, successes = zip(*self._frames, strict=True)
+            data = EpisodeData(
+                images=np.stack([observation.image for observation in seen]),
+                state=np.stack([observation.state for observation in seen]),
+                action=np.stack(actions),
+                instructions=[observation.instruction for observation in seen],
+                success=np.asarray(successes),
+            )
+            stage(self._folder, record.index, data, metadata, self._fps)
+        else:
+            stage_outcome(self._folder, record.index, metadata)
+        self._frames = []
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return `table` as the bytes of a parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _path(folder: Path, index: int, kind: str) -> Path:
+    return folder / f"episode_{index:06d}.{kind}"
+
+
+def _vectors(values: np.ndarray) -> pa.Array:
+    rows = np.ascontiguousarray(values, dtype=np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])

@@ -1,0 +1,216 @@
+"""Feeding the original's recorded states to our success rules, step by step."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transforms3d.quaternions import quat2mat
+
+from envs.original.recordings import Golden
+from envs.simpler.rules import (
+    CONTACT_IMPULSE,
+    DrawerState,
+    GraspState,
+    LiftObject,
+    MoveDrawer,
+    MoveNear,
+    NearState,
+    PlaceInDrawer,
+    PlaceState,
+    PutState,
+    Rule,
+)
+from envs.simpler.scenes.cabinet import BOTTOM_PANEL
+from envs.simpler.scenes.put import make_rule
+from envs.simpler.tasks.registry import TaskSpec
+
+Update = Callable[[int], Tensor]
+
+
+def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
+    """Share of steps where our rule, fed the recorded states, says what the original said.
+
+    Compared are success, subtask, every entry of the evaluation and of the episode statistics.
+    What depends on the direction of impulses (whether something is grasped) is taken over from the
+    recording, which keeps only their size.
+    """
+    rule, update = replay(golden, spec)
+    counts: dict[str, int] = {}
+    for index, step in enumerate(golden.steps):
+        if golden.meta.get("advance_before_step") == index:
+            rule.advance()
+        rule.before_step()
+        update(index)
+        said: dict[str, Any] = {
+            "success": bool(golden.arrays["success"][index]),
+            "subtask": int(golden.arrays["is_final_subtask"][index]) if rule.subtasks > 1 else 0,
+        }
+        ours: dict[str, Any] = {
+            "success": rule.success[0].item(),
+            "subtask": rule.subtask[0].item(),
+        }
+        statistics = step["eval"].get("episode_stats", {})
+        for name, value in rule.statistics.items():
+            if name in statistics:
+                ours[f"stats_{name}"], said[f"stats_{name}"] = value[0].item(), statistics[name]
+        for name, value in rule.report.items():
+            if name in step["eval"] and name not in ("success", "episode_stats"):
+                ours[name], said[name] = value[0].item(), step["eval"][name]
+        for name, value in said.items():
+            counts[name] = counts.get(name, 0) + _same(ours[name], value)
+    return {f"rule_{name}": count / len(golden.steps) for name, count in counts.items()}
+
+
+def _same(ours: Any, recorded: Any) -> bool:
+    if isinstance(recorded, str):  # the original keeps some numbers as text with three decimals
+        return f"{ours:.3f}" == recorded
+    return bool(np.isclose(float(ours), float(recorded), atol=1e-5))
+
+
+def replay(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
+    """Our rule of a task, and a function that feeds it the recorded state of a step."""
+    feeds: dict[str, Callable[[Golden, TaskSpec], tuple[Rule, Update]]] = {
+        "drawer": _drawer,
+        "place": _place,
+        "grasp": _grasp,
+        "move_near": _near,
+        "put_on": _put,
+    }
+    return feeds[spec.family](golden, spec)
+
+
+def _one(value: Any) -> Tensor:
+    return torch.as_tensor(np.asarray([value]))
+
+
+_YES, _NO, _STILL = torch.tensor([True]), torch.tensor([False]), torch.zeros(1)
+
+
+def _drawer_positions(golden: Golden) -> NDArray[np.float64]:
+    drawer = golden.meta["target_drawer"]
+    joint = golden.meta["cabinet_joints"].index(f"{drawer}_drawer_joint")
+    return golden.arrays["cabinet_qpos"][:, joint]
+
+
+def _drawer(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
+    rule, positions = MoveDrawer(spec.goal), _drawer_positions(golden)
+    return rule, lambda step: rule.update(DrawerState(_one(positions[step])))
+
+
+def _place(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
+    rule, positions = PlaceInDrawer(spec.forced_subtask_step), _drawer_positions(golden)
+    panel = f"{golden.meta['target_drawer']}_drawer#{BOTTOM_PANEL}"
+    item = golden.meta["obj_names"][0]
+
+    def update(step: int) -> Tensor:
+        pressed = sum(size for body, other, size in _contacts(golden, step, item) if panel in other)
+        state = PlaceState(_one(positions[step]), _one(pressed), _NO, _NO, _STILL)
+        return rule.update(state)
+
+    return rule, update
+
+
+def _grasp(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:  # noqa: ARG001
+    rule = LiftObject()
+    item = golden.meta["obj_names"][0]
+    height = golden.arrays["reset_obj_poses"][0, 2]
+    robot = set(golden.meta["link_names"])
+
+    def update(step: int) -> Tensor:
+        return rule.update(
+            GraspState(
+                grasped=_one(bool(golden.steps[step]["eval"]["is_grasped"])),
+                touched=_one(_touched(golden, step, item, robot)),
+                rise=_one(golden.arrays["obj_poses"][step, 0, 2] - height),
+            )
+        )
+
+    return rule, update
+
+
+def _contacts(golden: Golden, step: int, item: str) -> Iterator[tuple[str, str, float]]:
+    """Contacts of `item` in a step: its shape, the other's shape (`body#number`), impulse."""
+    for pair, size in golden.steps[step]["contacts"].items():
+        first, second = pair.split("|")
+        if first.split("#")[0] == item:
+            yield first, second, size
+        elif second.split("#")[0] == item:
+            yield second, first, size
+
+
+def _touched(golden: Golden, step: int, item: str, allowed: set[str]) -> bool:
+    return any(
+        other.split("#")[0] not in allowed and size > CONTACT_IMPULSE
+        for _, other, size in _contacts(golden, step, item)
+    )
+
+
+class _Bodies:
+    """Objects of a recording in the order source, target, others."""
+
+    def __init__(self, golden: Golden) -> None:
+        names = list(golden.meta["obj_names"])
+        first = [names.index(golden.meta["source"]), names.index(golden.meta["target"])]
+        extra = {"sink"}  # no object of the task in the original
+        others = [i for i, n in enumerate(names) if i not in first and n not in extra]
+        self.order, self.first, self.golden = first + others, first, golden
+        start = golden.arrays["reset_obj_poses"]
+        self.settled = torch.tensor(start[self.order, :3])[None]
+        # Recorded in the object's own frame.
+        self.centre_offsets = [golden.arrays["reset_obj_com"][i, :3] for i in first]
+        boxes = [golden.meta["source_bbox_world"], golden.meta["target_bbox_world"]]
+        self.half = torch.tensor(np.array([boxes])) / 2
+
+    def frames(self, step: int) -> Tensor:
+        return torch.tensor(self.golden.arrays["obj_poses"][step, self.order, :3])[None]
+
+    def centres(self, step: int) -> Tensor:
+        poses = self.golden.arrays["obj_poses"][step, self.first]
+        centres = [
+            pose[:3] + quat2mat(pose[3:]) @ offset
+            for pose, offset in zip(poses, self.centre_offsets, strict=True)
+        ]
+        return torch.tensor(np.array([centres]))
+
+
+def _near(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:  # noqa: ARG001
+    rule, bodies = MoveNear(), _Bodies(golden)
+
+    def update(step: int) -> Tensor:
+        return rule.update(
+            NearState(
+                frames=bodies.frames(step),
+                centres=bodies.centres(step),
+                settled=bodies.settled,
+                half=bodies.half[..., :2].norm(dim=-1),
+                released=_YES,
+                speed=_STILL,
+            )
+        )
+
+    return rule, update
+
+
+def _put(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
+    rule, bodies = make_rule(spec), _Bodies(golden)
+    source = golden.meta["source"]
+    allowed = {*golden.meta["link_names"], golden.meta["target"]}
+
+    def update(step: int) -> Tensor:
+        return rule.update(
+            PutState(
+                frames=bodies.frames(step),
+                centres=bodies.centres(step),
+                settled=bodies.settled,
+                half=bodies.half,
+                grasped=_one(bool(golden.steps[step]["eval"]["is_src_obj_grasped"])),
+                touched=_one(_touched(golden, step, source, allowed)),
+                released=_YES,
+                speed=_STILL,
+            )
+        )
+
+    return rule, update

@@ -1,0 +1,1 @@
+"""The robots and their controllers."""

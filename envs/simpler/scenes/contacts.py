@@ -1,0 +1,109 @@
+"""Questions about the contacts of the last simulation step."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from mani_skill.utils.structs import Actor, Link
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.simpler.rules import CONTACT_IMPULSE
+
+Body: TypeAlias = Actor | Link  # ManiSkill has no types of its own to check
+
+
+def impulse(contact: Any) -> NDArray[np.float64]:
+    """Sum over a contact's points `(3,)`, N s, as it acts on the contact's first body."""
+    return np.sum([point.impulse for point in contact.points], axis=0, initial=0.0)
+
+
+def component(body: Body) -> Any:
+    """SAPIEN's own rigid body behind ManiSkill's actor or link."""
+    return body._bodies[0] if isinstance(body, Actor) else body._objs[0]
+
+
+class Contacts:
+    """Contacts after a control step, one environment on the CPU; ask before it moves on.
+
+    Answers have a leading batch dimension of one.
+    """
+
+    def __init__(self, contacts: Iterable[Any]) -> None:
+        """Args: `contacts` as SAPIEN's physics system gives them."""
+        self._contacts = [(*contact.bodies, contact) for contact in contacts]
+
+    def between(self, body: Body, other: Body, shape: int | None = None) -> Tensor:
+        """Summed impulse `(1, 3)` (N s) on `body` from `other`, or from one of its shapes."""
+        first, second = component(body), component(other)
+        wanted = None if shape is None else second.collision_shapes[shape]
+        total = np.zeros(3)
+        for one, two, contact in self._contacts:
+            if (one, two) not in ((first, second), (second, first)):
+                continue
+            if wanted is None or wanted in contact.shapes:
+                total += impulse(contact) * (1.0 if one == first else -1.0)
+        return torch.from_numpy(total)[None].float()
+
+    def touched(self, body: Body, by: Sequence[Body]) -> Tensor:
+        """Whether any of `by` presses on `body` `(1,)`."""
+        return self._pressed(body, {component(other) for other in by}, known=True)
+
+    def touched_by_others(self, body: Body, than: Sequence[Body]) -> Tensor:
+        """Whether anything but `than` presses on `body` `(1,)`."""
+        return self._pressed(body, {component(other) for other in than}, known=False)
+
+    def _pressed(self, body: Body, others: set[Any], known: bool) -> Tensor:
+        this = component(body)
+        found = any(
+            ((two if one == this else one) in others) == known
+            and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
+            for one, two, contact in self._contacts
+            if this in (one, two)
+        )
+        return torch.tensor([found])
+
+    def among(self, bodies: Sequence[Body]) -> bool:
+        """Whether two of `bodies` press on each other."""
+        known = {component(body) for body in bodies}
+        return any(
+            one in known and two in known and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
+            for one, two, contact in self._contacts
+        )
+
+
+def contacts_of(scene: Any) -> Contacts:
+    """The contacts of a ManiSkill scene after a control step."""
+    if scene.gpu_sim_enabled:
+        from envs.simpler.scenes.body_contacts import BodyContacts
+
+        return BodyContacts(scene)
+    return Contacts(scene.px.get_contacts())
+
+
+def closes_on(
+    contacts: Any,
+    item: Body,
+    fingers: Sequence[Sequence[Body]],
+    signs: Sequence[float],
+    angle: float,
+) -> Tensor:
+    """Whether all fingers press on `item` from their closing side `(b,)`.
+
+    Args: `fingers` lists the links of each finger, `signs` which way along a link's y it opens;
+        `angle` (rad) is the largest angle between that direction and the impulse on the finger.
+    """
+    closed = []
+    for links, sign in zip(fingers, signs, strict=True):
+        strong, aligned = [], []
+        for link in links:
+            push = contacts.between(link, item)
+            size = push.norm(dim=-1)
+            opening = sign * link.pose.to_transformation_matrix()[:, :3, 1].to(push)
+            # A push too small to have a direction counts as perpendicular.
+            direction = torch.where(size[:, None] < CONTACT_IMPULSE, 0.0, push / size[:, None])
+            aligned.append((direction * opening).sum(-1).clamp(-1, 1).acos() <= angle)
+            strong.append(size >= CONTACT_IMPULSE)
+        closed.append(torch.stack(strong).any(0) & torch.stack(aligned).any(0))
+    return torch.stack(closed).all(0)

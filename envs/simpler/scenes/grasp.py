@@ -1,0 +1,83 @@
+"""Picking tasks: a can in one of three orientations, or one of several objects.
+
+The originals are `GraspSingle…InScene-v0`.
+"""
+
+from itertools import combinations
+from math import dist
+from typing import Any
+
+import sapien
+from torch import Tensor
+
+from envs.simpler.assets.rests import Rest
+from envs.simpler.rules import GraspState, LiftObject, Rule
+from envs.simpler.scenes.contacts import Contacts, closes_on
+from envs.simpler.scenes.names import spoken
+from envs.simpler.scenes.scene import SimplerScene
+
+CROWDED = 0.16
+"""Objects dropped nearer to each other than this (m) may touch, so that the fall decides."""
+
+
+class GraspScene(SimplerScene):
+    """Pick the first object; the others, if any, distract."""
+
+    rule: Any
+
+    def _make_rule(self, batch: int, device: str) -> Rule:
+        return LiftObject(batch, device)
+
+    def _crowded(self, number: int) -> set[int]:
+        """Objects of environment `number` that may touch another one as they fall."""
+        places = enumerate(self.starts[number].layout.positions)
+        pairs = combinations(places, 2)
+        return {i for a, b in pairs if dist(a[1], b[1]) < CROWDED for i in (a[0], b[0])}
+
+    def _rests(self, number: int) -> list[Rest] | None:
+        # A GPU simulation cannot let them fall; there they overlap and are pushed apart.
+        if self._crowded(number) and not self.on_gpu:
+            return None
+        return super()._rests(number)
+
+    def _drop_objects(self) -> None:
+        known = super()._rests(0)
+        falling = list(range(len(self.objects)))
+        if known is not None:
+            falling = sorted(self._crowded(0))
+            for i in set(range(len(self.objects))) - set(falling):
+                body = self.objects[i]._bodies[0]
+                body.entity_pose = sapien.Pose(known[i][:3], known[i][3:])
+                self._still(body)
+        if 0 in falling:
+            self._drop([0])
+        others = [i for i in falling if i > 0]
+        if not others:
+            return
+        # The distractors come one after the other, each falling straight down, and are set free
+        # one after the other.
+        layout = self.start.layout
+        bodies = [self.objects[i]._bodies[0] for i in others]
+        for i, body in zip(others, bodies, strict=True):
+            self._hang(body, layout.positions[i], layout.quaternions[i])
+            body.set_locked_motion_axes([True, True, False, True, True, False])
+            self._settle(0.5)
+        for body in bodies:
+            self._release([body])
+            self._settle(0.5)
+        if self._still_moving(bodies):
+            self._settle(1.5)
+
+    def _update_rule(self, contacts: Contacts) -> Tensor:
+        item = self.objects[0]
+        kind = self.robot_kind
+        return self.rule.update(
+            GraspState(
+                grasped=closes_on(contacts, item, self.fingers, kind.opens, kind.grasp_angle),
+                touched=contacts.touched_by_others(item, self.links),
+                rise=item.pose.p[:, 2] - self.settled[:, 0, 2],
+            )
+        )
+
+    def instruction(self, number: int) -> str:
+        return f"pick {spoken(self.starts[number].layout.models[0])}"

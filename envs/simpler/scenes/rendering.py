@@ -1,0 +1,60 @@
+"""Choosing the device that draws, and laying the photograph behind the scene."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import sapien
+from mani_skill.envs.utils.system.backend import BackendInfo
+from numpy.typing import NDArray
+from PIL import Image
+
+from experiment.errors import UserError
+
+CAMERA = "camera"
+"""What ManiSkill calls the robot's camera here."""
+
+NO_DEVICE = (
+    "no Vulkan device that can draw was found; install a software driver "
+    "(Debian/Ubuntu: mesa-vulkan-drivers >= 24) or run without pictures; "
+    "`python -m envs.doctor` says more."
+)
+
+
+@lru_cache(maxsize=1)
+def drawing_device() -> sapien.Device:
+    """The device SAPIEN would draw with by itself: a GPU, else a software driver.
+
+    Raises: `UserError` when there is none.
+    """
+    try:
+        return sapien.render.RenderSystem().device
+    except RuntimeError as error:
+        raise UserError(NO_DEVICE) from error
+
+
+def with_drawing_device(backend: BackendInfo) -> BackendInfo:
+    """Replace ManiSkill's choice where it cannot draw.
+
+    ManiSkill 3.0.1 hands a plain CPU device to the renderer when there is no GPU; SAPIEN refuses to
+    draw with it although a software Vulkan device is there.
+    """
+    if backend.render_device is None or backend.render_device.is_cuda():
+        return backend
+    return replace(backend, render_device=drawing_device())
+
+
+class Overlay:
+    """A photograph laid behind the simulated robot and objects (SIMPLER's visual matching)."""
+
+    def __init__(self, photograph: NDArray[np.uint8], width: int, height: int) -> None:
+        """Args: `photograph` uint8 (h, w, 3), scaled once to the picture's size."""
+        resized = Image.fromarray(photograph).resize((width, height), Image.Resampling.BILINEAR)
+        self._background = np.asarray(resized)
+
+    def apply(
+        self, image: NDArray[np.uint8], segmentation: NDArray[np.int16], foreground: list[int]
+    ) -> NDArray[np.uint8]:
+        """Keep `image` (h, w, 3) where `segmentation` (h, w) is one of `foreground`."""
+        keep = np.isin(segmentation, foreground)[..., None]
+        return np.where(keep, image, self._background)

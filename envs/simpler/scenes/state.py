@@ -1,0 +1,124 @@
+"""The true state of all environments of a scene as plain numbers: what experts may look at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.simpler.scenes.cabinet import CabinetScene
+from envs.simpler.scenes.scene import SimplerScene
+
+Numbers = NDArray[np.float64]
+
+
+def _numbers(value: Any) -> Numbers:
+    return value.detach().cpu().numpy().astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Arrays over environments `(b, ...)`: poses are position (m) and quaternion (w x y z).
+
+    objects: their poses `(b, o, 7)`, velocities (linear, angular) `(b, o, 6)` and centres of mass
+    `(b, o, 3)`. drawers: position `(b,)` (m) and pose `(b, 7)` of the one in question, None where
+    there is no cabinet.
+    """
+
+    qpos: Numbers
+    base: Numbers
+    gripper_world: Numbers
+    gripper_base: Numbers
+    gripper_target: Numbers
+    objects: Numbers
+    velocities: Numbers
+    centres: Numbers
+    cabinet: Numbers | None = None
+    drawer: Numbers | None = None
+    drawer_position: Numbers | None = None
+
+
+def snapshot(scene: SimplerScene) -> Snapshot:
+    """Read the simulator once for all environments."""
+    robot = scene.agent.robot
+    batch = len(scene.starts)
+    items = scene.objects
+    gripper = scene.agent.controller.controllers["gripper"]
+    target = np.asarray(_as_array(gripper.target_positions)).reshape(-1, 2)
+    furniture = {}
+    if isinstance(scene, CabinetScene):
+        links = scene.drawer_links
+        furniture = {
+            "cabinet": _numbers(scene.cabinet.pose.raw_pose).reshape(-1, 7),
+            "drawer": _numbers(scene.by_drawer(lambda name: links[name].pose.raw_pose)),
+            "drawer_position": _numbers(scene.drawer_positions()),
+        }
+    return Snapshot(
+        qpos=_numbers(robot.qpos),
+        base=_numbers(robot.pose.raw_pose),
+        gripper_world=_numbers(scene.gripper.pose.raw_pose),
+        gripper_base=_numbers((robot.pose.inv() * scene.gripper.pose).raw_pose),
+        gripper_target=target.mean(-1),
+        objects=_stacked([_numbers(item.pose.raw_pose) for item in items], batch, 7),
+        velocities=_stacked(
+            [
+                np.concatenate(
+                    [_numbers(item.linear_velocity), _numbers(item.angular_velocity)], -1
+                )
+                for item in items
+            ],
+            batch,
+            6,
+        ),
+        centres=_stacked(
+            [_numbers((item.pose * item.cmass_local_pose).p) for item in items], batch, 3
+        ),
+        **furniture,
+    )
+
+
+def _as_array(value: Any) -> Any:
+    return _numbers(value) if hasattr(value, "detach") else value
+
+
+def _stacked(rows: list[Numbers], batch: int, width: int) -> Numbers:
+    return np.stack(rows, 1) if rows else np.zeros((batch, 0, width))
+
+
+def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, Any]:
+    """What a scripted expert may look at in environment `number`."""
+    start = scene.starts[number]
+    layout = start.layout
+    qpos = dict(zip(scene.robot_joint_names, map(float, state.qpos[number]), strict=True))
+    objects = {
+        model: {
+            "pose": state.objects[number, i],
+            "velocity": state.velocities[number, i],
+            "center": state.centres[number, i],
+            "size": scene.pack.object_size(model),
+        }
+        for i, model in enumerate(layout.models)
+    }
+    seen: dict[str, Any] = {
+        "qpos": qpos,
+        "base_pose": state.base[number],
+        "gripper_pose_base": state.gripper_base[number],
+        "gripper_pose_world": state.gripper_world[number],
+        "gripper_target": float(state.gripper_target[number]),
+        "finger_angle": float(np.mean([qpos[n] for n in scene.robot_kind.finger_joints])),
+        "objects": objects,
+        "source": None if layout.source is None else layout.models[layout.source],
+        "target": None if layout.target is None else layout.models[layout.target],
+    }
+    if seen["source"] is not None:
+        source = objects[seen["source"]]
+        seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+    if state.drawer is not None and state.cabinet is not None:
+        assert state.drawer_position is not None
+        seen |= {
+            "drawer": start.drawer,
+            "drawer_position": float(state.drawer_position[number]),
+            "drawer_pose_world": state.drawer[number],
+            "cabinet_pose_world": state.cabinet[number],
+        }
+    return seen

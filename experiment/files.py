@@ -1,0 +1,91 @@
+"""Files and folders that are whole or absent: write to a temporary name, flush, rename."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from experiment.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one stroke; a kill leaves the old file or the new one.
+
+    Raises `UserError` when the disk is full or the folder is not writable; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Append `record` to a log as one line of JSON; raises `UserError` when the disk is full."""
+    append_line(path, json.dumps(record))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log such as `episodes.jsonl`; a line that does not fit is taken back.
+
+    A last line that a kill cut short is dropped first, so that the file stays readable.
+    Raises `UserError` when the disk is full or the folder is not writable.
+    """
+    if "\n" in line:
+        raise ValueError("a log line must not contain a line break")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drop_torn_line(path)
+        whole = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, whole)
+            raise
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut a last line without its line break, which only a kill or a full disk leaves behind."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put the finished folder `new` in the place of `folder`."""
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+
+
+def disk_error(error: OSError, path: Path) -> UserError:
+    """Say in one sentence why `path` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"the disk is full, {path} could not be written: free some space and start the same "
+            "command again (what was finished before is kept)."
+        )
+    return UserError(f"{path} could not be written ({error.strerror or error}): check the folder.")

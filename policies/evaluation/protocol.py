@@ -1,0 +1,155 @@
+"""Which episodes an evaluation runs: lists by name, the same on every machine.
+
+`python -m policies.eval protocol=NAME --list` prints a list.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TypeVar
+
+from envs.rollout import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
+from experiment.errors import UserError
+from policies.evaluation.published import GROUPS, LISTS, Entry
+
+V = TypeVar("V")
+
+ALL = "all"
+"""The task that stands for all tasks of a list."""
+
+GRID = "grid"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Episodes by a name: one of `published.LISTS`, or a rule from an index to an episode.
+
+    The rule: robot poses take turns; so do the object positions (m) and the layouts (their number),
+    each with every pose once before the next one comes. Without them an episode's seed draws its
+    own. `variant` is the scene's. `episodes`: how many are run where nothing else is said, None for
+    all of a list.
+    """
+
+    name: str = "default"
+    robot_poses: list[str] = field(default_factory=list)
+    object_positions: list[list[float]] = field(default_factory=list)
+    layouts: int = 0
+    variant: str = VISUAL_MATCHING
+    episodes: int | None = None
+
+
+def episodes(
+    protocol: Protocol, task: str, count: int | None = None, seed: int = 0
+) -> list[Episode]:
+    """Return `count` episodes of a protocol for `task`, a group of tasks, or all of a list.
+
+    The seed of an episode follows from (task, protocol, index) and `seed`, 0 unless another set of
+    episodes is wanted; the highest bit of a seed tells demonstrations from evaluations, so the two
+    never meet. By a rule, the first `count` are returned; of a list, a fair sample (`sampled`) in
+    the list's order. Either way a longer selection holds every shorter one.
+
+    Raises `UserError` for a count that is below one, missing or more than there are, for a task
+    that the protocol does not have, and for the name kept for demonstrations.
+    """
+    if count is not None and count < 1:
+        raise UserError(f"episodes={count}: an evaluation needs at least one episode.")
+    if protocol.name in LISTS:
+        listed = numbered(protocol.name, LISTS[protocol.name](), seed)
+        return sampled(restricted(listed, protocol.name, task), protocol.name, count)
+    if protocol.name == DEMONSTRATIONS:
+        raise UserError(
+            f"protocol.name={DEMONSTRATIONS} is kept for demonstrations: choose another name."
+        )
+    if task == ALL:
+        raise UserError(
+            f"protocol {protocol.name} is for one task: give task=NAME, or a protocol that lists "
+            f"tasks, such as {', '.join(LISTS)}."
+        )
+    fixed = (protocol.robot_poses, protocol.object_positions, protocol.layouts)
+    if protocol.name == GRID and not any(fixed):
+        raise UserError(
+            f"protocol grid and task {task} do not fit: the task has no grid of positions, "
+            "poses or layouts; use protocol=default."
+        )
+    if count is None:
+        raise UserError(f"protocol {protocol.name} has no end: give episodes=, a number.")
+    positions = [(float(x), float(y)) for x, y in protocol.object_positions]
+    return [
+        Episode(
+            task=task,
+            index=index,
+            seed=episode_seed(task, protocol.name, index, seed),
+            robot_pose=_turn(protocol.robot_poses, index),
+            object_xy=_turn(positions, index // max(1, len(protocol.robot_poses))),
+            layout=_turn(range(protocol.layouts), index),
+            variant=protocol.variant,
+        )
+        for index in range(count)
+    ]
+
+
+def numbered(protocol: str, entries: Iterable[Entry], seed: int) -> list[Episode]:
+    """Return the episodes of a list; an index counts within its task, so no choice changes it."""
+    seen: Counter[str] = Counter()
+    made = []
+    for task, variant, options in entries:
+        index, seen[task] = seen[task], seen[task] + 1
+        own = episode_seed(task, protocol, index, seed)
+        made.append(Episode(task=task, index=index, seed=own, variant=variant, **options))
+    return made
+
+
+def restricted(listed: Sequence[Episode], protocol: str, task: str) -> list[Episode]:
+    """Return the episodes of a task or of the tasks that a group name stands for.
+
+    Raises `UserError` when there are none.
+    """
+    if task == ALL:
+        return list(listed)
+    names = (task, *GROUPS.get(task, ()))
+    chosen = [episode for episode in listed if episode.task in names]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(episode.task for episode in listed))
+        raise UserError(
+            f"protocol {protocol} has no episodes of task {task}: it has {known}; "
+            "leave task= out for all of them."
+        )
+    return chosen
+
+
+def sampled(listed: Sequence[Episode], protocol: str, count: int | None) -> list[Episode]:
+    """Return `count` of the episodes, in their order; all for None.
+
+    Tasks take turns, within a task its variants do, and within these the episode with the lowest
+    seed comes first: seeds are hashes, so each part of the list is drawn from evenly.
+    Raises `UserError` when there are fewer.
+    """
+    if count is None:
+        return list(listed)
+    if count > len(listed):
+        raise UserError(
+            f"episodes={count}: protocol {protocol} has {len(listed)} here; give no more, or null "
+            "for all."
+        )
+    tasks: dict[str, dict[str, list[Episode]]] = {}
+    for episode in listed:
+        tasks.setdefault(episode.task, {}).setdefault(episode.variant, []).append(episode)
+    by_task = [
+        _take_turns([sorted(group, key=_seed) for group in variants.values()])
+        for variants in tasks.values()
+    ]
+    chosen = set(_take_turns(by_task)[:count])
+    return [episode for episode in listed if episode in chosen]
+
+
+def _seed(episode: Episode) -> int:
+    return episode.seed
+
+
+def _take_turns(rows: Sequence[Sequence[Episode]]) -> list[Episode]:
+    return [one for turn in zip_longest(*rows) for one in turn if one is not None]
+
+
+def _turn(values: Sequence[V], index: int) -> V | None:
+    return values[index % len(values)] if values else None

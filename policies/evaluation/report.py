@@ -1,0 +1,150 @@
+"""Records of episodes to what people read: a table with intervals, a summary."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from envs.rollout import EpisodeRecord
+from experiment.errors import UserError
+from experiment.files import drop_torn_line, write_bytes
+from policies.evaluation.published import CAMERAS, LISTS
+from policies.evaluation.rates import Rate, rate_of
+from policies.evaluation.tables import GRASPED, MEASURES, Line, published_lines, task_lines
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Published figures to stand beside ours, by the name of a line, and what differs in them."""
+
+    source: str
+    conditions: str
+    rates: dict[str, float]
+
+
+def read_records(path: Path) -> list[EpisodeRecord]:
+    """Return the records of `episodes.jsonl` by index, each episode once.
+
+    A last line that a kill cut short is dropped from the file.
+    Raises `UserError` naming the line that is no record.
+    """
+    if not path.exists():
+        return []
+    drop_torn_line(path)
+    records: dict[tuple[str, int], EpisodeRecord] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            record = EpisodeRecord.from_json(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}, line {number} is no episode record ({error!r}): remove that line."
+            ) from error
+        records.setdefault((record.task, record.index), record)
+    return sorted(records.values(), key=lambda record: (record.task, record.index))
+
+
+def lines(records: Sequence[EpisodeRecord], protocol: str) -> list[Line]:
+    """Return the lines of the table: in the published form for a protocol that is a list."""
+    return published_lines(records) if protocol in LISTS else task_lines(records)
+
+
+def summary(
+    records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
+) -> dict[str, Any]:
+    """Return what `summary.json` holds: the table, rates by task and part, times, versions."""
+    calls = sum(record.calls for record in records)
+    return {
+        "protocol": protocol,
+        "episodes": len(records),
+        "policy": sorted({record.policy for record in records}),
+        "assets": sorted({record.assets for record in records}),
+        "stand_ins": sorted({name for record in records for name in record.stand_ins}),
+        "table": [line.plain() for line in lines(records, protocol)],
+        "rates": {
+            task: {
+                "all": _rates(group),
+                "robot_pose": {p: _rates(g) for p, g in _by(group, "robot_pose").items()},
+                "variant": {v: _rates(g) for v, g in _by(group, "variant").items()},
+            }
+            for task, group in _by(records, "task").items()
+        },
+        "interval": "95 %: Wilson; of a mean over unequal numbers of episodes MOVER",
+        "reference": None if reference is None else asdict(reference),
+        "mean_steps": statistics.fmean(record.steps for record in records),
+        "seconds_per_episode": statistics.fmean(record.seconds for record in records),
+        "policy_ms_per_call": 1e3 * sum(record.policy_seconds for record in records) / calls,
+        "versions": [dict(v) for v in {tuple(sorted(r.versions.items())) for r in records}],
+    }
+
+
+def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None) -> Table:
+    """Return the rates as a table to print, published ones in a column of their own."""
+    grid = Table("per cent", "n", "at end", "ever", "strict")
+    if reference is not None:
+        grid.add_column("paper")
+    for line in lines(records, protocol):
+        if line.section:
+            grid.add_section()
+        cells = [_cell(line.rates.get(measure)) for measure in MEASURES]
+        if GRASPED in line.rates:
+            # Counted at any step, in the published tables too.
+            cells[1] = _cell(line.rates[GRASPED])
+        if reference is not None:
+            published = reference.rates.get(line.name)
+            cells.append("" if published is None else f"{100 * published:.0f}")
+        grid.add_row(line.label, str(line.total), *cells)
+    return grid
+
+
+def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list[str]:
+    """Return what one has to know to read the table, a line each."""
+    said = [
+        "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step.",
+        "strict: what is placed is let go and rests, what is picked stays grasped.",
+        "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
+        _shapes(records),
+    ]
+    if any(record.variant in CAMERAS for record in records):
+        said.append("other cameras: in no average, as in the published figures.")
+    if reference is not None:
+        said.append(f"paper: {reference.source}; {reference.conditions}")
+    return said
+
+
+def write_summary(
+    path: Path, records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
+) -> None:
+    """Write `summary(...)` as JSON in one stroke."""
+    text = json.dumps(summary(records, protocol, reference), indent=2) + "\n"
+    write_bytes(path, text.encode())
+
+
+def _shapes(records: Sequence[EpisodeRecord]) -> str:
+    packs = ", ".join(sorted({record.assets or "unknown" for record in records}))
+    missing = {name for record in records for name in record.stand_ins}
+    text = f"assets: {packs}"
+    if "primitives" in packs:
+        text += " (plain shapes, no photographs: not to be compared with published figures)"
+    return text + (f"; {len(missing)} files replaced by plain shapes" if missing else "") + "."
+
+
+def _cell(rate: Rate | None) -> str:
+    return "" if rate is None else str(rate)
+
+
+def _by(records: Iterable[EpisodeRecord], field: str) -> dict[str, list[EpisodeRecord]]:
+    groups: dict[str, list[EpisodeRecord]] = {}
+    for record in sorted(records, key=lambda record: str(getattr(record, field))):
+        groups.setdefault(str(getattr(record, field)), []).append(record)
+    return groups
+
+
+def _rates(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    return {
+        name: rate_of([measure(record) for record in records]).plain()
+        for name, measure in MEASURES.items()
+    }

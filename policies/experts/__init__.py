@@ -1,0 +1,1 @@
+"""Scripted experts that see the simulator's state."""

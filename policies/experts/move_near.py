@@ -1,0 +1,113 @@
+"""The scripted closed-loop expert of moving one object near another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import Observation
+from policies.experts.drawer_state import Vector
+from policies.experts.tabletop import OPEN, SHUT, Goal, Hand, Item, PickingExpert, item_of
+
+CARRY = 0.05
+"""How high above where it stood the source is carried (m)."""
+GAP = 0.05
+"""Distance between the two objects' circles (m); SIMPLER allows 0.10."""
+ROOM = 0.10
+"""Distance that the place should keep from the third object's circle (m)."""
+TABLE_LOW, TABLE_HIGH = np.array([-0.42, 0.0]), np.array([-0.08, 0.42])
+LET_GO, ASKEW = 0.004, 0.025
+LEAVE = 0.10
+
+
+class MoveNearExpert(PickingExpert):
+    """Moves the source beside the target; `done` once the hand has let go and is away."""
+
+    def reset(self, instruction: str, seed: int) -> None:
+        """Draw this episode's habits from `seed`."""
+        super().reset(instruction, seed)
+        self._place: Vector | None = None
+        self._letting_go = False
+        self._touching = 0
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """One action `(1, 7)` towards the goal of the present state."""
+        privileged = observation.privileged
+        hand = Hand(privileged)
+        item = item_of(privileged["objects"][privileged["source"]])
+        if self._start_bottom is None:
+            self._start_bottom = item.bottom
+        if self._letting_go:
+            goal = self._leave(hand, item)
+        elif self.holds(hand, item):
+            goal = self._carry(hand, item, privileged)
+        else:
+            self._place = None
+            goal = self.grasp(hand, item)
+        self.done = goal.phase == "rest"
+        return self.action(hand, goal)
+
+    def _carry(self, hand: Hand, item: Item, privileged: Mapping[str, Any]) -> Goal:
+        assert self._start_bottom is not None
+        if self._place is None:
+            self._place = place_beside(item, privileged)
+        risen = item.bottom - self._start_bottom
+        way = self._place - item.centre[:2]
+        distance = float(np.linalg.norm(way))
+        rotation = self._rotation if self._rotation is not None else hand.rotation
+        if distance < 0.02:
+            # What hangs askew touches down before its frame says so.
+            lower = hand.position[2] < self._last_position[2] - 0.002
+            self._touching = 0 if lower or risen > ASKEW else self._touching + 1
+            if risen < LET_GO or self._touching > 1:
+                self._letting_go = True
+                return self._leave(hand, item)
+            down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
+            at = np.array([*(hand.position[:2] + way), hand.position[2] + down])
+            return Goal(at, rotation, SHUT, phase="lower")
+        high = CARRY + self._habits.lift
+        up = high - risen
+        if risen < 0.6 * high:
+            return Goal(
+                hand.position + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, phase="lift"
+            )
+        at = np.array([*(hand.position[:2] + way), hand.position[2] + up])
+        return Goal(at, rotation, SHUT, phase="carry")
+
+    def _leave(self, hand: Hand, item: Item) -> Goal:
+        if hand.fingers > 0.35:
+            return Goal(hand.position, hand.rotation, OPEN, phase="let go")
+        risen = hand.position[2] - item.grasp[2]
+        if risen < LEAVE - 0.03 and self._frozen < 3:
+            up = hand.position + np.array([0.0, 0.0, 0.06])
+            return Goal(up, hand.rotation, OPEN, phase="leave")
+        return Goal(hand.position, hand.rotation, OPEN, phase="rest")
+
+
+def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:
+    """Where to set the source down `(2,)`: by the target, clear of the third object, not far."""
+    target = item_of(privileged["objects"][privileged["target"]])
+    named = (privileged["source"], privileged["target"])
+    others = [item_of(v) for k, v in privileged["objects"].items() if k not in named]
+    distance = source.reach + target.reach + GAP
+    best, least = source.centre[:2], np.inf
+    for angle in np.arange(0.0, 2 * np.pi, np.pi / 18):
+        ahead = np.array([np.cos(angle), np.sin(angle)])
+        place = target.centre[:2] + distance * ahead
+        cost = float(np.linalg.norm(place - source.centre[:2]))
+        cost += 2.0 * float(np.maximum(0, [TABLE_LOW - place, place - TABLE_HIGH]).sum())
+        for other in others:
+            clear = float(np.linalg.norm(place - other.centre[:2])) - source.reach - other.reach
+            cost += 5.0 * max(0.0, ROOM - clear)
+            cost += 5.0 * max(0.0, 0.03 - _passing(source.centre[:2], place, other))
+        if cost < least:
+            best, least = place, cost
+    return best
+
+
+def _passing(start: Vector, end: Vector, other: Item) -> float:
+    """How far from an object's circle the straight way passes (m)."""
+    way = end - start
+    share = np.clip((other.centre[:2] - start) @ way / max(float(way @ way), 1e-9), 0.0, 1.0)
+    return float(np.linalg.norm(start + share * way - other.centre[:2])) - 2 * other.reach

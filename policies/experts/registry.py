@@ -1,0 +1,41 @@
+"""The scripted expert of each task."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from envs.descriptions import build
+from envs.simpler.tasks.registry import TASKS, task_spec
+from experiment.errors import UserError
+from policies.contract import Policy
+
+EXPERTS = {
+    "open_and_place": "policies.experts.open_and_place.OpenAndPlaceExpert",
+    "place_in_closed_top_drawer": "policies.experts.open_and_place.OpenAndPlaceExpert",
+    "drawer": "policies.experts.drawer.DrawerExpert",
+    "grasp": "policies.experts.grasp.GraspExpert",
+    "move_near": "policies.experts.move_near.MoveNearExpert",
+    "put_on": "policies.experts.put_on.PutOnExpert",
+}
+"""Class by task, or by family where all of its tasks have the same."""
+
+
+def make_expert(task: str, **settings: Any) -> Policy:
+    """Return the expert of `task` (our name or SIMPLER's), made with `settings`.
+
+    Raises `UserError` for an unknown task, one without an expert, and settings that the expert does
+    not take.
+    """
+    target = target_of(task_spec(task).name)
+    if target is None:
+        having = ", ".join(name for name in TASKS if target_of(name) is not None)
+        raise UserError(f"task {task} has no scripted expert; these have one: {having}.")
+    expert: Policy = build({"_target_": target, **settings})
+    return expert
+
+
+def target_of(task: str) -> str | None:
+    """Return the import path of a task's expert, None if it has none (here)."""
+    target = EXPERTS.get(task, EXPERTS.get(TASKS[task].family))
+    if target is None or find_spec(target.rpartition(".")[0]) is None:
+        return None
+    return target

@@ -1,0 +1,1 @@
+"""Learning a policy from demonstrations."""

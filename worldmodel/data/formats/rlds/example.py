@@ -1,0 +1,180 @@
+"""tf.train.Example read off its wire format: a map from names to lists of bytes, floats or ints.
+
+    Example   { Features features = 1 }
+    Features  { map<string, Feature> feature = 1 }
+    Feature   { one of BytesList bytes_list = 1, FloatList float_list = 2, Int64List ... = 3 }
+    BytesList { repeated bytes value = 1 }  - the other two likewise, packed or not
+
+A protobuf library skips what it does not expect; here everything that writers of TFRecords never
+produce is an error, for it means damage. Lists are decoded when asked for, floats and pictures
+without a copy.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldmodel.data.formats.rlds.tfrecord import Malformed
+
+_VARINT, _DELIMITED, _FIXED32 = 0, 2, 5
+_KINDS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
+_UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One list: which of the three `kind`s, and its bytes on the wire."""
+
+    kind: str
+    wire: memoryview
+
+    def strings(self) -> list[memoryview]:
+        """Return the entries of a bytes_list. Raises `Malformed` for another kind."""
+        self._expect("bytes_list")
+        return [self.wire[a:b] for field, a, b in _parts(self.wire) if _is_value(field)]
+
+    def floats(self) -> np.ndarray:
+        """Return float32 `(n,)`, read-only. Raises `Malformed` for another kind."""
+        self._expect("float_list")
+        loose = _loose_floats(self.wire)
+        if loose is not None:
+            return loose
+        chunks = []
+        for first, last in _packed(self.wire, _FIXED32):
+            if (last - first) % 4:
+                raise Malformed("has a float_list that ends within a number")
+            chunks.append(np.frombuffer(self.wire[first:last], "<f4"))
+        return _joined(chunks, np.float32)
+
+    def integers(self) -> np.ndarray:
+        """Return int64 `(n,)`. Raises `Malformed` for another kind."""
+        self._expect("int64_list")
+        chunks = [varints(self.wire[a:b]) for a, b in _packed(self.wire, _VARINT)]
+        return _joined(chunks, np.int64)
+
+    def _expect(self, kind: str) -> None:
+        if self.kind != kind:
+            raise Malformed(f"has {self.kind} where {kind} is due")
+
+
+def parse(data: memoryview) -> dict[str, Feature]:
+    """Return the features of an Example by name. Raises `Malformed`."""
+    found: dict[str, Feature] = {}
+    for field, first, last in _parts(data):
+        if not _is_value(field):
+            continue
+        for entry, start, stop in _parts(data[first:last]):
+            if _is_value(entry):
+                name, feature = _entry(data[first + start : first + stop])
+                if name in found:
+                    raise Malformed(f"has {name!r} twice")
+                found[name] = feature
+    return found
+
+
+def parse_feature(wire: memoryview) -> Feature:
+    """Return the Feature message in `wire`. Raises `Malformed`."""
+    parts = list(_parts(wire))
+    if len(parts) != 1 or parts[0][0] not in _KINDS:
+        raise Malformed("has a feature that is not exactly one list")
+    kind, first, last = parts[0]
+    return Feature(_KINDS[kind], wire[first:last])
+
+
+def varint(data: memoryview | bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins at `at` and where it ends. Raises `Malformed`."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise Malformed("ends within a number")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise Malformed("has a number of more than 64 bits")
+
+
+def varints(data: memoryview) -> np.ndarray:
+    """Return int64 `(n,)`: the numbers that lie end to end in `data`. Raises `Malformed`."""
+    octets = np.frombuffer(data, np.uint8)
+    last = octets < 0x80
+    if last.all():
+        return octets.astype(np.int64)
+    if not last[-1]:
+        raise Malformed("has an int64_list that ends within a number")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    places = np.arange(len(octets)) - np.repeat(starts, ends - starts + 1)
+    # The tenth byte holds the last of the 64 bits.
+    if places.max() > 9 or (octets[places == 9] > 1).any():
+        raise Malformed("has a number of more than 64 bits")
+    bits = (octets & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
+    return np.bitwise_or.reduceat(bits, starts).view(np.int64)
+
+
+def _entry(data: memoryview) -> tuple[str, Feature]:
+    parts: Mapping[int, memoryview] = {field: data[a:b] for field, a, b in _parts(data)}
+    if parts.keys() != {1, 2}:
+        raise Malformed("has an entry that is not a name and a list")
+    try:
+        name = str(parts[1], "utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("has a name that is no UTF-8") from error
+    return name, parse_feature(parts[2])
+
+
+def _parts(data: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Yield field number, beginning and end of each part of a message of nothing but such parts."""
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = varint(data, at)
+        if tag & 7 != _DELIMITED:
+            raise Malformed(f"has wire type {tag & 7} in field {tag >> 3} where 2 is due")
+        length, at = varint(data, at)
+        if length > end - at:
+            raise Malformed("has a list that goes on after its end")
+        yield tag >> 3, at, at + length
+        at += length
+
+
+def _packed(data: memoryview, single: int) -> Iterator[tuple[int, int]]:
+    """Yield where numbers lie in a list's `data`: packed ones, or one of wire type `single`."""
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = varint(data, at)
+        _is_value(tag >> 3)
+        first = at
+        if tag & 7 == _DELIMITED:
+            length, first = varint(data, at)
+            at = first + length
+        elif tag & 7 != single:
+            raise Malformed(f"has wire type {tag & 7} in a list of numbers")
+        elif single == _FIXED32:
+            at += 4
+        else:
+            _, at = varint(data, at)
+        if at > end:
+            raise Malformed("has a list that goes on after its end")
+        yield first, at
+
+
+def _is_value(field: int) -> bool:
+    if field != 1:
+        raise Malformed(f"has the field {field}, which an Example does not have there")
+    return True
+
+
+def _loose_floats(data: memoryview) -> np.ndarray | None:
+    """Return the numbers of a list that is not packed at all, which some writers make."""
+    if not len(data) or len(data) % 5 or data[0] != 8 | _FIXED32:
+        return None
+    entries = np.frombuffer(data, _UNPACKED_FLOAT)
+    return entries["value"] if (entries["tag"] == 8 | _FIXED32).all() else None
+
+
+def _joined(chunks: list[np.ndarray], dtype: type) -> np.ndarray:
+    if len(chunks) == 1:
+        return chunks[0]
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype)
