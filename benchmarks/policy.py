@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from envs.rollout import Observation
+from envs.episode import Observation
 from experiment.command_line import ROOT
 from policies.checkpoint import load_policy
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from envs.dataset.lerobot_writer import assemble, total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
 from envs.descriptions import Description
-from envs.rollout import DEMONSTRATIONS, Episode, episode_seed
+from envs.episode import DEMONSTRATIONS, Episode, episode_seed
 from envs.workers import Workers, available_cores
 from experiment.command_line import from_command_line, plain
 from experiment.errors import UserError, exit_on_user_error

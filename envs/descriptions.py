@@ -8,7 +8,7 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from envs.rollout import Episode
+from envs.episode import Episode
 from experiment.errors import UserError, nearest
 
 Description = Mapping[str, Any]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from envs.dataset.video import Mp4Encoder
-from envs.rollout import Episode, EpisodeRecord, Observation
+from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
 

@@ -1,181 +1,19 @@
-"""One episode: a policy acts in an environment, recorders watch, a record comes out."""
+"""The episode loop: a policy acts in an environment, recorders watch, a record comes out."""
 
-import dataclasses
 import functools
-import hashlib
-import importlib.metadata
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
+from envs.episode import Episode, EpisodeRecord, Observation, Policy, Recorder
+from experiment.run_folder import package_versions
 
-DEMONSTRATIONS = "demos"
-"""The protocol that names demonstration episodes; their seeds never meet an evaluation's."""
-
-_DEMONSTRATION_BIT = 1 << 31
-
-VISUAL_MATCHING = "visual_matching"
-"""The variant of a scene that SIMPLER's prepackaged environments have."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """What makes an episode: the same one gives the same start whenever and wherever it is run.
-
-    `index` counts the episodes of `task` in a protocol. Below `variant` stand the options of
-    `env.reset` (positions in m, angles in rad); what is None is drawn from the seed.
-    """
-
-    task: str
-    index: int
-    seed: int
-    robot_pose: str | None = None
-    object_xy: tuple[float, float] | None = None
-    robot_xy: tuple[float, float] | None = None
-    robot_yaw: float | None = None
-    coloring: str | None = None
-    orientation: str | None = None
-    layout: int | None = None
-    drawer: str | None = None
-    object: str | None = None
-    variant: str = VISUAL_MATCHING
-
-    def reset_options(self) -> dict[str, Any]:
-        """Return the options for `env.reset`; what is not fixed here is drawn from the seed."""
-        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {
-            name: value
-            for name, value in named.items()
-            if name not in _NO_OPTIONS and value is not None
-        }
-
-
-_NO_OPTIONS = ("task", "index", "seed", "variant")
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a policy sees before it acts.
-
-    `image` uint8 `(h, w, 3)` or None, `state` float32 `(10,)`: gripper xyz (m) and 6-D rotation in
-    the robot's base frame, mean finger angle (rad). `privileged` is for scripted experts only.
-    """
-
-    image: np.ndarray | None
-    state: np.ndarray
-    instruction: str
-    step: int
-    privileged: Mapping[str, Any]
-
-
-class Policy(Protocol):
-    """Acts in chunks.
-
-    Optional attributes: `done: bool` ends the episode early when True; `subtask_done: bool` says
-    that the current subtask is finished, so the environment goes on to the next instruction.
-    """
-
-    name: str
-
-    def reset(self, instruction: str, seed: int) -> None:
-        """Forget the last episode; all randomness of the next one follows from `seed`."""
-
-    def act(self, observation: Observation) -> np.ndarray:
-        """Return float32 `(k, 7)`, k >= 1: the actions to execute before looking again."""
-        ...
-
-
-@dataclass(frozen=True)
-class EpisodeRecord:
-    """The outcome of one episode; one JSON line.
-
-    `seconds` is the wall time from reset to end, `policy_seconds` the part of it inside the
-    policy, `calls` how often the policy was asked for a chunk. `options` are those of the reset,
-    `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
-    `stand_ins` the files of theirs that were missing.
-    """
-
-    task: str
-    index: int
-    seed: int
-    robot_pose: str
-    policy: str
-    success_at_end: bool
-    success_ever: bool
-    success_strict: bool
-    subtask: int
-    steps: int
-    calls: int
-    seconds: float
-    policy_seconds: float
-    versions: Mapping[str, str]
-    variant: str = VISUAL_MATCHING
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    statistics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    assets: str = ""
-    stand_ins: Sequence[str] = ()
-
-    def to_json(self) -> str:
-        """Return the record as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "EpisodeRecord":
-        """Read back what `to_json` wrote, now or before there were variants.
-
-        Fields that others added to the line are ignored. Raises `TypeError` for a missing one.
-        """
-        values = json.loads(line)
-        if not isinstance(values, dict):
-            raise TypeError("no JSON object")
-        if values.get("object_xy") is not None:
-            values.setdefault("options", {"object_xy": values["object_xy"]})
-        names = {field.name for field in dataclasses.fields(cls)}
-        known = {name: value for name, value in values.items() if name in names}
-        for name in ("options", "statistics"):
-            known[name] = {k: _as_tuple(v) for k, v in known.get(name, {}).items()}
-        known["stand_ins"] = _as_tuple(known.get("stand_ins", ()))
-        return cls(**known)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-class Recorder(Protocol):
-    """Watches an episode. An episode that breaks off gets no `end`; the next `start` clears it."""
-
-    def start(self, episode: Episode, observation: Observation) -> None:
-        """Begin a new episode with what the policy sees first."""
-
-    def step(
-        self,
-        before: Observation,
-        action: np.ndarray,
-        info: Mapping[str, Any],
-        after: Observation,
-    ) -> None:
-        """Take one control step: `action` `(7,)` led from `before` to `after`."""
-
-    def end(self, record: EpisodeRecord) -> None:
-        """Finish the episode."""
-
-
-def episode_seed(task: str, protocol: str, index: int, base: int = 0) -> int:
-    """Return the 32-bit seed of episode `index`: a hash, so the same on every machine.
-
-    Demonstrations have the highest bit set and evaluations do not, so no evaluation can meet an
-    episode that a policy was trained on. `base` gives another set of episodes of a protocol.
-    """
-    digest = hashlib.sha256(json.dumps([task, protocol, index, base]).encode()).digest()
-    bits = int.from_bytes(digest[:4], "little") & (_DEMONSTRATION_BIT - 1)
-    return bits | _DEMONSTRATION_BIT if protocol == DEMONSTRATIONS else bits
+_PACKAGES = ("self-flow-robotics", "mani-skill", "sapien", "torch", "numpy")
+"""What decides an episode's outcome."""
 
 
 def run_episode(
@@ -232,7 +70,7 @@ def run_episode(
         calls=calls,
         seconds=round(time.perf_counter() - started, 3),
         policy_seconds=round(policy_seconds, 3),
-        versions=versions() | dict(info.get("versions", {})),
+        versions=_versions() | dict(info.get("versions", {})),
         variant=episode.variant,
         options=episode.reset_options(),
         statistics=dict(info.get("episode_stats", {})),
@@ -245,16 +83,8 @@ def run_episode(
 
 
 @functools.cache
-def versions() -> dict[str, str]:
-    """Return the versions that decide an episode's outcome, for its record."""
-    packages = ("self-flow-robotics", "mani-skill", "sapien", "torch", "numpy")
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def _versions() -> dict[str, str]:
+    return package_versions(_PACKAGES)
 
 
 def _observe(raw: Mapping[str, Any], info: Mapping[str, Any], step: int) -> Observation:

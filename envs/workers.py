@@ -13,7 +13,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 from envs.descriptions import Description, Latest, build
-from envs.rollout import Episode, EpisodeRecord, run_episode
+from envs.episode import Episode, EpisodeRecord
+from envs.rollout import run_episode
 from experiment.errors import UserError
 
 # One thread each, whatever the number of processes: they share the cores already, and the number

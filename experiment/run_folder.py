@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,22 @@ def open_run(kind: str, config: DictConfig, ignored: Sequence[str] = ("out",)) -
 
 def versions() -> dict[str, str]:
     """Return the git revision and the versions of what a result depends on."""
-    found = {"python": platform.python_version(), "git": _revision()}
-    return found | {name: version(name) for name in _PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "git": _revision(),
+        **package_versions(_PACKAGES),
+    }
+
+
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the installed version of each package, "not installed" where there is none."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
 
 def _revision() -> str:

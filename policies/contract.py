@@ -5,7 +5,8 @@ policies' side. Conventions: translation (m) and rotation (axis-angle, rad) in t
 base-aligned frame at the gripper, then the gripper, +1 closes and -1 opens.
 """
 
-from envs.rollout import Observation, Policy, validated_chunk
+from envs.actions import validated_chunk
+from envs.episode import Observation, Policy
 
 __all__ = ["ACTION_SIZE", "STATE_SIZE", "Observation", "Policy", "validated_chunk"]
 

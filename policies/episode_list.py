@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from envs.rollout import Episode
+from envs.episode import Episode
 
 
 def lines(protocol: str, episodes: Sequence[Episode]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from envs.descriptions import Description
-from envs.rollout import Episode
+from envs.episode import Episode
 from envs.workers import available_cores
 from experiment.command_line import composed, from_command_line, plain, typed
 from experiment.errors import UserError, exit_on_user_error, nearest

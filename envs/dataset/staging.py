@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from envs.dataset.statistics import count_levels
 from envs.dataset.video import encode
-from envs.rollout import Episode, EpisodeRecord, Observation
+from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from envs.episode import EpisodeRecord
 from envs.recorder import video_path
-from envs.rollout import EpisodeRecord
 from experiment.files import write_bytes
 
 _THUMBNAIL = (128, 102)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TypeVar
 
-from envs.rollout import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
+from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
 from experiment.errors import UserError
 from policies.evaluation.published import GROUPS, LISTS, Entry
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.rollout import VISUAL_MATCHING
+from envs.episode import VISUAL_MATCHING
 
 Entry = tuple[str, str, dict[str, Any]]
 """Task, variant, reset options."""

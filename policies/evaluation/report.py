@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from envs.rollout import EpisodeRecord
+from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from experiment.files import drop_torn_line, write_bytes
 from policies.evaluation.published import CAMERAS, LISTS

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from envs.descriptions import Description
-from envs.rollout import Episode, EpisodeRecord
+from envs.episode import Episode, EpisodeRecord
 from envs.workers import Workers, grouped
 from experiment.command_line import flattened, plain
 from experiment.errors import UserError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envs.rollout import EpisodeRecord
+from envs.episode import EpisodeRecord
 from policies.evaluation.published import CAMERAS
 from policies.evaluation.rates import Rate, mean_of, rate_of
 

@@ -16,7 +16,8 @@ from envs.dataset.lerobot_writer import IMAGE_KEY, assemble, total_episodes
 from envs.dataset.staging import EpisodeData, StagingRecorder, stage, stage_outcome, staged_episodes
 from envs.dataset.statistics import count_levels, of_levels, of_values
 from envs.dataset.video import decode
-from envs.rollout import Episode, run_episode
+from envs.episode import Episode
+from envs.rollout import run_episode
 from experiment.errors import UserError
 from tests.envs.toy import LIMIT, ToyEnv, ToyPolicy
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from envs.dataset.video import decode
+from envs.episode import Episode, Observation
 from envs.recorder import PICTURE, VideoRecorder, captioned, video_path
-from envs.rollout import Episode, Observation, run_episode
+from envs.rollout import run_episode
 from experiment.errors import UserError
 from tests.envs.toy import LIMIT, BrokenPolicy, ToyEnv, ToyPolicy
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from envs.actions import validated_chunk
-from envs.rollout import (
+from envs.episode import (
     Episode,
     EpisodeRecord,
     Observation,
     episode_seed,
-    run_episode,
 )
+from envs.rollout import run_episode
 from experiment.errors import UserError
 from tests.envs.toy import LIMIT, BrokenPolicy, ToyEnv, ToyPolicy
 from tests.envs.toy_tasks import ToyTask

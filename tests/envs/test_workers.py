@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envs.descriptions import build, for_episode, locate
-from envs.rollout import Episode, EpisodeRecord
+from envs.episode import Episode, EpisodeRecord
 from envs.workers import WorkerCrashError, Workers, grouped
 from experiment.errors import UserError
 from tests.envs import toy_tasks

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.rollout import Observation
+from envs.episode import Observation
 
 LIMIT = 20
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.rollout import Episode, EpisodeRecord, run_episode
+from envs.episode import Episode, EpisodeRecord
+from envs.rollout import run_episode
 from envs.workers import grouped
 from experiment.command_line import ROOT, composed
 from experiment.errors import UserError

@@ -245,7 +245,8 @@ def test_subtask_is_declared_done_once_the_drawer_is_open(share: float, advances
 def succeeds(seed: int, pose: str, perturbation: float = 0.0, **settings: Any) -> bool:
     """Run an episode; whether it ended in success by SIMPLER's rule and by the strict one."""
     import envs.dataset.perturbation
-    from envs.rollout import Episode, run_episode
+    from envs.episode import Episode
+    from envs.rollout import run_episode
 
     settings["terminate_on_success"] = False  # the expert lets go and retreats after it
     env = envs.dataset.perturbation.make("open_and_place", perturbation=perturbation, **settings)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from envs.rollout import DEMONSTRATIONS, episode_seed
+from envs.episode import DEMONSTRATIONS, episode_seed
 from experiment.errors import UserError
 from policies.evaluation.protocol import ALL, Protocol, episodes
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from envs.rollout import Episode
+from envs.episode import Episode
 from experiment.command_line import ROOT
 from policies.evaluation.protocol import ALL, Protocol, episodes
 from policies.evaluation.published import CANS, CLOSE_DRAWERS, LISTS, OPEN_DRAWERS, WIDOWX

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from envs.rollout import EpisodeRecord
+from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from policies.evaluation import report
 from policies.evaluation.contact_sheet import write_contact_sheet

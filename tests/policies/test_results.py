@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from envs.rollout import EpisodeRecord
+from envs.episode import EpisodeRecord
 from policies.evaluation.tables import GRASPED, Line, published_lines, task_lines
 
 

@@ -7,7 +7,8 @@ import pytest
 from transforms3d.quaternions import mat2quat
 
 import envs.simpler
-from envs.rollout import Episode, run_episode
+from envs.episode import Episode
+from envs.rollout import run_episode
 from policies.contract import Observation
 from policies.experts.registry import make_expert
 from policies.experts.tabletop import grasp_rotation, item_of

@@ -305,7 +305,8 @@ def test_jitter_follows_from_the_seed_and_without_it_seeds_change_nothing() -> N
 def succeeds(task: str, layout: int, steps: int, **settings: Any) -> bool:
     """Run an episode; whether it ended in success, let go and at rest, within `steps`."""
     import envs.simpler
-    from envs.rollout import Episode, run_episode
+    from envs.episode import Episode
+    from envs.rollout import run_episode
 
     env = envs.simpler.make(task, resolution=None, terminate_on_success=False, **settings)
     record = run_episode(env, PutOnExpert(), Episode(task, 0, 5, layout=layout))
