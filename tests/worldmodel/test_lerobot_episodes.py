@@ -32,7 +32,7 @@ def root(request: pytest.FixtureRequest) -> Path:
 
 def test_columns_are_described(root: Path) -> None:
     found = LeRobotEpisodes(str(root))
-    assert (found.source, found.fps, len(found)) == (str(root), 5.0, 3)
+    assert (found.source, found.fps, found.robot, len(found)) == (str(root), 5.0, "toy", 3)
     assert found.lengths.tolist() == list(made.LENGTHS)
     kinds = {name: (column.kind, column.shape) for name, column in found.columns.items()}
     assert kinds[made.HEAD] == kinds[made.WRIST] == ("image", (64, 80, 3))

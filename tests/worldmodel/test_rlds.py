@@ -33,6 +33,7 @@ def test_the_schema_of_fractal() -> None:
     assert episodes.lengths.tolist() == [8, 7, 9]
     assert episodes.lengths.dtype == np.int64
     assert episodes.fps is None
+    assert episodes.robot is None
     assert episodes.source.endswith("0.1.0")
     assert len(episodes.columns) == 24
     assert episodes.columns["observation/image"] == Column("image", (64, 80, 3), "uint8")

@@ -53,6 +53,7 @@ class ToyEpisodes:
         self.source = "toy"
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.fps = fps
+        self.robot: str | None = None
         self.opened = self.decoded = 0
         self.numbers: set[int] = set()
         self._damaged, self.values = damaged, values or {}

@@ -83,6 +83,11 @@ class Episodes(Protocol):
         """Return the steps a second where the data set says it."""
         ...
 
+    @property
+    def robot(self) -> str | None:
+        """Return the robot's name where the data set says it (LeRobot's `robot_type`)."""
+        ...
+
     def __getitem__(self, number: int) -> Episode:
         """Return an episode; raises `IndexError` outside `range(len(lengths))`."""
         ...

@@ -41,6 +41,7 @@ class LeRobotEpisodes:
         self.instructions: Mapping[int, str] = read_instructions(self.files, info)
         self.lengths: np.ndarray = self.index.lengths
         self.fps: float | None = info.fps
+        self.robot: str | None = info.robot
         self.tables = Tables(self.files)
         self.videos = Videos(self.files)
 

@@ -34,13 +34,15 @@ _NUMBERS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64
 class Info:
     """What `meta/info.json` says.
 
-    `name` is the file, for messages; `fps` steps a second; `data_path` and `video_path` are
-    templates (`video_path` None where there is no video); `features` by name as they stand there.
+    `name` is the file, for messages; `fps` steps a second; `robot` the robot's name (None where it
+    is not given); `data_path` and `video_path` are templates (`video_path` None where there is no
+    video); `features` by name as they stand there.
     """
 
     name: str
     version: str
     fps: float
+    robot: str | None
     data_path: str
     video_path: str | None
     chunks_size: int
@@ -105,10 +107,12 @@ def read_info(files: Files) -> Info:
     for key in ("data_path", "video_path"):
         _check_template(name, version, entry(key, (str, type(None))) or "")
     totals = ("total_episodes", "total_frames")
+    robot = info.get("robot_type")
     return Info(
         name=name,
         version=version,
         fps=fps,
+        robot=robot if isinstance(robot, str) else None,
         data_path=entry("data_path", (str,)),
         video_path=entry("video_path", (str, type(None))),
         chunks_size=chunks_size,

@@ -213,6 +213,11 @@ class RldsEpisodes:
         """Return None: RLDS does not say how fast a robot was controlled."""
         return None
 
+    @property
+    def robot(self) -> str | None:
+        """Return None: RLDS does not name the robot."""
+        return None
+
     def __len__(self) -> int:
         return len(self.index.steps)
 
