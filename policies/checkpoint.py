@@ -1,14 +1,14 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiment.command_line import ROOT
 from experiment.errors import UserError, nearest
-from experiment.errors import UserError as ModelUserError
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
-from policies.gripper import checked_kind
+from policies.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.training.checkpoint import CONFIG, read_config
 
@@ -25,8 +25,6 @@ def load_policy(checkpoint: str, execute: int | None = None, **inference: Any) -
     given = {name: value for name, value in inference.items() if value is not None}
     try:
         return _loaded(folder, execute, given)
-    except ModelUserError as error:
-        raise UserError(str(error)) from error
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
@@ -67,11 +65,40 @@ def _loaded(folder: Path, execute: int | None, given: dict[str, Any]) -> Chunked
         )
     else:
         raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), KINDS)}")
-    code = ActionCode(
-        Normalisation.from_section(sections["normalisation"]), checked_kind(sections["gripper"])
-    )
+    normalisation = Normalisation.from_section(sections["normalisation"])
+    code = ActionCode(normalisation, codec_of(robot_of(folder, sections), sections["gripper"]))
     usual = int(sections["inference"]["execute"])
     return ChunkedPolicy(predictor, code, usual if execute is None else execute)
+
+
+def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
+    """Return the robot that a checkpoint's policy acts on.
+
+    Raises `UserError` for a checkpoint that names none, or one without a gripper codec.
+    """
+    robot = sections.get("robot")
+    if not isinstance(robot, str):
+        raise UserError(
+            f'{folder / CONFIG} names no robot: add one of {", ".join(CODECS)} as "robot".'
+        )
+    codec_name(robot)
+    return robot
+
+
+def check_robot(folder: Path, tasks: Iterable[str]) -> None:
+    """Raise `UserError` if the policy in `folder` acts on another robot than one of the `tasks`.
+
+    Tasks that are not SIMPLER's are not checked.
+    """
+    from envs.simpler.tasks.registry import TASKS  # slow: brings the simulator along
+
+    robot = robot_of(folder, read_config(folder))
+    for task in tasks:
+        if task in TASKS and TASKS[task].robot_type != robot:
+            raise UserError(
+                f"{folder} is a policy of robot {robot}, but task {task} has robot "
+                f"{TASKS[task].robot_type}: choose a task or checkpoint of the same robot."
+            )
 
 
 def _check(given: dict[str, Any], known: list[str], kind: str) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
-from policies.gripper import FingerTarget, GripperKind, commands
+from policies.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import Windows
 
@@ -18,21 +18,18 @@ _LARGEST = 1.5
 
 @dataclass(frozen=True)
 class ActionCode:
-    """What a row of a predicted chunk means: `normalisation` of the pose, the `gripper`'s kind."""
+    """What a row of a predicted chunk means: `normalisation` of the pose, codec of the gripper."""
 
     normalisation: Normalisation
-    gripper: GripperKind
+    gripper: GripperCodec
 
-    def decoded(self, predicted: np.ndarray, target: FingerTarget) -> np.ndarray:
-        """Return actions for the robot `(k, 7)`, float32, of predicted rows `(k, 7)`.
+    def decoded(self, predicted: np.ndarray, decoder: Decoder) -> np.ndarray:
+        """Return actions for the robot's environment `(k, 7)`, float32, of predictions `(k, 7)`.
 
-        `target` follows what the gripper was told; the rows are taken to be executed.
+        `decoder` is the gripper's, of this episode.
         """
         actions = self.normalisation.action_back(np.clip(predicted, -_LARGEST, _LARGEST))
-        if self.gripper == "level":
-            actions[:, 6] = commands(predicted[:, 6], target)
-        else:
-            actions[:, 6] = np.clip(predicted[:, 6], -1, 1)
+        actions[:, 6] = decoder(predicted[:, 6])
         return actions
 
 
@@ -67,7 +64,7 @@ class ChunkedPolicy:
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
         """Forget the gripper's state; the noise of the next episode follows from `seed`."""
         self._generator = torch.Generator().manual_seed(seed)
-        self._target = FingerTarget()
+        self._decoder = self._code.gripper.decoder()
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return float32 `(execute, 7)`; raises `UserError` for an observation without picture."""
@@ -76,7 +73,7 @@ class ChunkedPolicy:
                 f"policy '{self.name}' needs pictures: set resolution, such as [160,128]."
             )
         predicted = self._predictor.predict(now(observation), self._generator)[0]
-        return self._code.decoded(predicted[: self._execute], self._target)
+        return self._code.decoded(predicted[: self._execute], self._decoder)
 
 
 def now(observation: Observation) -> Windows:

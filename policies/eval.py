@@ -20,7 +20,7 @@ from envs.workers import available_cores
 from experiment.command_line import composed, from_command_line, plain, typed
 from experiment.errors import UserError, exit_on_user_error, nearest
 from policies import episode_list
-from policies.checkpoint import checkpoint_folder
+from policies.checkpoint import check_robot, checkpoint_folder
 from policies.evaluation import report
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
@@ -158,6 +158,9 @@ def run() -> None:
     episodes_of(plain(config))
     settings = settings_of(config)
     evaluation = evaluation_of(settings)
+    if "checkpoint" in settings["policy"]:
+        tasks = {episode.task for episode in evaluation.episodes}
+        check_robot(Path(settings["policy"]["checkpoint"]), sorted(tasks))
     out = Path(settings["out"] or dated_folder(settings))
     settings["out"] = str(out)
     claim_folder(out, settings)

@@ -20,8 +20,8 @@ from experiment.errors import UserError, exit_on_user_error, nearest
 from experiment.run_folder import open_run, versions
 from experiment.settings import build, compose
 from policies.checkpoint import KINDS
-from policies.gripper import checked_kind
-from policies.learning.demonstrations import DemonstrationBatches, with_levels
+from policies.gripper import codec_name, codec_of
+from policies.learning.demonstrations import DemonstrationBatches, as_learned
 from policies.learning.learner import LearnerSettings
 from policies.learning.validation import Validation, spread
 from worldmodel.data.batches import DataConfig, Order
@@ -34,11 +34,16 @@ from worldmodel.training.trainer import Trainer, TrainerConfig
 def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
     settings: LearnerSettings = build(config.learner.settings, object)  # type: ignore[assignment]
-    gripper = checked_kind(config.gripper)
+    robot = str(config.task.robot)
+    codec = codec_of(robot, config.gripper)
+    if robot != "google_robot":
+        raise UserError(
+            f"task={config.task.name}: policies of robot {robot} cannot be trained yet."
+        )
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
     recorded = build(config.data.source, LeRobot).read(settings.tokenizer)
-    trajectories = with_levels(recorded, gripper)
+    trajectories = as_learned(recorded, codec)
     learned, held_out = (trajectories.frames_of(part) for part in trajectories.split(data.held_out))
     normalisation = Normalisation.of(trajectories.state[learned], trajectories.action[learned])
     learner = settings.learner(data.windows, normalisation, config.seed)
@@ -46,13 +51,13 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
         trajectories,
         Order(learned, data.batch_size, config.seed),
         data.windows,
-        gripper,
+        codec,
         data.augmentation,
         learner.assemble,
         config.seed,
     )
     chosen = spread(held_out, config.validation_windows)
-    validation = Validation(trajectories, chosen, data.windows, gripper, normalisation, config.seed)
+    validation = Validation(trajectories, chosen, data.windows, codec, normalisation, config.seed)
     folder = open_run("finetune", config)
 
     def observe(model: torch.nn.Module) -> Mapping[str, float]:
@@ -61,7 +66,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     def export(model: torch.nn.Module, step: int, seconds: float) -> None:
         common = {
             "kind": learner.kind,
-            "gripper": gripper,
+            "robot": robot,
+            "gripper": codec_name(robot, config.gripper),
             "tokenizer": asdict(settings.tokenizer),
             "windows": asdict(data.windows),
             "normalisation": normalisation.section(),

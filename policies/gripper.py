@@ -1,26 +1,28 @@
-"""The gripper as a target level instead of sparse commands, and back.
+"""Gripper codecs, one or more a robot: canonical commands to what is learned, predictions to robot.
 
-The robot takes deltas on its fingers' drive target: +-1 once, then zeros while the fingers move and
-hold. A zero means everything and nothing, so a policy learns the *level* that the target has after
-each action instead, which is constant between commands. Levels follow from the commands alone:
-nothing privileged is needed to turn them into commands again.
+The canonical command is +1 to close, -1 to open (`policies.contract`). A codec knows what the robot
+takes instead, and which form of it a policy learns best. The table is closed: a checkpoint names
+its robot and codec, and nothing else can be chosen by a file.
 """
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from experiment.errors import UserError, nearest
 
-GripperKind = Literal["level", "raw"]
-"""`level`: the target level, scaled to [-1, 1]; `raw`: the commands as they are (App. E)."""
+Decoder = Callable[[np.ndarray], np.ndarray]
+"""Predictions `(k,)` to float32 commands `(k,)` for the robot's environment. Follows one episode:
+the commands it returns are taken to be executed."""
 
 RADIANS_PER_UNIT = 1.31
 OPEN, CLOSED = -0.01, 1.31
-"""Limits of the target (rad)."""
+"""Limits of the Google robot's finger target (rad)."""
 LEVEL_AT_RESET = 0.0
 SPEED = 1.0 / 3.0
-"""Radians that the drive moves in a control step (1 rad/s at 3 Hz); deltas count from there."""
+"""Radians that the fingers' drive moves in a control step (1 rad/s at 3 Hz)."""
 
 # The controller repeats its last target for deltas below this.
 _SMALLEST_DELTA = 1e-3
@@ -28,8 +30,21 @@ _SMALLEST_DELTA = 1e-3
 _DEADBAND = 0.12
 
 
+class GripperCodec(Protocol):
+    """What a policy learns of a robot's gripper, and how its predictions become commands."""
+
+    def learned(self, commands: np.ndarray) -> np.ndarray:
+        """Return what is learned `(t,)` of the canonical commands `(t,)` of a whole episode."""
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """Return what is learned after an episode's end, given its last learned values."""
+
+    def decoder(self) -> Decoder:
+        """Return a decoder for an episode that starts now."""
+
+
 class FingerTarget:
-    """Follows the fingers' target (rad) from the commands given since the reset.
+    """Follows the Google robot's finger target (rad) from the commands given since the reset.
 
     A command is a delta on where the drive is on its way to the last target, as in the robot's
     controller (`delta_target_from_last_drive` in SIMPLER's code).
@@ -40,7 +55,7 @@ class FingerTarget:
         self._drive = LEVEL_AT_RESET
 
     def advance(self, command: float) -> float:
-        """Take one command of one control step; return the target it leads to."""
+        """Take the command of one control step; return the target it leads to."""
         delta = RADIANS_PER_UNIT * min(max(command, -1.0), 1.0)
         if abs(delta) >= _SMALLEST_DELTA:
             self.level = min(max(self._drive + delta, OPEN), CLOSED)
@@ -59,14 +74,110 @@ class FingerTarget:
         return min(max((level - self._drive) / RADIANS_PER_UNIT, -1.0), 1.0)
 
 
-def levels(commands: np.ndarray) -> np.ndarray:
-    """Return the target levels scaled to [-1, 1], float32 `(t,)`, of an episode's commands `(t,)`.
+@dataclass(frozen=True)
+class TargetLevel:
+    """Google robot: the target level after each command, scaled to [-1, 1].
 
-    The commands must be those of a whole episode from its reset on.
+    The robot takes deltas on its fingers' target: +-1 once, then zeros while the fingers move and
+    hold. A zero means everything and nothing; the level is constant between commands and follows
+    from the commands alone.
     """
-    target = FingerTarget()
-    radians = np.array([target.advance(float(command)) for command in commands])
-    return scaled(radians).astype(np.float32)
+
+    def learned(self, commands: np.ndarray) -> np.ndarray:
+        """Return the scaled target levels; the commands must begin at the episode's reset."""
+        target = FingerTarget()
+        radians = np.array([target.advance(float(command)) for command in commands])
+        return scaled(radians).astype(np.float32)
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """The level stays."""
+        return last
+
+    def decoder(self) -> Decoder:
+        """Follow the predicted levels; +1 closes the Google robot's gripper in SIMPLER too."""
+        target = FingerTarget()
+
+        def decode(predicted: np.ndarray) -> np.ndarray:
+            commands = np.zeros(len(predicted), dtype=np.float32)
+            for step, level in enumerate(in_radians(predicted)):
+                commands[step] = target.command_towards(float(level))
+                target.advance(float(commands[step]))
+            return commands
+
+        return decode
+
+
+@dataclass(frozen=True)
+class RelativeCommand:
+    """Google robot: the commands as they are (Self-Flow, App. E)."""
+
+    def learned(self, commands: np.ndarray) -> np.ndarray:
+        """Return the commands."""
+        return np.clip(commands, -1, 1)
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """No command holds the gripper where it is."""
+        return np.zeros_like(last)
+
+    def decoder(self) -> Decoder:
+        """Return the predictions within the bounds of a command."""
+        return lambda predicted: np.clip(predicted, -1, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class AbsolutePosition:
+    """WidowX: the commanded position, +1 closed. SIMPLER's WidowX takes +1 to open."""
+
+    def learned(self, commands: np.ndarray) -> np.ndarray:
+        """Return the commands."""
+        return np.clip(commands, -1, 1)
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """The position stays."""
+        return last
+
+    def decoder(self) -> Decoder:
+        """Turn the canonical sign into that of SIMPLER's WidowX."""
+        return lambda predicted: -np.clip(predicted, -1, 1).astype(np.float32)
+
+
+CODECS: dict[str, dict[str, GripperCodec]] = {
+    "google_robot": {"level": TargetLevel(), "raw": RelativeCommand()},
+    "widowx": {"absolute": AbsolutePosition()},
+}
+"""Codecs by robot and name; a robot's first is its default."""
+
+
+def codec_name(robot: str, name: str | None = None) -> str:
+    """Return the name of a codec of `robot`: `name`, or the default for None.
+
+    Raises `UserError` for a robot without codecs and a codec that is not the robot's.
+    """
+    if robot not in CODECS:
+        raise UserError(
+            f"robot '{robot}' has no gripper codec, so no policy can act on it."
+            f"{nearest(robot, CODECS)}"
+        )
+    if name is None:
+        return next(iter(CODECS[robot]))
+    if name not in CODECS[robot]:
+        raise UserError(
+            f"gripper={name} is no gripper codec of robot {robot}.{nearest(name, CODECS[robot])}"
+        )
+    return name
+
+
+def codec_of(robot: str, name: str | None = None) -> GripperCodec:
+    """Return a codec of `robot`, its default for None; raises as `codec_name` does."""
+    name = codec_name(robot, name)
+    return CODECS[robot][name]
+
+
+def with_learned_gripper(actions: np.ndarray, codec: GripperCodec) -> np.ndarray:
+    """Return an episode's canonical actions `(t, 7)` with the gripper as `codec` learns it."""
+    learned = np.array(actions, dtype=np.float32)
+    learned[:, 6] = codec.learned(learned[:, 6])
+    return learned
 
 
 def scaled(radians: np.ndarray) -> np.ndarray:
@@ -77,23 +188,3 @@ def scaled(radians: np.ndarray) -> np.ndarray:
 def in_radians(level: np.ndarray) -> np.ndarray:
     """Return levels in [-1, 1] as levels in rad; the inverse of `scaled`."""
     return (np.clip(level, -1, 1) + 1) / 2 * (CLOSED - OPEN) + OPEN
-
-
-def commands(wanted: np.ndarray, target: FingerTarget) -> np.ndarray:
-    """Return float32 commands `(k,)` that follow the levels `wanted` `(k,)` in [-1, 1].
-
-    `target` remembers what was commanded so far, and is advanced by the actions returned.
-    """
-    given = np.zeros(len(wanted), dtype=np.float32)
-    for step, level in enumerate(in_radians(wanted)):
-        given[step] = target.command_towards(float(level))
-        target.advance(float(given[step]))
-    return given
-
-
-def checked_kind(kind: str) -> GripperKind:
-    """Return `kind`; raises `UserError` if it is neither level nor raw."""
-    kinds = get_args(GripperKind)
-    if kind not in kinds:
-        raise UserError(f"unknown gripper '{kind}'.{nearest(kind, kinds)}")
-    return kind  # type: ignore[return-value]

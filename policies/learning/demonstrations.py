@@ -8,7 +8,7 @@ from typing import Generic
 import numpy as np
 
 from experiment.seeding import numpy_generator
-from policies.gripper import GripperKind, levels
+from policies.gripper import GripperCodec, with_learned_gripper
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.batches import Order
 from worldmodel.data.trajectories import Trajectories
@@ -18,18 +18,16 @@ from worldmodel.training.trainer import AnyBatch
 _AUGMENTATION = 2
 
 
-def with_levels(trajectories: Trajectories, kind: GripperKind) -> Trajectories:
-    """Return the trajectories with the gripper's commands as target levels, if `kind` says so."""
-    if kind == "raw":
-        return trajectories
+def as_learned(trajectories: Trajectories, codec: GripperCodec) -> Trajectories:
+    """Return trajectories of canonical actions with the gripper as `codec` learns it."""
     action = np.array(trajectories.action, dtype=np.float32)
     for first, end in zip(trajectories.starts[:-1], trajectories.starts[1:], strict=True):
-        action[first:end, 6] = levels(action[first:end, 6])
+        action[first:end] = with_learned_gripper(action[first:end], codec)
     return dataclasses.replace(trajectories, action=action)
 
 
 def cut_holding(
-    trajectories: Trajectories, indices: np.ndarray, config: WindowConfig, kind: GripperKind
+    trajectories: Trajectories, indices: np.ndarray, config: WindowConfig, codec: GripperCodec
 ) -> Windows:
     """Return windows in which the robot rests after the end of an episode, the gripper as it was.
 
@@ -37,10 +35,9 @@ def cut_holding(
     """
     windows = cut(trajectories, indices, config)
     action = windows.action.copy()
-    if kind == "level":
-        last = windows.action_valid.sum(1) - 1
-        held = action[np.arange(len(action)), last, 6][:, None]
-        action[..., 6] = np.where(windows.action_valid, action[..., 6], held)
+    last = windows.action_valid.sum(1) - 1
+    resting = codec.resting(action[np.arange(len(action)), last, 6])[:, None]
+    action[..., 6] = np.where(windows.action_valid, action[..., 6], resting)
     return dataclasses.replace(
         windows, action=action, action_valid=np.ones_like(windows.action_valid)
     )
@@ -53,7 +50,7 @@ class DemonstrationBatches(Generic[AnyBatch]):
     trajectories: Trajectories
     order: Order
     windows: WindowConfig
-    gripper: GripperKind
+    gripper: GripperCodec
     augmentation: Augmentation | None
     assemble: Callable[[Windows], AnyBatch]
     seed: int

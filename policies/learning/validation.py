@@ -7,7 +7,7 @@ import numpy as np
 
 from experiment.seeding import torch_generator
 from policies.chunking import Predictor
-from policies.gripper import GripperKind
+from policies.gripper import GripperCodec
 from policies.learning.demonstrations import cut_holding
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
@@ -29,7 +29,7 @@ class Validation:
     trajectories: Trajectories
     indices: np.ndarray
     windows: WindowConfig
-    gripper: GripperKind
+    gripper: GripperCodec
     normalisation: Normalisation
     seed: int
 

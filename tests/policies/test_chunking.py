@@ -9,8 +9,8 @@ import torch
 from experiment.errors import UserError
 from policies.chunking import ActionCode, ChunkedPolicy
 from policies.contract import Observation, validated_chunk
-from policies.gripper import FingerTarget, in_radians
-from policies.learning.demonstrations import cut_holding, with_levels
+from policies.gripper import AbsolutePosition, RelativeCommand, TargetLevel, in_radians
+from policies.learning.demonstrations import as_learned, cut_holding
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.data.windows import WindowConfig, Windows
@@ -46,7 +46,7 @@ class Replay:
 
     def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         assert windows.frame.shape == (1, 8, 8, 3)
-        cut = cut_holding(self.levels, np.array([self.step]), WindowConfig(), "level")
+        cut = cut_holding(self.levels, np.array([self.step]), WindowConfig(), TargetLevel())
         return self.normalisation.action(cut.action)
 
 
@@ -58,14 +58,14 @@ def observation() -> Observation:
 def test_a_demonstration_is_reproduced_chunk_by_chunk() -> None:
     """Commands to levels, to the model's units and back are the demonstrated commands."""
     recorded = trajectories()
-    levels = with_levels(recorded, "level")
+    levels = as_learned(recorded, TargetLevel())
     normalisation = dataclasses.replace(
         Normalisation.of(levels.state, levels.action),
         low=np.full(6, -5, np.float32),
         high=np.full(6, 5, np.float32),
     )
     replay = Replay(levels, normalisation)
-    policy = ChunkedPolicy(replay, ActionCode(normalisation, "level"), execute=3)
+    policy = ChunkedPolicy(replay, ActionCode(normalisation, TargetLevel()), execute=3)
     given = []
     for replay.step in (0, 3, 6):
         given.append(policy.act(observation()))
@@ -75,8 +75,8 @@ def test_a_demonstration_is_reproduced_chunk_by_chunk() -> None:
 
 
 def test_after_the_end_the_robot_rests_and_the_gripper_stays() -> None:
-    levels = with_levels(trajectories(), "level")
-    windows = cut_holding(levels, np.array([8, 3]), WindowConfig(), "level")
+    levels = as_learned(trajectories(), TargetLevel())
+    windows = cut_holding(levels, np.array([8, 3]), WindowConfig(), TargetLevel())
     assert windows.action_valid.all()
     assert np.allclose(windows.action[0, 2:, :6], 0)
     assert np.allclose(in_radians(windows.action[0, :, 6]), 0.0, atol=0.02)
@@ -85,12 +85,20 @@ def test_after_the_end_the_robot_rests_and_the_gripper_stays() -> None:
 
 def test_raw_commands_are_left_alone() -> None:
     recorded = trajectories()
-    assert with_levels(recorded, "raw") is recorded
-    windows = cut_holding(recorded, np.array([8]), WindowConfig(), "raw")
+    learned = as_learned(recorded, RelativeCommand())
+    assert np.array_equal(learned.action, recorded.action)
+    windows = cut_holding(learned, np.array([8]), WindowConfig(), RelativeCommand())
     assert np.allclose(windows.action[0, 2:], 0)
-    code = ActionCode(Normalisation.of(recorded.state, recorded.action), "raw")
+    code = ActionCode(Normalisation.of(recorded.state, recorded.action), RelativeCommand())
     rows = np.array([[0, 0, 0, 0, 0, 0, 0.4], [0, 0, 0, 0, 0, 0, 3.0]], np.float32)
-    assert np.allclose(code.decoded(rows, FingerTarget())[:, 6], [0.4, 1.0])
+    assert np.allclose(code.decoded(rows, code.gripper.decoder())[:, 6], [0.4, 1.0])
+
+
+def test_a_widowx_policy_tells_its_environment_the_opposite_sign() -> None:
+    recorded = trajectories()
+    code = ActionCode(Normalisation.of(recorded.state, recorded.action), AbsolutePosition())
+    rows = np.array([[0, 0, 0, 0, 0, 0, 1.0], [0, 0, 0, 0, 0, 0, -0.5]], np.float32)
+    assert code.decoded(rows, code.gripper.decoder())[:, 6].tolist() == [-1.0, 0.5]
 
 
 @pytest.mark.parametrize("execute", [0, 7, -1])
@@ -98,7 +106,9 @@ def test_an_impossible_number_of_executed_actions_is_refused(execute: int) -> No
     recorded = trajectories()
     normalisation = Normalisation.of(recorded.state, recorded.action)
     with pytest.raises(UserError, match="between 1 and the 6"):
-        ChunkedPolicy(Replay(recorded, normalisation), ActionCode(normalisation, "raw"), execute)
+        ChunkedPolicy(
+            Replay(recorded, normalisation), ActionCode(normalisation, RelativeCommand()), execute
+        )
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ class TaskSpec:
         return f"simpler/{''.join(word.capitalize() for word in self.name.split('_'))}-v0"
 
     @property
+    def robot_type(self) -> str:
+        """The robot in whatever set-up: what data sets and checkpoints call it."""
+        return "widowx" if self.robot.startswith("widowx") else self.robot
+
+    @property
     def control_frequency(self) -> int:
         """Control steps a second."""
         return 3 if self.robot == "google_robot" else 5
