@@ -156,7 +156,7 @@ def test_a_file_changes_or_vanishes_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(DamagedRecord, match=r"record 0 .*(checksum|index)"):
         episodes[0]
     path.write_bytes(content[:-5])
-    with pytest.raises(UserError, match=r"00000-of-00001 ends at byte .* truncated"):
+    with pytest.raises(UserError, match=r"00000-of-00001 ends before byte .* truncated"):
         episodes[2]
     path.unlink()
     with pytest.raises(UserError, match="00000-of-00001 is missing"):
@@ -212,7 +212,7 @@ def _split(**changes: Any) -> list[dict[str, Any]]:
         ({"splits": _split(shardLengths=[])}, "does not say how many episodes"),
         ({"splits": _split(shardLengths=[10**30])}, "does not say how many episodes"),
         ({"splits": _split(filepathTemplate="{NOPE}")}, "is damaged"),
-        ({"splits": _split(filepathTemplate="../../{DATASET}")}, "no name of a file inside"),
+        ({"splits": _split(filepathTemplate="../../{DATASET}")}, "not a file inside"),
         ({"splits": _split(shardLengths=["1", "1"])}, "00000-of-00002 is missing"),
         ({"fileFormat": "array_record"}, "format 'array_record' are not read, only tfrecord"),
         ({"splits": 3}, "is damaged"),

@@ -1,8 +1,10 @@
-"""Files near and far: retries with limits, the cache, and what is said when nothing helps."""
+"""Files near and far: limited retries, the cache, and the sentence when nothing helps."""
 
 import errno
 import http.server
 import io
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +18,15 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from experiment.errors import UserError
 from worldmodel.data.formats import storage as module
-from worldmodel.data.formats.storage import Storage
-from worldmodel.data.retries import Retries
+from worldmodel.data.formats.storage import MissingFile, Storage
 
 CONTENT = bytes(range(256)) * 40
-QUICK = Retries(count=3, wait_s=0.001, timeout_s=5)
+ATTEMPTS = 4
+
+
+def quick(address: str, cache: Path | None = None) -> Storage:
+    """Return a storage that does not wait long between attempts."""
+    return Storage(address, cache, attempts=ATTEMPTS, wait_s=0.001, timeout_s=0.5)
 
 
 class Flaky(MemoryFileSystem):
@@ -42,11 +48,10 @@ class Flaky(MemoryFileSystem):
         if isinstance(fault, BaseException):
             raise fault
         data = bytes(super().cat_file(path, start=start, end=end, **kwargs))
-        if fault == "short":
-            return data[:-1]
-        if fault == "hang":
-            time.sleep(30)
-        return data
+        return data[:-1] if fault == "short" else data
+
+    def get_file(self, rpath: str, lpath: str, **kwargs: Any) -> None:  # noqa: ARG002
+        Path(lpath).write_bytes(self.cat_file(rpath))
 
 
 @pytest.fixture
@@ -68,20 +73,22 @@ def test_a_folder_is_read_whole_in_part_and_as_a_stream(tmp_path: Path) -> None:
         assert near.read("a/b.bin") == CONTENT
         assert near.read_range("a/b.bin", 300, 17) == CONTENT[300:317]
         assert near.size("a/b.bin") == len(CONTENT)
-        assert near.find() == near.find("a") == {"a/b.bin": len(CONTENT)}
+        assert near.find("") == near.find("a") == ["a/b.bin"]
+        assert near.find("b") == []
         assert near.exists("a/b.bin")
         assert not near.exists("a/c.bin")
-        assert near.local("a/b.bin") == tmp_path / "a/b.bin"
+        assert near.path("a/b.bin") == tmp_path / "a/b.bin"
         with near.open("a/b.bin") as file:
             assert file.read() == CONTENT
 
 
 def test_a_store_is_read_like_a_folder(remote: type[Flaky]) -> None:
-    far = Storage("flaky://set", retries=QUICK)
+    far = quick("flaky://set")
     assert far.read("a/b.bin") == CONTENT
     assert far.read_range("a/b.bin", 300, 17) == CONTENT[300:317]
     assert far.read_range("a/b.bin", 300, 0) == b""
-    assert far.sizes(["a/b.bin"]) == far.find() == {"a/b.bin": len(CONTENT)}
+    assert far.sizes(["a/b.bin"]) == {"a/b.bin": len(CONTENT)}
+    assert far.find("") == far.find("a") == ["a/b.bin"]
     assert far.exists("a/b.bin")
     assert not far.exists("a/c.bin")
     with far.open("a/b.bin") as file:
@@ -90,20 +97,19 @@ def test_a_store_is_read_like_a_folder(remote: type[Flaky]) -> None:
         assert file.read() == b""
         file.seek(256)
         assert file.read(256) == CONTENT[256:512]
-    with pytest.raises(UserError, match=r"flaky://set/a/b\.bin must be read from a disk.*cache"):
-        far.local("a/b.bin")
+    assert far.path("a/b.bin") is None
 
 
 @pytest.mark.parametrize(
     "fault", [ConnectionResetError("reset"), TimeoutError(), OSError("503"), "short"]
 )
 def test_what_passes_is_tried_again(remote: type[Flaky], fault: Any) -> None:
-    remote.faults = [fault] * QUICK.count
-    assert Storage("flaky://set", retries=QUICK).read_range("a/b.bin", 0, 5) == CONTENT[:5]
-    assert remote.reads == QUICK.count + 1
-    remote.faults = [fault] * (QUICK.count + 1)
+    remote.faults = [fault] * (ATTEMPTS - 1)
+    assert quick("flaky://set").read_range("a/b.bin", 0, 5) == CONTENT[:5]
+    assert remote.reads == ATTEMPTS
+    remote.faults = [fault] * ATTEMPTS
     with pytest.raises(UserError, match=r"flaky://set/a/b\.bin could not be read in 4 attempts"):
-        Storage("flaky://set", retries=QUICK).read_range("a/b.bin", 0, 5)
+        quick("flaky://set").read_range("a/b.bin", 0, 5)
 
 
 def test_an_answer_of_refusal_is_final_whichever_client_tells_it(remote: type[Flaky]) -> None:
@@ -111,7 +117,7 @@ def test_an_answer_of_refusal_is_final_whichever_client_tells_it(remote: type[Fl
         refusal = OSError("refused")
         refusal.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
         remote.faults, remote.reads = [refusal], 0
-        far = Storage("flaky://set", retries=QUICK)
+        far = quick("flaky://set")
         if reads == 1:
             with pytest.raises(UserError, match=r"b\.bin could not be read \(OSError: refused"):
                 far.read("a/b.bin")
@@ -123,44 +129,37 @@ def test_an_answer_of_refusal_is_final_whichever_client_tells_it(remote: type[Fl
 def test_what_does_not_pass_is_not_tried_again(remote: type[Flaky]) -> None:
     remote.faults = [PermissionError("no")]
     with pytest.raises(UserError, match=r"a/b\.bin could not be read \(PermissionError: no\)"):
-        Storage("flaky://set", retries=QUICK).read("a/b.bin")
+        quick("flaky://set").read("a/b.bin")
     with pytest.raises(UserError, match=r"flaky://set/c does not exist"):
-        Storage("flaky://set", retries=QUICK).read("c")
+        quick("flaky://set").read("c")
     assert remote.reads == 2
-
-
-def test_a_store_that_does_not_answer_is_given_up(remote: type[Flaky]) -> None:
-    remote.faults = ["hang"] * 2
-    impatient = Retries(count=1, wait_s=0.001, timeout_s=0.05)
-    with pytest.raises(UserError, match=r"in 2 attempts \(TimeoutError: no answer within 0.05 s"):
-        Storage("flaky://set", retries=impatient).read("a/b.bin")
 
 
 def test_a_mistake_in_the_code_is_no_network_error(remote: type[Flaky]) -> None:
     remote.faults = [ZeroDivisionError()]
     with pytest.raises(ZeroDivisionError):
-        Storage("flaky://set", retries=QUICK).read("a/b.bin")
+        quick("flaky://set").read("a/b.bin")
 
 
-def test_a_cache_holds_one_whole_copy(
-    remote: type[Flaky], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_PIECE_BYTES", 1000)
-    far = Storage("flaky://set", cache=tmp_path, retries=QUICK)
-    remote.faults = [ConnectionResetError("reset")]
+def test_a_cache_holds_one_whole_copy(remote: type[Flaky], tmp_path: Path) -> None:
+    far = quick("flaky://set", tmp_path)
+    remote.faults = [ConnectionResetError("reset"), "short"]
     assert far.read_range("a/b.bin", 300, 17) == CONTENT[300:317]
-    assert remote.reads == 12  # 11 pieces, one of them twice
-    assert far.local("a/b.bin").read_bytes() == far.read("a/b.bin") == CONTENT
+    assert remote.reads == 3
+    copy = far.path("a/b.bin")
+    assert copy is not None
+    assert copy.read_bytes() == far.read("a/b.bin") == CONTENT
     assert far.exists("a/b.bin")
-    assert remote.reads == 12
-    other = Storage("flaky://other", cache=tmp_path, retries=QUICK)
+    assert far.size("a/b.bin") == len(CONTENT)
+    assert remote.reads == 3
+    other = quick("flaky://other", tmp_path)
     assert not other.exists("a/b.bin")
 
 
 def test_a_download_that_fails_leaves_nothing(
     remote: type[Flaky], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    far = Storage("flaky://set", cache=tmp_path, retries=QUICK)
+    far = quick("flaky://set", tmp_path)
     remote.faults = [ConnectionResetError("reset")] * 4
     with pytest.raises(UserError, match="4 attempts"):
         far.read("a/b.bin")
@@ -179,7 +178,7 @@ def test_a_download_that_fails_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["../b.bin", "/etc/hostname", "a/../../b"])
 def test_names_stay_inside_the_data_set(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="no name of a file inside the data set"):
+    with pytest.raises(UserError, match="not a file inside the data set"):
         Storage(str(tmp_path / "set")).read(name)
 
 
@@ -188,16 +187,45 @@ def test_a_folder_says_what_is_wrong(tmp_path: Path) -> None:
     near = Storage(str(tmp_path))
     with pytest.raises(UserError, match=r"c\.bin is missing"):
         near.read("c.bin")
-    with pytest.raises(UserError, match=r"b\.bin ends at byte 10240, before .* byte 10230"):
+    with pytest.raises(UserError, match=r"b\.bin ends before byte 10250: .*truncated"):
         near.read_range("b.bin", 10230, 20)
     with pytest.raises(UserError, match="could not be read"):
         near.read("")
+    with pytest.raises(MissingFile, match=r"b\.bin/c is missing"):
+        near.read("b.bin/c")
     with pytest.raises(UserError, match=r"nope://x/b cannot be opened .*check the address"):
-        Storage("nope://x", retries=QUICK).read("b")
+        quick("nope://x").read("b")
+
+
+@pytest.fixture
+def own_folder() -> Iterator[Path]:
+    """A folder of an ordinary user: root is not stopped by permissions."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+    os.seteuid(before)
+
+
+def test_a_refused_permission_is_neither_missing_nor_damaged(own_folder: Path) -> None:
+    (own_folder / "inner").mkdir()
+    (own_folder / "b.bin").write_bytes(CONTENT)
+    near = Storage(str(own_folder))
+    (own_folder / "b.bin").chmod(0)
+    (own_folder / "inner").chmod(0)
+    for read in (near.read, near.open, lambda name: near.read_range(name, 0, 5)):
+        with pytest.raises(UserError, match=r"b\.bin could not be read .*no permission"):
+            read("b.bin")
+    for ask in (near.exists, near.size, near.find):
+        with pytest.raises(UserError, match=r"inner.* could not be read .*no permission") as raised:
+            ask("inner" if ask == near.find else "inner/c.bin")
+        assert not isinstance(raised.value, MissingFile)
+    (own_folder / "inner").chmod(0o700)
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT at any address but /missing; parts of it unless the address says /whole."""
+    """Serves CONTENT: parts of it but at /whole, nothing at /missing and /secret, late at /slow."""
 
     fail = 0
 
@@ -211,6 +239,11 @@ class _Server(http.server.BaseHTTPRequestHandler):
         if "missing" in self.path:
             self.send_error(404)
             return
+        if "secret" in self.path:
+            self.send_error(403)
+            return
+        if "slow" in self.path:
+            time.sleep(1)
         if type(self).fail:
             type(self).fail -= 1
             self.send_error(503)
@@ -242,7 +275,7 @@ def server() -> Iterator[str]:
 
 
 def test_a_web_server(server: str, tmp_path: Path) -> None:
-    far = Storage(server, retries=QUICK)
+    far = quick(server)
     _Server.fail = 2
     assert far.read_range("a.bin", 300, 17) == CONTENT[300:317]
     assert far.read("a.bin") == CONTENT
@@ -254,6 +287,10 @@ def test_a_web_server(server: str, tmp_path: Path) -> None:
         far.read("missing")
     with pytest.raises(UserError, match=r"/missing does not exist"):
         far.sizes(["a.bin", "missing"])
+    for ask in (far.read, far.size, far.exists):
+        with pytest.raises(UserError, match=r"/secret could not be read .*no permission") as raised:
+            ask("secret")
+        assert not isinstance(raised.value, MissingFile)
     with pytest.raises(UserError, match="the server sends whole files"):
         far.read_range("whole", 300, 17)
     _Server.fail = 9
@@ -262,3 +299,17 @@ def test_a_web_server(server: str, tmp_path: Path) -> None:
     _Server.fail = 9
     with pytest.raises(UserError, match=r"/a\.bin could not be read in 4 attempts .*503"):
         far.read_range("a.bin", 300, 17)
+
+
+def test_a_web_server_that_does_not_answer_is_given_up(server: str) -> None:
+    far = Storage(server, attempts=2, wait_s=0.001, timeout_s=0.1)
+    with pytest.raises(UserError, match=r"/slow could not be read in 2 attempts .*imeout"):
+        far.read("slow")
+
+
+def test_a_web_server_fills_a_cache(server: str, tmp_path: Path) -> None:
+    far = quick(server, tmp_path)
+    _Server.fail = 1
+    with far.open("a/b.bin") as file:
+        assert file.read() == CONTENT
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b.bin"]

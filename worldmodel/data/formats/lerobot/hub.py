@@ -68,13 +68,11 @@ class Address:
 
     def local(self, path: str) -> Path | None:
         """Return where the file, or its copy in the cache, lies; None without a cache."""
-        if self.storage.cache is None and not self.storage.is_local:
-            return None
         try:
-            place = self.storage.local(inside(path))
+            place = self.storage.path(inside(path))
         except UserError as error:
             raise self._missing(path, error) from error
-        if not place.is_file():
+        if place is not None and not place.is_file():
             raise missing(self.name(path))
         return place
 
