@@ -6,6 +6,10 @@ import numpy as np
 
 from experiment.errors import UserError
 
+STATE_SIZE, ACTION_SIZE = 10, 7
+ACTION_LIMIT = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
+"""Bounds of SIMPLER's action space: translation (m), rotation (rad), gripper."""
+
 MAX_TRANSLATION = 1.0
 """Metres a single action may ask for before it counts as a defect of the policy."""
 MAX_ROTATION = float(np.pi)
@@ -15,18 +19,22 @@ MAX_GRIPPER = 10.0
 
 
 def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:
-    """Return the policy's answer as float32 `(k, 7)`, or raise a `UserError` that says what is off.
+    """Return the policy's answer as float32 `(k, 7)`.
 
-    `step` is the control step at which the first of the actions would be executed.
+    `answer` is anything that numpy makes an array of, or a Torch tensor on any device, with or
+    without gradients. `step` is the control step at which its first action would be executed.
+    Raises `UserError` naming the policy, the step and what is wrong.
     """
     try:
+        if hasattr(answer, "detach"):
+            answer = answer.detach().cpu().float()
         chunk = np.asarray(answer)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"policy '{policy}' returned no array of actions at step {step} ({error}): "
             "act() must return (k, 7) with k >= 1."
         ) from error
-    if chunk.ndim != 2 or chunk.shape[1] != 7 or chunk.shape[0] < 1:
+    if chunk.ndim != 2 or chunk.shape[1] != ACTION_SIZE or chunk.shape[0] < 1:
         raise UserError(
             f"policy '{policy}' returned actions of shape {chunk.shape} at step {step}: "
             "act() must return (k, 7) with k >= 1."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 DEMONSTRATIONS = "demos"
 """The protocol that names demonstration episodes; their seeds never meet an evaluation's."""
@@ -71,18 +72,22 @@ class Observation:
 class Policy(Protocol):
     """Acts in chunks.
 
-    Optional attributes: `done: bool` ends the episode early when True; `subtask_done: bool` says
-    that the current subtask is finished, so the environment goes on to the next instruction.
+    Optional attributes: `name: str` for records, the name of the class by default; `done: bool`
+    ends the episode early when True; `subtask_done: bool` says that the current subtask is
+    finished, so the environment continues with the next instruction.
     """
-
-    name: str
 
     def reset(self, instruction: str, seed: int) -> None:
         """Forget the last episode; all randomness of the next one follows from `seed`."""
 
-    def act(self, observation: Observation) -> np.ndarray:
-        """Return float32 `(k, 7)`, k >= 1: the actions to execute before looking again."""
+    def act(self, observation: Observation) -> ArrayLike:
+        """Return `(k, 7)`, k >= 1: the actions to execute before the next observation."""
         ...
+
+
+def policy_name(policy: Policy) -> str:
+    """Return what records call the policy."""
+    return str(getattr(policy, "name", type(policy).__name__))
 
 
 @dataclass(frozen=True)

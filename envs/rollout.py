@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
-from envs.episode import Episode, EpisodeRecord, Observation, Policy, Recorder
+from envs.episode import Episode, EpisodeRecord, Observation, Policy, Recorder, policy_name
 from experiment.run_folder import package_versions
 
 _PACKAGES = ("self-flow-robotics", "mani-skill", "sapien", "torch", "numpy")
@@ -44,7 +44,7 @@ def run_episode(
         calls += 1
         if getattr(policy, "subtask_done", False):
             env.unwrapped.advance_to_next_subtask()  # type: ignore[attr-defined]
-        for action in validated_chunk(answer, policy.name, step):
+        for action in validated_chunk(answer, policy_name(policy), step):
             raw, _, terminated, truncated, info = env.step(action)
             step += 1
             after = _observe(raw, info, step)
@@ -61,7 +61,7 @@ def run_episode(
         index=episode.index,
         seed=episode.seed,
         robot_pose=str(info["robot_pose"]),
-        policy=policy.name,
+        policy=policy_name(policy),
         success_at_end=bool(info["success"]),
         success_ever=bool(info["success_ever"]),
         success_strict=bool(info["success_strict"]),

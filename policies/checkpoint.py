@@ -15,16 +15,17 @@ from worldmodel.training.checkpoint import CONFIG, read_config
 KINDS = (video_action.KIND, regression.KIND)
 
 
-def load_policy(checkpoint: str, execute: int | None = None, **inference: Any) -> ChunkedPolicy:
+def load_policy(checkpoint: str, **inference: Any) -> ChunkedPolicy:
     """Return the policy that `policies.finetune` wrote into the folder `checkpoint`.
 
-    `execute` and, for a video-action model, the fields of `Inference` change how it acts; None
-    leaves what the checkpoint says. Raises `UserError` naming the file or setting that is wrong.
+    `inference` changes how it acts: `execute` and, for a video-action model, the fields of its
+    `Inference`; None leaves what the checkpoint says. Raises `UserError` naming the file or setting
+    that is wrong.
     """
     folder = checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
-        return _loaded(folder, execute, given)
+        return _loaded(folder, given)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
@@ -48,15 +49,15 @@ def checkpoint_folder(name: str) -> Path:
     )
 
 
-def _loaded(folder: Path, execute: int | None, given: dict[str, Any]) -> ChunkedPolicy:
+def _loaded(folder: Path, given: dict[str, Any]) -> ChunkedPolicy:
     sections = read_config(folder)
     kind = sections.get("kind")
     predictor: Predictor
     if kind == video_action.KIND:
-        _check(given, [f for f in sections["inference"] if f != "execute"], kind)
+        _check(given, sections["inference"], kind)
         predictor = video_action.predictor_of(str(folder), sections, given)
     elif kind == regression.KIND:
-        _check(given, [], kind)
+        _check(given, sections["inference"], kind)
         predictor = regression.predictor_of(str(folder), sections)
     elif kind is None:
         raise UserError(
@@ -67,8 +68,8 @@ def _loaded(folder: Path, execute: int | None, given: dict[str, Any]) -> Chunked
         raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), KINDS)}")
     normalisation = Normalisation.from_section(sections["normalisation"])
     code = ActionCode(normalisation, codec_of(robot_of(folder, sections), sections["gripper"]))
-    usual = int(sections["inference"]["execute"])
-    return ChunkedPolicy(predictor, code, usual if execute is None else execute)
+    execute = given.get("execute", sections["inference"]["execute"])
+    return ChunkedPolicy(predictor, code, int(execute))
 
 
 def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
@@ -101,10 +102,17 @@ def check_robot(folder: Path, tasks: Iterable[str]) -> None:
             )
 
 
-def _check(given: dict[str, Any], known: list[str], kind: str) -> None:
-    for name in given:
-        if name not in known:
+def _check(given: Mapping[str, Any], usual: Mapping[str, Any], kind: str) -> None:
+    """Raise `UserError` for a given setting that the checkpoint has not, or has of another type."""
+    for name, value in given.items():
+        if name not in usual:
             raise UserError(
-                f"{name}={given[name]} means nothing to a {kind} policy."
-                + (nearest(name, known) if known else "")
+                f"{name}={value} means nothing to a {kind} policy.{nearest(name, usual)}"
+            )
+        own = usual[name]
+        number = isinstance(own, float) and type(value) is int
+        if type(value) is not type(own) and not number:
+            raise UserError(
+                f"policy.{name}={value} must be of type {type(own).__name__}, as the checkpoint's "
+                f"own {name}={own}."
             )

@@ -11,10 +11,14 @@ differ in the gripper alone: SIMPLER's Google robot takes +1 to close, relative 
 are; SIMPLER's WidowX takes +1 to open, absolute.
 """
 
-from envs.actions import validated_chunk
-from envs.episode import Observation, Policy
+from envs.actions import ACTION_SIZE, STATE_SIZE, validated_chunk
+from envs.episode import Observation, Policy, policy_name
 
-__all__ = ["ACTION_SIZE", "STATE_SIZE", "Observation", "Policy", "validated_chunk"]
-
-ACTION_SIZE = 7
-STATE_SIZE = 10
+__all__ = [
+    "ACTION_SIZE",
+    "STATE_SIZE",
+    "Observation",
+    "Policy",
+    "policy_name",
+    "validated_chunk",
+]

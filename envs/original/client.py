@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 from sapien import Pose
 
+from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
 from envs.original.names import TABLE_BOXES, original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
-from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, proprioception
+from envs.simpler.environment import proprioception
 from envs.simpler.robots.registry import ROBOTS
 from envs.simpler.rules.base import REST_SPEED
 from envs.simpler.rules.drawer import OPEN
@@ -57,8 +58,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             size = (resolution[1], resolution[0], 3)
             spaces["image"] = gymnasium.spaces.Box(0, 255, size, np.uint8)
         self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
-        self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
+        self.action_space = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
         family = "google_robot" if spec.robot == "google_robot" else "widowx"
         made, _ = pipe.ask(
             {

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
+from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
 from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.start import checked_options
 from experiment.errors import UserError
-
-STATE_SIZE = 10
-ACTION_SIZE = 7
 
 
 def proprioception(seen: dict[str, Any]) -> NDArray[np.float32]:
@@ -76,8 +74,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             width, height = scene.resolution
             spaces["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
-        self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
+        self.action_space = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
 
     @property
     def task(self) -> TaskSpec:

@@ -8,7 +8,8 @@ import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.simpler.environment import ACTION_SIZE, STATE_SIZE, describe, proprioception
+from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
+from envs.simpler.environment import describe, proprioception
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
 from experiment.errors import UserError
@@ -36,9 +37,10 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
         if scene.resolution is not None:
             width, height = scene.resolution
             spaces["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        high = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
         self.single_observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        self.single_action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
+        self.single_action_space = gymnasium.spaces.Box(
+            -ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32
+        )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._seen: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from envs.actions import validated_chunk
 from envs.episode import (
@@ -114,6 +115,41 @@ def test_an_impossible_action_names_policy_and_step(chunk: Any, says: str) -> No
         validated_chunk(chunk, "mine", 12)
     assert "'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        [[0.5] * 7] * 2,
+        np.full((2, 7), 0.5),
+        np.full((2, 7), 0.5, dtype=np.float16),
+        torch.full((2, 7), 0.5),
+        torch.full((2, 7), 0.5, dtype=torch.bfloat16),
+        torch.full((2, 7), 0.5, requires_grad=True),
+        torch.full((2, 7), 0.5).requires_grad_() * 1.0,
+    ],
+)
+def test_anything_like_an_array_is_an_action(chunk: Any) -> None:
+    actions = validated_chunk(chunk, "mine", 0)
+    assert actions.dtype == np.float32
+    np.testing.assert_array_equal(actions, np.full((2, 7), 0.5, np.float32))
+
+
+class NamelessPolicy:
+    """The contract and no more: reset and act."""
+
+    def reset(self, instruction: str, seed: int) -> None:
+        pass
+
+    def act(self, observation: Observation) -> list[list[float]]:
+        return [[0.0] * 6 + [float("nan") if observation.step == 6 else 0.0]] * 3
+
+
+def test_a_policy_without_a_name_is_called_by_its_class() -> None:
+    record = run_episode(ToyEnv(), NamelessPolicy(), EPISODE, max_steps=5)
+    assert record.policy == "NamelessPolicy"
+    with pytest.raises(UserError, match=r"'NamelessPolicy' returned NaN .* step 6"):
+        run_episode(ToyEnv(), NamelessPolicy(), EPISODE)
 
 
 def test_a_possible_action_passes_unchanged() -> None:

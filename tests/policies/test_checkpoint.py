@@ -66,6 +66,9 @@ def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
     assert load_policy(folder, execute=2).act(observation()).shape == (2, 7)
     with pytest.raises(UserError, match="execute=9"):
         load_policy(folder, execute=9)
+    for execute in ("abc", 2.5, True):
+        with pytest.raises(UserError, match=r"policy\.execute=.* must be of type int"):
+            load_policy(folder, execute=execute)
     with pytest.raises(UserError, match="stesp=3 means nothing"):
         load_policy(folder, stesp=3)
     if "video_action" in str(toy_run):

@@ -21,6 +21,8 @@ from mani_skill.agents.controllers.base_controller import BaseController, Contro
 from numpy.typing import NDArray
 from transforms3d.quaternions import qmult
 
+from envs.actions import ACTION_LIMIT
+
 Vector = NDArray[np.float64]
 
 # PhysX reports a wrong velocity for a stalled joint (one velocity iteration), so the start velocity
@@ -174,7 +176,7 @@ class CartesianDeltaController(PlannedJointController):
         self._mask[self._indices] = 1
 
     def _initialize_action_space(self) -> None:
-        high = np.array([1.0] * 3 + [np.pi / 2] * 3, dtype=np.float32)
+        high = ACTION_LIMIT[:6]
         self.single_action_space = spaces.Box(-high, high, dtype=np.float32)
 
     def end_effector_pose(self) -> sapien.Pose:

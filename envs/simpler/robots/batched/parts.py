@@ -13,6 +13,7 @@ from gymnasium import spaces
 from mani_skill.agents.controllers.base_controller import BaseController
 from torch import Tensor
 
+from envs.actions import ACTION_LIMIT
 from envs.simpler.robots.batched.kinematics import Chain, rotation_matrix
 from envs.simpler.robots.batched.limits import Limits
 from envs.simpler.robots.batched.planner import plan
@@ -99,7 +100,7 @@ class BatchedArm(BatchedPart):
         )
 
     def _initialize_action_space(self) -> None:
-        high = np.array([1.0] * 3 + [np.pi / 2] * 3, dtype=np.float32)
+        high = ACTION_LIMIT[:6]
         self.single_action_space = spaces.Box(-high, high, dtype=np.float32)
 
     def end_effector_pose(self) -> Tensor:
