@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.simpler import primitives
+from envs.simpler.primitives import objects
 
 
 def original_files() -> Path:
@@ -48,9 +48,9 @@ def add(scene: Any, model: str, **settings: Any) -> Any:
 
     builder = scene.create_actor_builder()
     material = sapien.physx.PhysxMaterial(0.5, 0.5, 0.0)
-    primitives.add_object(builder, model, material, drawn=False, **settings)
+    objects.add_object(builder, model, material, drawn=False, **settings)
     body = builder.build().find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
-    body.linear_damping, body.angular_damping = primitives.object_damping(model)
+    body.linear_damping, body.angular_damping = objects.object_damping(model)
     return body
 
 

@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.simpler import primitives
-from envs.simpler.primitives import apple, cabinet, google_robot
+from envs.simpler.primitives import cabinet, files, google_robot, objects, shapes
 from envs.simpler.primitives.urdf import Joint, Link, Shape, render
 from experiment.errors import UserError
 from tests.envs.primitive_scenes import (
@@ -95,17 +94,17 @@ def test_render_writes_numbers_that_read_back_exactly() -> None:
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="recolor_tabletop_visual_matching_1"):
-        primitives.robot_urdf("recolor_tabletop_visual_matching_11")
+        files.robot_urdf("recolor_tabletop_visual_matching_11")
     with pytest.raises(UserError, match="baked_apple_v2"):
-        primitives.object_damping("baked_apple_v3")
+        objects.object_damping("baked_apple_v3")
 
 
 def test_files_are_named_by_content_and_appear_whole(tmp_path: Path) -> None:
-    first = primitives.robot_urdf(folder=tmp_path)
+    first = files.robot_urdf(folder=tmp_path)
     changed = first.stat().st_mtime_ns
-    assert primitives.robot_urdf(folder=tmp_path) == first
+    assert files.robot_urdf(folder=tmp_path) == first
     assert first.stat().st_mtime_ns == changed
-    assert primitives.robot_urdf(drawn=False, folder=tmp_path) != first
+    assert files.robot_urdf(drawn=False, folder=tmp_path) != first
     assert first.read_text() == google_robot.urdf()
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -127,8 +126,8 @@ def opened_by(path: Path, force: float, friction: float) -> np.ndarray:
 
 @pytest.mark.simulator
 def test_separate_panels_leave_the_drawers_as_they_were(tmp_path: Path) -> None:
-    together = primitives.cabinet_urdf(drawn=False, folder=tmp_path)
-    apart = primitives.cabinet_urdf(separate_panels=True, drawn=False, folder=tmp_path)
+    together = files.cabinet_urdf(drawn=False, folder=tmp_path)
+    apart = files.cabinet_urdf(separate_panels=True, drawn=False, folder=tmp_path)
     free = opened_by(together, 20.0, friction=0.0)
     # Half the acceleration of the mass that the original's boxes have, times the time squared.
     np.testing.assert_allclose(free, 0.5 * 20.0 / 11.3765 * 0.5**2, rtol=0.02)
@@ -143,17 +142,17 @@ def test_separate_panels_leave_the_drawers_as_they_were(tmp_path: Path) -> None:
 def test_apple_has_the_originals_mass() -> None:
     body = add(new_scene(), "baked_apple_v2")
     assert body.mass == pytest.approx(0.21444590389728546, rel=1e-6)
-    assert apple.RADIUS == 0.0375
+    assert shapes.APPLE_RADIUS == 0.0375
 
 
 @pytest.mark.simulator
 @pytest.mark.parametrize("which", ["robot", "cabinet"])
 def test_mechanism_equals_the_original(which: str, original: Path, tmp_path: Path) -> None:
     if which == "robot":
-        ours, theirs = primitives.robot_urdf(drawn=False, folder=tmp_path), original / ROBOT_FILE
+        ours, theirs = files.robot_urdf(drawn=False, folder=tmp_path), original / ROBOT_FILE
     else:
         ours, theirs = (
-            primitives.cabinet_urdf(drawn=False, folder=tmp_path),
+            files.cabinet_urdf(drawn=False, folder=tmp_path),
             original / CABINET_FILE,
         )
     scene, mine = load(ours)
@@ -165,7 +164,7 @@ def test_mechanism_equals_the_original(which: str, original: Path, tmp_path: Pat
 
 @pytest.mark.simulator
 def test_shapes_fit_the_originals_hulls(original: Path, tmp_path: Path) -> None:
-    scene, mine = load(primitives.robot_urdf(drawn=False, folder=tmp_path))
+    scene, mine = load(files.robot_urdf(drawn=False, folder=tmp_path))
     other_scene, reference = load(without_visuals(original / ROBOT_FILE, tmp_path))
     assert scene is not other_scene
     hulls = {link.name: corners(link) for link in reference.links if link.collision_shapes}

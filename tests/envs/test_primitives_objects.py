@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transforms3d.quaternions import quat2mat
 
-from envs.simpler import primitives
 from envs.simpler.assets import rests
+from envs.simpler.primitives import objects
 from envs.simpler.primitives.objects import MODELS
 from envs.simpler.primitives.parts import Part, volume
 from envs.simpler.tasks.layouts import move_near, put_on
@@ -40,20 +40,20 @@ def needed() -> set[str]:
 
 
 def test_every_object_of_every_task_is_there() -> None:
-    assert needed() <= set(primitives.OBJECTS)
+    assert needed() <= set(objects.OBJECTS)
 
 
 def test_unknown_objects_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="opened_coke_can"):
-        primitives.object_info("opened_coke_cans")
+        objects.object_info("opened_coke_cans")
     with pytest.raises(UserError, match="eggplant"):
-        primitives.add_object(None, "egplant", None)
+        objects.add_object(None, "egplant", None)
 
 
 def test_shapes_fill_the_boxes_that_rules_read() -> None:
     """The tables are rough (a can 2 cm too tall), but no shape is far from its box."""
-    for name in primitives.OBJECTS:
-        info = primitives.object_info(name)
+    for name in objects.OBJECTS:
+        info = objects.object_info(name)
         size = np.subtract(info.bbox_max, info.bbox_min)
         assert (size > 0).all(), name
         box = 8.0 * np.prod(MODELS[name].half)
@@ -72,8 +72,8 @@ def test_numbers_are_those_of_the_official_tables() -> None:
     """Any of them: two tables disagree on the spoon's box."""
     tables = sorted((original_files() / "data/custom").glob("info_*.json"))
     contents = [json.loads(table.read_text()) for table in tables]
-    for name in primitives.OBJECTS:
-        info = primitives.object_info(name)
+    for name in objects.OBJECTS:
+        info = objects.object_info(name)
         ours = {
             "bbox": {"min": list(info.bbox_min), "max": list(info.bbox_max)},
             "scales": list(info.scales),
@@ -89,7 +89,7 @@ def test_numbers_are_those_of_the_official_tables() -> None:
 @pytest.mark.simulator
 def test_bodies_have_the_originals_masses() -> None:
     scene = new_scene()
-    for name in primitives.OBJECTS:
+    for name in objects.OBJECTS:
         assert add(scene, name).mass == pytest.approx(MODELS[name].mass, rel=1e-4), name
 
 
@@ -111,7 +111,7 @@ def test_centres_of_mass_are_the_originals() -> None:
 
     models = original_files() / "data/custom/models"
     scene = new_scene()
-    for name in primitives.OBJECTS:
+    for name in objects.OBJECTS:
         builder = scene.create_actor_builder()
         builder.add_multiple_convex_collisions_from_file(
             str(separated(models / name / "collision.obj"))
@@ -133,7 +133,7 @@ def resting() -> list[tuple[str, str, float, list[float]]]:
     found = []
     for key, (pose, *_) in rows.items():
         surface, model, *_ = key.split("/")
-        if surface in TABLES and model in primitives.OBJECTS:
+        if surface in TABLES and model in objects.OBJECTS:
             found.append((key, model, TABLES[surface], pose))
     return found
 

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.simpler import primitives
-from envs.simpler.primitives import cabinet
+from envs.simpler.primitives import cabinet, files, stages
 from envs.simpler.tasks.registry import TASKS
 from envs.simpler.tasks.variants import variant_of, variants_of
 from experiment.errors import UserError
@@ -35,10 +34,10 @@ def variants() -> list[tuple[str, str, str]]:
 
 
 def test_every_variant_has_its_stage_and_cabinet() -> None:
-    stages = {stage for _, stage, _ in variants() if stage}
-    assert len(stages) >= 10
-    for stage in stages:
-        assert primitives.stage_boxes(stage)
+    names = {stage for _, stage, _ in variants() if stage}
+    assert len(names) >= 10
+    for stage in names:
+        assert stages.stage_boxes(stage)
     assert {station for _, _, station in variants()} <= set(cabinet.STATIONS)
 
 
@@ -46,7 +45,7 @@ def test_objects_stand_on_tables_and_the_cabinet_stands_alone() -> None:
     for family, stage, _ in variants():
         if not stage:
             continue
-        solid = [box for box in primitives.stage_boxes(stage) if box.collides]
+        solid = [box for box in stages.stage_boxes(stage) if box.collides]
         if family in ("drawer", "place"):
             assert solid == []
         else:
@@ -58,7 +57,7 @@ def test_objects_stand_on_tables_and_the_cabinet_stands_alone() -> None:
 def test_rooms_leave_room() -> None:
     """Walls are only drawn, but must not cut through a table, the cabinet or the robot."""
     for name in {stage for _, stage, _ in variants() if stage}:
-        for box in primitives.stage_boxes(name):
+        for box in stages.stage_boxes(name):
             low = np.subtract(box.position, box.half_size)
             high = np.add(box.position, box.half_size)
             inside = (low < (1.2, 0.6, 1.4)).all() and (high > (-0.62, -0.5, 0.0)).all()
@@ -66,18 +65,18 @@ def test_rooms_leave_room() -> None:
 
 
 def test_backgrounds_differ_from_the_base() -> None:
-    plain = primitives.stage_boxes(GOOGLE)
+    plain = stages.stage_boxes(GOOGLE)
     for suffix in ("_alt_background", "_alt_background_2"):
-        other = primitives.stage_boxes(GOOGLE + suffix)
+        other = stages.stage_boxes(GOOGLE + suffix)
         assert other[0] == plain[0]
         assert [box.colour for box in other[1:]] != [box.colour for box in plain[1:]]
 
 
 def test_unknown_stages_and_stations_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=BRIDGE):
-        primitives.stage_boxes("bridge_table_1_v")
+        stages.stage_boxes("bridge_table_1_v")
     with pytest.raises(UserError, match="mk_station2"):
-        primitives.cabinet_urdf(station="mk_station22")
+        files.cabinet_urdf(station="mk_station22")
 
 
 @pytest.mark.parametrize("stage", RECORDINGS)
@@ -87,7 +86,7 @@ def test_tables_are_those_of_the_recordings(stage: str) -> None:
         pytest.skip("SIMPLER_GOLDENS does not name the recordings of the original")
     with np.load(Path(folder) / "random" / f"{RECORDINGS[stage]}.npz") as recording:
         wanted = json.loads(str(recording["meta_json"]))["scene_substituted"]
-    (table,) = (box for box in primitives.stage_boxes(stage) if box.collides)
+    (table,) = (box for box in stages.stage_boxes(stage) if box.collides)
     middle = np.add(wanted["box_local_p"], wanted["arena_p"])
     np.testing.assert_allclose(table.position, middle, atol=1e-6)
     np.testing.assert_allclose(table.half_size, wanted["box_half_size"], atol=1e-6)

@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from envs.simpler import primitives
-from envs.simpler.primitives import widowx
+from envs.simpler.primitives import files, widowx
 from tests.envs.primitive_scenes import (
     add,
     corners,
@@ -52,16 +51,16 @@ def test_pads_face_each_other_and_are_mirrored() -> None:
 
 
 def test_nothing_is_drawn_unless_asked(tmp_path: Path) -> None:
-    plain = primitives.widowx_urdf(drawn=False, folder=tmp_path).read_text()
+    plain = files.widowx_urdf(drawn=False, folder=tmp_path).read_text()
     assert "<visual>" not in plain
     assert plain.count("<collision>") > 30
-    drawn = primitives.widowx_urdf(folder=tmp_path).read_text()
+    drawn = files.widowx_urdf(folder=tmp_path).read_text()
     assert drawn.count("<visual>") > 30
 
 
 @pytest.mark.simulator
 def test_mechanism_equals_the_original(tmp_path: Path) -> None:
-    first, mine = load(primitives.widowx_urdf(drawn=False, folder=tmp_path))
+    first, mine = load(files.widowx_urdf(drawn=False, folder=tmp_path))
     second, reference = load(without_visuals(original_files() / FILE, tmp_path))
     assert first is not second
     same_mechanism(mine, reference)
@@ -69,7 +68,7 @@ def test_mechanism_equals_the_original(tmp_path: Path) -> None:
 
 @pytest.mark.simulator
 def test_shapes_fit_the_originals_hulls(tmp_path: Path) -> None:
-    first, mine = load(primitives.widowx_urdf(drawn=False, folder=tmp_path))
+    first, mine = load(files.widowx_urdf(drawn=False, folder=tmp_path))
     second, reference = load(without_visuals(original_files() / FILE, tmp_path))
     assert first is not second
     hulls = {link.name: corners(link) for link in reference.links if link.collision_shapes}
@@ -95,7 +94,7 @@ def grouped(robot: object) -> None:
 def test_nothing_touches_itself_where_the_tasks_start(start: str) -> None:
     from envs.simpler.robots import widowx as agent
 
-    scene, robot = load(primitives.widowx_urdf(drawn=False))
+    scene, robot = load(files.widowx_urdf(drawn=False))
     grouped(robot)
     qpos = getattr(agent, start)
     robot.qpos = [qpos[joint.name] for joint in robot.active_joints]
@@ -127,7 +126,7 @@ def test_fingers_hold_through_swings(model: str, along: float) -> None:
 
     from envs.simpler.robots.widowx import ARM_DAMPING, ARM_STIFFNESS, SHUT
 
-    scene, robot = load(primitives.widowx_urdf(drawn=False))
+    scene, robot = load(files.widowx_urdf(drawn=False))
     grouped(robot)
     qpos = np.array([0.0, 0.0, 0.0, 0.0, np.pi / 2, 0.0, 0.037, 0.037])
     robot.qpos = qpos

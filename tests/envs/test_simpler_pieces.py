@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from envs.original.parity import angle_between
-from envs.simpler.assets import asset_pack, pieces
+from envs.simpler.assets import pieces
 from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.choice import asset_pack
 from envs.simpler.assets.rests import PRIMITIVES, TABLE, key, rests
 from envs.simpler.robots import google_robot, widowx
+from envs.simpler.robots.camera import RobotCamera
 from envs.simpler.robots.controller import plan_path, rotation_vector_to_quaternion
 from envs.simpler.scenes.rendering import Overlay
 from envs.simpler.tasks.layouts import Layout
@@ -19,11 +21,11 @@ from envs.simpler.tasks.variants import variant_of, variants_of
 from experiment.errors import UserError
 
 
-@pytest.mark.parametrize(("robot", "focal"), [(google_robot, 425.0), (widowx, 623.588)])
-def test_cameras_keep_their_field_of_view(robot, focal: float) -> None:
-    size = np.array(robot.CAMERA_SIZE)
-    full, small = robot.camera_intrinsics(*size), robot.camera_intrinsics(96, 96)
-    assert full[0, 0] == full[1, 1] == focal
+@pytest.mark.parametrize("camera", [google_robot.HEAD_CAMERA, widowx.CAMERA])
+def test_cameras_keep_their_field_of_view(camera: RobotCamera) -> None:
+    size = np.array(camera.size)
+    full, small = camera.intrinsics(*size), camera.intrinsics(96, 96)
+    assert full[0, 0] == full[1, 1] == camera.focal
     np.testing.assert_allclose(np.diag(small)[:2], np.diag(full)[:2] * 96 / size)
     np.testing.assert_allclose(small[:2, 2], full[:2, 2] * 96 / size)
 

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.simpler.assets import COLORINGS
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.scenes.names import spoken
 from envs.simpler.tasks import layouts
-from envs.simpler.tasks.registry import DRAWERS, ORIENTATIONS, TASKS, task_spec
+from envs.simpler.tasks.registry import COLORINGS, DRAWERS, ORIENTATIONS, TASKS, task_spec
 from envs.simpler.tasks.start import ROBOT_POSES, Start, draw_start
 from envs.simpler.tasks.variants import variant_of, variants_of
 from experiment.errors import UserError

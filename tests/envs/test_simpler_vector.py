@@ -100,13 +100,13 @@ def test_without_a_gpu_a_batch_is_refused() -> None:
 @pytest.mark.parametrize("task", ["open_drawer", "move_near", "pick_object", "stack_cube"])
 def test_on_a_gpu_an_environment_keeps_its_objects_through_resets(task: str) -> None:
     """`keeping` turns any draw into one that a scene built for another draw can hold."""
-    from envs.simpler.assets import asset_pack
+    from envs.simpler.assets.catalogues import CATALOGUES
     from envs.simpler.tasks.start import draw_start, keeping
     from envs.simpler.tasks.variants import variant_of
 
     spec = task_spec(task)
     variant = variant_of(spec, "visual_matching")
-    catalogue = asset_pack("primitives", None).catalogue(spec.catalogue)
+    catalogue = CATALOGUES[spec.catalogue]
     built = draw_start(0, spec, variant, {}, catalogue)
     positions = set()
     for seed in range(1, 9):

@@ -16,8 +16,13 @@ from pathlib import Path
 
 from envs.simpler.assets.from_clone import manifest_of
 from envs.simpler.assets.install import Installed, install
-from envs.simpler.assets.manifest import GROUPS, MANIFEST_FILE, default_root, official
-from envs.simpler.assets.packs import FOLDER_VARIABLE
+from envs.simpler.assets.manifest import (
+    FOLDER_VARIABLE,
+    GROUPS,
+    MANIFEST_FILE,
+    default_root,
+    official,
+)
 from envs.simpler.assets.sources import source_of
 from envs.simpler.assets.status import missing_lines, report, status
 from experiment.errors import UserError, exit_on_user_error

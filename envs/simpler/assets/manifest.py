@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from experiment.errors import UserError
 
+FOLDER_VARIABLE = "SIMPLER_ASSETS"
+"""Environment variable that names a copy of the official files."""
 MANIFEST_FILE = Path(__file__).with_name("manifest.json")
 GROUPS = ("robots", "cabinet", "objects", "photographs", "stages")
 LICENCE = "licence"

@@ -8,10 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from envs.simpler import primitives
 from envs.simpler.assets.catalogues import CATALOGUES
-from envs.simpler.assets.manifest import check_file
-from envs.simpler.assets.packs import FOLDER_VARIABLE, AssetPack, PrimitivePack
+from envs.simpler.assets.manifest import FOLDER_VARIABLE, check_file
 from envs.simpler.assets.pieces import separated
 from envs.simpler.assets.rests import Rest, rests
 from envs.simpler.assets.surroundings import (
@@ -21,6 +19,8 @@ from envs.simpler.assets.surroundings import (
     add_official_stage,
     add_plain_stage,
 )
+from envs.simpler.primitives.files import write_urdf
+from envs.simpler.primitives.objects import add_object
 from envs.simpler.tasks.layouts import Layout
 from envs.simpler.tasks.registry import TaskSpec
 from experiment.errors import UserError, nearest
@@ -34,7 +34,7 @@ _DAMPING = (0.1, 0.1)
 _WHITE = (1.0, 1.0, 1.0)
 
 
-class SimplerPack(AssetPack):
+class SimplerPack:
     """The official meshes, textures and photographs.
 
     A stage or an object's looks that are missing are replaced by plain ones, and said so; all else
@@ -105,7 +105,7 @@ class SimplerPack(AssetPack):
         visual = next((k for k in _VISUALS if (self.root / folder / k).is_file()), None)
         if visual is None:
             if drawn:
-                PrimitivePack().add_object(_LooksOnly(builder), model, material, drawn)
+                add_object(_LooksOnly(builder), model, material)
             return f"looks of {model}"
         if drawn:
             builder.add_visual_from_file(str(self._file(f"{folder}/{visual}")))
@@ -173,4 +173,4 @@ def _undrawn(path: Path) -> Path:
             link.remove(visual)
         for mesh in link.iter("mesh"):
             mesh.set("filename", str((path.parent / mesh.get("filename", "")).resolve()))
-    return primitives.write(ElementTree.tostring(robot, encoding="unicode"), path.stem)
+    return write_urdf(ElementTree.tostring(robot, encoding="unicode"), path.stem)

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from envs.simpler import primitives
+from envs.simpler.primitives.files import cache_folder
 from experiment.errors import UserError
 from experiment.files import write_bytes
 
@@ -31,7 +31,7 @@ def separated(path: Path) -> Path:
         lines += ["f " + " ".join(str(i + 1) for i in face) for face in faces]
     data = ("\n".join(lines) + "\n").encode()
     name = f"{path.parent.name}-{hashlib.sha256(data).hexdigest()[:16]}.obj"
-    copy = primitives.cache_folder() / name
+    copy = cache_folder() / name
     if not copy.is_file():
         write_bytes(copy, data)
     return copy

@@ -10,7 +10,7 @@ from typing import Any
 import sapien
 from transforms3d.quaternions import qmult
 
-from envs.simpler import primitives
+from envs.simpler.primitives.stages import stage_boxes
 
 FLOOR_HALF_SIZE = (10.0, 10.0, 0.017)
 UPRIGHT = (0.707, 0.707, 0.0, 0.0)
@@ -47,7 +47,7 @@ def add_floor(builder: Any, colour: tuple[float, float, float], drawn: bool) -> 
 
 def add_plain_stage(builder: Any, stage: str, drawn: bool) -> Surroundings:
     """Add the boxes that stand in for a stage."""
-    for box in primitives.stage_boxes(stage):
+    for box in stage_boxes(stage):
         pose = sapien.Pose(list(box.position))
         if box.collides:
             builder.add_box_collision(pose=pose, half_size=list(box.half_size))

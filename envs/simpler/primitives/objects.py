@@ -7,7 +7,7 @@ commit ef7a4d4), which success rules read; masses are what the original's hulls 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envs.simpler.primitives import apple, shapes
+from envs.simpler.primitives import shapes
 from envs.simpler.primitives.parts import Part, Vector, volume
 from envs.simpler.primitives.sink import sink
 from experiment.errors import UserError, nearest
@@ -60,7 +60,7 @@ def _cube(color: Vector) -> Model:
 _COKE = _can(0.01995750, _RED, -0.0690, 0.0538, 0.0331, 0.0003, 0.0009)
 _PEPSI = _can(0.02037094, _BLUE, -0.0643, 0.0599, 0.0333, 0.0002, 0.0003)
 _SEVEN_UP = _can(0.01964579, _GREEN, -0.0630, 0.0590, 0.0331, 0.0001, -0.0004)
-_APPLE = Model((0.04, 0.04, 0.04), 800.0, apple.MASS, apple.PARTS, ROUND)
+_APPLE = Model((0.04, 0.04, 0.04), 800.0, 0.21444590389728546, tuple(shapes.apple()), ROUND)
 _ORANGE_FRUIT = Model((0.035, 0.035, 0.034), 800.0, 0.1450978, tuple(shapes.orange()), ROUND)
 _SPONGE = Model((0.035, 0.05, 0.018), 150.0, 0.03485906, tuple(shapes.sponge()))
 _BOTTLE = Model(_BOTTLE_BOX, 50.0, 0.02853431, tuple(shapes.bottle(-0.0875, 0.1157)))

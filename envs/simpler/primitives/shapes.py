@@ -9,6 +9,7 @@ from envs.simpler.primitives.parts import Part, Vector, X, Y, Z
 SILVER = (0.55, 0.55, 0.56)
 WHITE = (0.80, 0.80, 0.78)
 CUBE = 0.03
+APPLE_RADIUS = 0.0375
 
 
 def can(color: Vector, low: float, high: float, radius: float, x: float, z: float) -> list[Part]:
@@ -100,6 +101,17 @@ def cloth() -> list[Part]:
 
 def cube(color: Vector) -> list[Part]:
     return [Part((CUBE, CUBE, CUBE), color=color)]
+
+
+def apple() -> list[Part]:
+    """A sphere with a stem along z.
+
+    The original is a convex hull 7.2 cm high with 8 cm of girth.
+    """
+    stem = Part(
+        (0.002, 0.012), (0.0, 0.0, APPLE_RADIUS + 0.003), (0.06, 0.03, 0.01), Z, solid=False
+    )
+    return [Part((APPLE_RADIUS,), color=(0.36, 0.028, 0.018)), stem]
 
 
 def orange() -> list[Part]:

@@ -6,13 +6,12 @@ The geometry comes from an asset pack; everything that moves the robot is here.
 
 from typing import Any
 
-import numpy as np
 import sapien
 from mani_skill.agents.base_agent import BaseAgent
 from mani_skill.sensors.camera import CameraConfig
 
+from envs.simpler.robots.camera import RobotCamera
 from envs.simpler.robots.controller import CartesianDeltaConfig, GripperTargetConfig
-from envs.simpler.scenes.rendering import CAMERA
 
 ARM_JOINTS = (
     "joint_torso",
@@ -70,24 +69,14 @@ START_QPOS = {
 # Height of the base frame above the floor plane: base height plus the thickness of the floor.
 BASE_HEIGHT = 0.06205 + 0.017
 
-CAMERA_SIZE = (640, 512)
-CAMERA_FOCAL = 425.0
-
-
-def camera_intrinsics(width: int, height: int) -> np.ndarray:
-    """Intrinsic matrix (3, 3) of a `width` x `height` picture with the original's view.
-
-    The original is 640 x 512 with fx = fy = 425 and the principal point in the middle; another
-    size scales each axis by itself, so the same scene fills the picture.
-    """
-    scale_x, scale_y = width / CAMERA_SIZE[0], height / CAMERA_SIZE[1]
-    return np.array(
-        [
-            [CAMERA_FOCAL * scale_x, 0.0, width / 2],
-            [0.0, CAMERA_FOCAL * scale_y, height / 2],
-            [0.0, 0.0, 1.0],
-        ]
-    )
+HEAD_CAMERA = RobotCamera(
+    size=(640, 512),
+    focal=425.0,
+    centre=(320.0, 256.0),
+    link="link_camera",
+    # The camera link's axes are OpenCV's; SAPIEN's cameras look along +x.
+    pose=sapien.Pose(q=[0.5, 0.5, -0.5, 0.5]),
+)
 
 
 def _friction(value: float, dynamic: float | None = None) -> dict[str, float]:
@@ -162,21 +151,4 @@ class GoogleRobot(BaseAgent):
 
     @property
     def _sensor_configs(self) -> list[CameraConfig]:
-        if self.camera_size is None:
-            return []
-        width, height = self.camera_size
-        return [
-            CameraConfig(
-                uid=CAMERA,
-                # The camera link's axes are OpenCV's; SAPIEN's cameras look along +x.
-                pose=sapien.Pose(q=[0.5, 0.5, -0.5, 0.5]),
-                width=width,
-                height=height,
-                intrinsic=camera_intrinsics(width, height),
-                near=0.01,
-                far=10.0,
-                mount=self.robot.links_map["link_camera"],
-                # The default shader draws the baked apple black (its texture is emissive).
-                shader_pack="minimal",
-            )
-        ]
+        return HEAD_CAMERA.configs(self.robot, self.camera_size)

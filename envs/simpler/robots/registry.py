@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from envs.simpler.robots import google_robot, widowx
+from envs.simpler.robots.batched.agents import batched
 from envs.simpler.robots.google_robot import GoogleRobot
 from envs.simpler.robots.widowx import WidowX, WidowXSink
 
@@ -33,8 +34,6 @@ class Robot:
 
     def batched_agent(self) -> Any:
         """The agent with controllers for many environments at once."""
-        from envs.simpler.robots.batched.agents import batched
-
         return batched(self.agent)
 
 
@@ -51,7 +50,7 @@ ROBOTS: dict[str, Robot] = {
         opens=(1.0, 1.0),
         grasp_angle=float(np.deg2rad(80.0)),
         base_height=google_robot.BASE_HEIGHT,
-        camera_size=google_robot.CAMERA_SIZE,
+        camera_size=google_robot.HEAD_CAMERA.size,
         qpos=google_robot.START_QPOS,
     ),
     **{
@@ -64,7 +63,7 @@ ROBOTS: dict[str, Robot] = {
             opens=(1.0, -1.0),
             grasp_angle=float(np.deg2rad(60.0)),
             base_height=height,
-            camera_size=widowx.CAMERA_SIZE,
+            camera_size=widowx.CAMERA.size,
             qpos=qpos,
         )
         for name, agent, height, qpos in (

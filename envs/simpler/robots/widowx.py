@@ -3,6 +3,7 @@
 Numbers: SIMPLER's `widowx` and `widowx_sink_camera_setup` (ManiSkill2_real2sim, commit ef7a4d4).
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from mani_skill.agents.base_agent import BaseAgent
 from mani_skill.sensors.camera import CameraConfig
 from transforms3d.quaternions import mat2quat
 
+from envs.simpler.robots.camera import RobotCamera
 from envs.simpler.robots.widowx_controller import MimicPositionConfig, TargetDeltaConfig
-from envs.simpler.scenes.rendering import CAMERA
 
 ARM_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 FINGER_JOINTS = ("left_finger", "right_finger")
@@ -48,22 +49,6 @@ def _start(*arm: float) -> dict[str, float]:
 START_QPOS = _start(-0.01840777, 0.0398835, 0.22242722, -0.00460194, 1.36524296, 0.00153398)
 SINK_START_QPOS = _start(-0.2600599, -0.12875618, 0.04461369, -0.00652761, 1.7033415, -0.26983038)
 
-CAMERA_SIZE = (640, 480)
-CAMERA_FOCAL = 623.588
-CAMERA_CENTRE = (319.501, 239.545)
-
-
-def camera_intrinsics(width: int, height: int) -> np.ndarray:
-    """Intrinsic matrix (3, 3) of a `width` x `height` picture with the original's view."""
-    scale_x, scale_y = width / CAMERA_SIZE[0], height / CAMERA_SIZE[1]
-    return np.array(
-        [
-            [CAMERA_FOCAL * scale_x, 0.0, CAMERA_CENTRE[0] * scale_x],
-            [0.0, CAMERA_FOCAL * scale_y, CAMERA_CENTRE[1] * scale_y],
-            [0.0, 0.0, 1.0],
-        ]
-    )
-
 
 def _looking(along: tuple[float, float, float]) -> np.ndarray:
     """Quaternion (w x y z) of a camera that looks along a direction, its y level."""
@@ -72,6 +57,17 @@ def _looking(along: tuple[float, float, float]) -> np.ndarray:
     left = left / np.linalg.norm(left)
     return mat2quat(np.stack([forward, left, np.cross(forward, left)], axis=1))
 
+
+CAMERA = RobotCamera(
+    size=(640, 480),
+    focal=623.588,
+    centre=(319.501, 239.545),
+    link="base_link",
+    pose=sapien.Pose([0.0, -0.16, 0.36], _looking((1.0, 0.553, -1.085))),
+)
+SINK_CAMERA = replace(
+    CAMERA, pose=sapien.Pose([-0.003, -0.21, 0.39], [-0.907313, 0.0782, -0.36434, -0.194741])
+)
 
 _PAD = {"material": "pad", "patch_radius": 0.01, "min_patch_radius": 0.01}
 
@@ -88,7 +84,7 @@ class WidowX(BaseAgent):
         "link": {"left_finger_link": _PAD, "right_finger_link": _PAD},
     }
     camera_size: tuple[int, int] | None = None
-    camera_pose = sapien.Pose([0.0, -0.16, 0.36], _looking((1.0, 0.553, -1.085)))
+    camera = CAMERA
 
     def _after_loading_articulation(self) -> None:
         # The bar between the fingers must not push on them: one bit of the third word in common.
@@ -125,26 +121,11 @@ class WidowX(BaseAgent):
 
     @property
     def _sensor_configs(self) -> list[CameraConfig]:
-        if self.camera_size is None:
-            return []
-        width, height = self.camera_size
-        return [
-            CameraConfig(
-                uid=CAMERA,
-                pose=self.camera_pose,
-                width=width,
-                height=height,
-                intrinsic=camera_intrinsics(width, height),
-                near=0.01,
-                far=10.0,
-                mount=self.robot.links_map["base_link"],
-                shader_pack="minimal",
-            )
-        ]
+        return self.camera.configs(self.robot, self.camera_size)
 
 
 class WidowXSink(WidowX):
     """The robot at the sink: another camera."""
 
     uid = "simpler_widowx_sink"
-    camera_pose = sapien.Pose([-0.003, -0.21, 0.39], [-0.907313, 0.0782, -0.36434, -0.194741])
+    camera = SINK_CAMERA

@@ -7,20 +7,19 @@ import torch
 from torch import Tensor
 
 from envs.simpler.rules import CONTACT_IMPULSE
-from envs.simpler.scenes.contacts import Body, Contacts
+from envs.simpler.scenes.contact_queries import Body
 
 # What other bodies exert is a difference of float32 sums; below this (N s) it is rounding.
 OTHERS_IMPULSE = 1e-5
 
 
-class BodyContacts(Contacts):
+class BodyContacts:
     """Contacts by ManiSkill's queries; they work on a GPU and, for one environment, on the CPU.
 
     A query is made once for each pair of bodies and kept by ManiSkill. Answers are `(b, ...)`.
     """
 
     def __init__(self, scene: Any) -> None:
-        super().__init__(())
         self._scene = scene
         self._pairs: dict[tuple[int, int], Tensor] = {}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.simpler.rules import DrawerState, MoveDrawer, PlaceInDrawer, PlaceState, Rule
-from envs.simpler.scenes.contacts import Contacts
+from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import spoken
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.tasks.registry import DRAWERS
@@ -91,7 +91,7 @@ class MoveDrawerScene(CabinetScene):
     def _opening(self) -> float:
         return START_OPEN if self.task.goal == "close" else 0.0
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:  # noqa: ARG002
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:  # noqa: ARG002
         return self.rule.update(DrawerState(self.drawer_positions()))
 
     def instruction(self, number: int) -> str:
@@ -106,10 +106,10 @@ class PlaceScene(CabinetScene):
     def _make_rule(self, batch: int, device: str) -> Rule:
         return PlaceInDrawer(self.task.forced_subtask_step, batch, device)
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:
         return self.rule.update(self.place_state(contacts))
 
-    def place_state(self, contacts: Contacts) -> PlaceState:
+    def place_state(self, contacts: ContactQueries) -> PlaceState:
         """Read the simulator: drawer joint, contact impulse, object in the drawer, released."""
         item = self.objects[0]
 

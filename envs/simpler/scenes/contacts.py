@@ -1,17 +1,16 @@
-"""Questions about the contacts of the last simulation step."""
+"""Contacts of one environment on the CPU, which SAPIEN lists shape by shape."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from mani_skill.utils.structs import Actor, Link
+from mani_skill.utils.structs import Actor
 from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.simpler.rules import CONTACT_IMPULSE
-
-Body: TypeAlias = Actor | Link  # ManiSkill has no types of its own to check
+from envs.simpler.scenes.contact_queries import Body
 
 
 def impulse(contact: Any) -> NDArray[np.float64]:
@@ -71,39 +70,3 @@ class Contacts:
             one in known and two in known and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
             for one, two, contact in self._contacts
         )
-
-
-def contacts_of(scene: Any) -> Contacts:
-    """The contacts of a ManiSkill scene after a control step."""
-    if scene.gpu_sim_enabled:
-        from envs.simpler.scenes.body_contacts import BodyContacts
-
-        return BodyContacts(scene)
-    return Contacts(scene.px.get_contacts())
-
-
-def closes_on(
-    contacts: Any,
-    item: Body,
-    fingers: Sequence[Sequence[Body]],
-    signs: Sequence[float],
-    angle: float,
-) -> Tensor:
-    """Whether all fingers press on `item` from their closing side `(b,)`.
-
-    Args: `fingers` lists the links of each finger, `signs` which way along a link's y it opens;
-        `angle` (rad) is the largest angle between that direction and the impulse on the finger.
-    """
-    closed = []
-    for links, sign in zip(fingers, signs, strict=True):
-        strong, aligned = [], []
-        for link in links:
-            push = contacts.between(link, item)
-            size = push.norm(dim=-1)
-            opening = sign * link.pose.to_transformation_matrix()[:, :3, 1].to(push)
-            # A push too small to have a direction counts as perpendicular.
-            direction = torch.where(size[:, None] < CONTACT_IMPULSE, 0.0, push / size[:, None])
-            aligned.append((direction * opening).sum(-1).clamp(-1, 1).acos() <= angle)
-            strong.append(size >= CONTACT_IMPULSE)
-        closed.append(torch.stack(strong).any(0) & torch.stack(aligned).any(0))
-    return torch.stack(closed).all(0)

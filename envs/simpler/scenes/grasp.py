@@ -12,7 +12,7 @@ from torch import Tensor
 
 from envs.simpler.assets.rests import Rest
 from envs.simpler.rules import GraspState, LiftObject, Rule
-from envs.simpler.scenes.contacts import Contacts, closes_on
+from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
 from envs.simpler.scenes.names import spoken
 from envs.simpler.scenes.scene import SimplerScene
 
@@ -68,7 +68,7 @@ class GraspScene(SimplerScene):
         if self._still_moving(bodies):
             self._settle(1.5)
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:
         item = self.objects[0]
         kind = self.robot_kind
         return self.rule.update(

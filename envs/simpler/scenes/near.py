@@ -12,7 +12,7 @@ from mani_skill.utils.structs import Actor
 from torch import Tensor
 
 from envs.simpler.rules import MoveNear, NearState, Rule
-from envs.simpler.scenes.contacts import Contacts
+from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import spoken
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.tasks.layouts import toy_density
@@ -74,7 +74,7 @@ class MoveNearScene(SourceAndTarget):
     def _density(self, model: str) -> float | None:
         return toy_density(model)
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:
         return self.rule.update(
             NearState(
                 frames=self.ordered(self.frames(self.everything())),

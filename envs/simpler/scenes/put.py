@@ -9,7 +9,7 @@ from mani_skill.utils.structs import Actor
 from torch import Tensor
 
 from envs.simpler.rules import PutOn, PutState, Rule
-from envs.simpler.scenes.contacts import Contacts, closes_on
+from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
 from envs.simpler.scenes.near import SourceAndTarget
 from envs.simpler.tasks.registry import TaskSpec
 
@@ -55,7 +55,7 @@ class PutOnScene(SourceAndTarget):
         # The photograph shows the sink and the basket themselves.
         return self.objects[:1] if self._has_sink else self.objects
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:
         source, target = self.objects
         kind = self.robot_kind
         return self.rule.update(

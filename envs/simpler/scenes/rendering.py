@@ -11,9 +11,6 @@ from PIL import Image
 
 from experiment.errors import UserError
 
-CAMERA = "camera"
-"""What ManiSkill calls the robot's camera here."""
-
 NO_DEVICE = (
     "no Vulkan device that can draw was found; install a software driver "
     "(Debian/Ubuntu: mesa-vulkan-drivers >= 24) or run without pictures; "

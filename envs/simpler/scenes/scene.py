@@ -22,11 +22,16 @@ from mani_skill.utils.structs.types import (
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.simpler.assets import AssetPack, asset_pack
+from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.choice import asset_pack
+from envs.simpler.assets.pack import AssetPack
+from envs.simpler.robots.camera import CAMERA
 from envs.simpler.robots.registry import ROBOTS, Robot
 from envs.simpler.rules import Rule
 from envs.simpler.scenes import lighting, rendering
-from envs.simpler.scenes.contacts import Contacts, contacts_of
+from envs.simpler.scenes.body_contacts import BodyContacts
+from envs.simpler.scenes.contact_queries import ContactQueries
+from envs.simpler.scenes.contacts import Contacts
 from envs.simpler.scenes.settling import Settling
 from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.start import Start, draw_start, keeping
@@ -130,7 +135,7 @@ class SimplerScene(Settling, BaseEnv):
     def _make_rule(self, batch: int, device: str) -> Rule:
         raise NotImplementedError
 
-    def _update_rule(self, contacts: Contacts) -> Tensor:
+    def _update_rule(self, contacts: ContactQueries) -> Tensor:
         raise NotImplementedError
 
     def instruction(self, number: int) -> str:
@@ -219,7 +224,7 @@ class SimplerScene(Settling, BaseEnv):
     # ---- reset ------------------------------------------------------------------------------
 
     def _draw(self, seed: int, options: dict[str, Any]) -> Start:
-        catalogue = self.pack.catalogue(self.variant.catalogue or self.task.catalogue)
+        catalogue = CATALOGUES[self.variant.catalogue or self.task.catalogue]
         return draw_start(seed, self.task, self.variant, options, catalogue)
 
     def reset(
@@ -300,8 +305,13 @@ class SimplerScene(Settling, BaseEnv):
         """SIMPLER's rule after a control step (not at a reset), as ManiSkill wants it."""
         if self._judging:
             self._judging = False
-            self._update_rule(contacts_of(self.scene))
+            self._update_rule(self._contacts())
         return {"success": self.rule.success.clone()}
+
+    def _contacts(self) -> ContactQueries:
+        if self.on_gpu:
+            return BodyContacts(self.scene)
+        return Contacts(self.scene.px.get_contacts())
 
     def centres(self, which: Sequence[int]) -> Tensor:
         """Centres of mass of objects by number `(b, n, 3)`, m, in the world."""
@@ -316,7 +326,7 @@ class SimplerScene(Settling, BaseEnv):
 
     def head_image(self, observation: dict[str, Any], number: int = 0) -> NDArray[np.uint8]:
         """The camera's picture uint8 (h, w, 3), the photograph laid behind it."""
-        data = observation["sensor_data"][rendering.CAMERA]
+        data = observation["sensor_data"][CAMERA]
         image = data["rgb"][number].cpu().numpy()
         overlay = self._overlays[number]
         if overlay is None:

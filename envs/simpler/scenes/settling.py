@@ -9,7 +9,7 @@ import torch
 from mani_skill.utils.structs import Actor, Pose
 from torch import Tensor
 
-from envs.simpler.assets import AssetPack
+from envs.simpler.assets.pack import AssetPack
 from envs.simpler.assets.rests import Rest
 from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.start import Start

@@ -12,6 +12,13 @@ ORIENTATIONS = ("upright", "laid_vertically", "lr_switch")
 """Orientations of a can, in the order of the original's random draw."""
 ALL_POSES = ("a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2")
 NEAR_POSES = ("a0", "b0", "c0")
+COLORINGS = (
+    "",
+    "recolor_tabletop_visual_matching_1",
+    "recolor_tabletop_visual_matching_2",
+    "recolor_cabinet_visual_matching_1",
+)
+"""Robot and cabinet colourings for visual matching, in the order of the original's random draw."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from transforms3d.euler import euler2quat
 from transforms3d.quaternions import qmult
 
-from envs.simpler.assets import COLORINGS
 from envs.simpler.tasks import layouts
 from envs.simpler.tasks.layouts import Layout
-from envs.simpler.tasks.registry import DRAWERS, ORIENTATIONS, TaskSpec
+from envs.simpler.tasks.registry import COLORINGS, DRAWERS, ORIENTATIONS, TaskSpec
 from envs.simpler.tasks.variants import Variant
 from experiment.errors import UserError, nearest
 
