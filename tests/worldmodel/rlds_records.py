@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.data.rlds_values import ROOT
-from worldmodel.data.formats.rlds.tfrecord import FOOTER_BYTES, HEADER_BYTES, data_length, frame
+from worldmodel.data.formats.rlds.example import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    data_length,
+    masked_crc,
+)
 
 
 def copy(name: str, folder: Path) -> Path:
@@ -18,6 +23,13 @@ def copy(name: str, folder: Path) -> Path:
 def shards(root: Path) -> list[Path]:
     """Return the TFRecord files of a data set."""
     return sorted(root.glob("*.tfrecord-*"))
+
+
+def frame(data: bytes) -> bytes:
+    """Return the record of a TFRecord file that holds `data`."""
+    length = struct.pack("<Q", len(data))
+    checks = [struct.pack("<I", masked_crc(part)) for part in (length, data)]
+    return length + checks[0] + data + checks[1]
 
 
 def records(shard: Path) -> list[bytes]:

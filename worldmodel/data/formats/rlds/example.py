@@ -1,4 +1,8 @@
-"""tf.train.Example read off its wire format: a map from names to lists of bytes, floats or ints.
+"""Records of TFRecord files, and the tf.train.Example in each, read without protobuf.
+
+A record is length (u64), its masked crc32c (u32), data, the data's masked crc32c (u32), all
+little-endian; nothing is read whose checksum does not agree. The data are a map from names to
+lists of bytes, floats or ints:
 
     Example   { Features features = 1 }
     Features  { map<string, Feature> feature = 1 }
@@ -6,20 +10,53 @@
     BytesList { repeated bytes value = 1 }  - the other two likewise, packed or not
 
 A protobuf library skips what it does not expect; here everything that writers of TFRecords never
-produce is an error, for it means damage. Lists are decoded when asked for, floats and pictures
+produce is an error, because it means damage. Lists are decoded when asked for, floats and pictures
 without a copy.
 """
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import google_crc32c
 import numpy as np
 
-from worldmodel.data.formats.rlds.tfrecord import Malformed
-
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+_MASK_DELTA = 0xA282EAD8  # of TensorFlow's core/lib/hash/crc32c.h
 _VARINT, _DELIMITED, _FIXED32 = 0, 2, 5
 _KINDS = {1: "bytes_list", 2: "float_list", 3: "int64_list"}
 _UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
+
+
+class Malformed(ValueError):  # noqa: N818 - the message is the predicate of a sentence
+    """The bytes are not what the format says: "has ...", to be put after a record's name."""
+
+
+def masked_crc(data: bytes) -> int:
+    """Return the crc32c of `data`, rotated by 15 bits plus a constant."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def data_length(header: bytes) -> int:
+    """Return how many bytes of data follow a record's first 12. Raises `Malformed`."""
+    if len(header) < HEADER_BYTES:
+        raise Malformed("begins less than 12 bytes before the file's end, which is truncated")
+    length, crc = struct.unpack("<QI", header)
+    if masked_crc(header[:8]) != crc:
+        raise Malformed("has a length whose checksum does not agree")
+    return int(length)
+
+
+def unframe(record: bytes) -> memoryview:
+    """Return the data of a whole record. Raises `Malformed`."""
+    length = data_length(record[:HEADER_BYTES])
+    if len(record) != HEADER_BYTES + length + FOOTER_BYTES:
+        raise Malformed(f"has {length} bytes of data, which is not what the index lists")
+    data = record[HEADER_BYTES : HEADER_BYTES + length]
+    if masked_crc(data) != struct.unpack("<I", record[-FOOTER_BYTES:])[0]:
+        raise Malformed("has data whose checksum does not agree")
+    return memoryview(data)
 
 
 @dataclass(frozen=True)
@@ -32,7 +69,7 @@ class Feature:
     def strings(self) -> list[memoryview]:
         """Return the entries of a bytes_list. Raises `Malformed` for another kind."""
         self._expect("bytes_list")
-        return [self.wire[a:b] for field, a, b in _parts(self.wire) if _is_value(field)]
+        return [self.wire[a:b] for field, a, b in _fields(self.wire) if _is_value(field)]
 
     def floats(self) -> np.ndarray:
         """Return float32 `(n,)`, read-only. Raises `Malformed` for another kind."""
@@ -55,16 +92,16 @@ class Feature:
 
     def _expect(self, kind: str) -> None:
         if self.kind != kind:
-            raise Malformed(f"has {self.kind} where {kind} is due")
+            raise Malformed(f"has {self.kind} where {kind} is expected")
 
 
 def parse(data: memoryview) -> dict[str, Feature]:
     """Return the features of an Example by name. Raises `Malformed`."""
     found: dict[str, Feature] = {}
-    for field, first, last in _parts(data):
+    for field, first, last in _fields(data):
         if not _is_value(field):
             continue
-        for entry, start, stop in _parts(data[first:last]):
+        for entry, start, stop in _fields(data[first:last]):
             if _is_value(entry):
                 name, feature = _entry(data[first + start : first + stop])
                 if name in found:
@@ -75,7 +112,7 @@ def parse(data: memoryview) -> dict[str, Feature]:
 
 def parse_feature(wire: memoryview) -> Feature:
     """Return the Feature message in `wire`. Raises `Malformed`."""
-    parts = list(_parts(wire))
+    parts = list(_fields(wire))
     if len(parts) != 1 or parts[0][0] not in _KINDS:
         raise Malformed("has a feature that is not exactly one list")
     kind, first, last = parts[0]
@@ -115,7 +152,7 @@ def varints(data: memoryview) -> np.ndarray:
 
 
 def _entry(data: memoryview) -> tuple[str, Feature]:
-    parts: Mapping[int, memoryview] = {field: data[a:b] for field, a, b in _parts(data)}
+    parts: Mapping[int, memoryview] = {field: data[a:b] for field, a, b in _fields(data)}
     if parts.keys() != {1, 2}:
         raise Malformed("has an entry that is not a name and a list")
     try:
@@ -125,16 +162,16 @@ def _entry(data: memoryview) -> tuple[str, Feature]:
     return name, parse_feature(parts[2])
 
 
-def _parts(data: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Yield field number, beginning and end of each part of a message of nothing but such parts."""
+def _fields(data: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Yield number, beginning and end of each length-delimited field; others are `Malformed`."""
     at, end = 0, len(data)
     while at < end:
         tag, at = varint(data, at)
         if tag & 7 != _DELIMITED:
-            raise Malformed(f"has wire type {tag & 7} in field {tag >> 3} where 2 is due")
+            raise Malformed(f"has wire type {tag & 7} in field {tag >> 3} where 2 is expected")
         length, at = varint(data, at)
         if length > end - at:
-            raise Malformed("has a list that goes on after its end")
+            raise Malformed("has a list that continues past its end")
         yield tag >> 3, at, at + length
         at += length
 
@@ -156,7 +193,7 @@ def _packed(data: memoryview, single: int) -> Iterator[tuple[int, int]]:
         else:
             _, at = varint(data, at)
         if at > end:
-            raise Malformed("has a list that goes on after its end")
+            raise Malformed("has a list that continues past its end")
         yield first, at
 
 
