@@ -32,9 +32,8 @@ from tqdm import tqdm
 
 from experiment.settings import CONFIGS, build
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
-from worldmodel.data.loader import ReadAhead
+from worldmodel.data.loader import Loader
 from worldmodel.data.reader import StreamReader
 from worldmodel.data.stream import Format, SetConfig, Stream
 from worldmodel.data.windows import WindowConfig
@@ -62,9 +61,10 @@ class Episodes:
         self._episodes = source.open(None, download=False, on_error="stop")
         self._image = source.adapter.image
 
-    def __call__(self, step: int, empty: Allocate = np.empty) -> np.ndarray:  # noqa: ARG002
+    def __call__(self, step: int) -> torch.Tensor:
         """Return uint8 `(t, h, w, 3)`."""
-        return self._episodes[step % len(self._episodes.lengths)].images(self._image)
+        episode = self._episodes[step % len(self._episodes.lengths)]
+        return torch.from_numpy(episode.images(self._image))
 
 
 class WindowsOnly:
@@ -81,9 +81,9 @@ class WindowsOnly:
         stream = Stream([source], workers=workers, lanes=2, block=4)
         self._reader = StreamReader(stream, use, PixelTokenizer(*size), seed=0)
 
-    def __call__(self, step: int, empty: Allocate = np.empty) -> np.ndarray:
+    def __call__(self, step: int) -> torch.Tensor:
         """Return uint8 `(b, t, h, w, 3)`."""
-        return self._reader(step, empty).windows.future
+        return self._reader(step).windows.future
 
 
 def ours(options: argparse.Namespace) -> dict[str, object]:
@@ -94,7 +94,7 @@ def ours(options: argparse.Namespace) -> dict[str, object]:
     make = functools.partial(Episodes, source)
     if options.what == "windows":
         make = functools.partial(WindowsOnly, source, options.workers, tuple(options.size))  # type: ignore[assignment]
-    ahead: ReadAhead[np.ndarray] = ReadAhead(make, options.workers, AHEAD)
+    ahead: Loader[torch.Tensor] = Loader(make, options.workers, AHEAD)
     steps = itertools.count()
 
     def read(count: int) -> int:

@@ -10,7 +10,7 @@ from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
 from policies.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.windows import Windows
+from worldmodel.data.windows import WindowBatch
 
 # Quantiles are mapped to +-1 and hardly any demonstrated action lies beyond this.
 _LARGEST = 1.5
@@ -44,7 +44,7 @@ class Predictor(Protocol):
     def chunk(self) -> int:
         """Return the number of actions predicted."""
 
-    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:
+    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
         """Return `(b, chunk, 7)`; of the windows only picture, state and instruction are seen."""
 
 
@@ -76,16 +76,16 @@ class ChunkedPolicy:
         return self._code.decoded(predicted[: self._execute], self._decoder)
 
 
-def now(observation: Observation) -> Windows:
+def now(observation: Observation) -> WindowBatch:
     """Return the window of one observation, of which nothing that follows is known."""
     assert observation.image is not None
-    image = observation.image[None]
-    return Windows(
+    image = torch.from_numpy(np.ascontiguousarray(observation.image[None]))
+    return WindowBatch(
         frame=image,
         future=image[:, None][:, :0],
-        future_valid=np.zeros((1, 0), dtype=bool),
-        action=np.zeros((1, 0, ACTION_SIZE), dtype=np.float32),
-        action_valid=np.zeros((1, 0), dtype=bool),
-        state=observation.state[None],
+        future_valid=torch.zeros(1, 0, dtype=torch.bool),
+        action=torch.zeros(1, 0, ACTION_SIZE),
+        action_valid=torch.zeros(1, 0, dtype=torch.bool),
+        state=torch.from_numpy(observation.state[None]),
         instructions=[observation.instruction],
     )

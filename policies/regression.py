@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.teacher import Teacher
 from worldmodel.text import TextConfig, TextTokens, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
@@ -126,9 +126,11 @@ class RegressionPredictor:
         return self.model.chunk
 
     @torch.no_grad()
-    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
+    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         """Return `(b, chunk, 7)` in the model's units; nothing is random."""
-        seen = replace(windows, frame=self.tokenizer.resize(windows.frame))
+        seen = replace(
+            windows, frame=torch.from_numpy(self.tokenizer.resize(windows.frame.numpy()))
+        )
         batch = assembled(seen, self.normalisation, self.model.config.text)
         batch = batch.to(next(self.model.parameters()).device)
         return self.model(batch.pictures, batch.state, batch.text).cpu().numpy()
@@ -161,7 +163,7 @@ class RegressionLearner:
     execute: int
     kind: str = KIND
 
-    def assemble(self, windows: Windows) -> RegressionBatch:
+    def assemble(self, windows: WindowBatch) -> RegressionBatch:
         """Return the normalised windows."""
         return assembled(windows, self.normalisation, self.model.config.text)
 
@@ -188,15 +190,17 @@ class RegressionLearner:
         return {"model": asdict(self.model.config), "inference": {"execute": self.execute}}
 
 
-def assembled(windows: Windows, normalisation: Normalisation, text: TextConfig) -> RegressionBatch:
+def assembled(
+    windows: WindowBatch, normalisation: Normalisation, text: TextConfig
+) -> RegressionBatch:
     """Return the batch of windows whose pictures have the model's size."""
-    pictures = rearrange(torch.from_numpy(windows.frame), "b h w c -> b c h w")
+    pictures = rearrange(windows.frame, "b h w c -> b c h w")
     return RegressionBatch(
         pictures=pictures.float() / 127.5 - 1.0,
-        state=torch.from_numpy(normalisation.state(windows.state)),
+        state=torch.from_numpy(normalisation.state(windows.state.numpy())),
         text=tokenize(windows.instructions, text),
-        action=torch.from_numpy(normalisation.action(windows.action)),
-        valid=torch.from_numpy(windows.action_valid),
+        action=torch.from_numpy(normalisation.action(windows.action.numpy())),
+        valid=windows.action_valid,
     )
 
 

@@ -18,7 +18,7 @@ from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.batches import Assembler, action_position, state_tokens
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
 from worldmodel.objective import Objective, losses
 from worldmodel.sampler import Sampling, sample
@@ -72,18 +72,18 @@ class VideoActionPredictor:
         """Return the number of actions predicted."""
         return self.assembler.windows.chunk
 
-    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:
+    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
         """Return `(b, chunk, 7)` in the model's units."""
         return self.denoised(windows, generator)["action"].cpu().numpy()
 
-    def denoised(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
+    def denoised(self, windows: WindowBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`."""
         tokenizer, assembler = self.assembler.tokenizer, self.assembler
         device = next(self.model.parameters()).device
-        known = {"frame": tokenizer.frame_tokens(tokenizer.resize(windows.frame))}
+        known = {"frame": tokenizer.frame_tokens(tokenizer.resize(windows.frame.numpy()))}
         if assembler.with_state:
             assert assembler.normalisation is not None
-            known["state"] = state_tokens(assembler.normalisation.state(windows.state))
+            known["state"] = state_tokens(assembler.normalisation.state(windows.state.numpy()))
         unknown = {"action": action_position(self.chunk)}
         if self.inference.predict_video:
             unknown["video"] = tokenizer.video_position(assembler.windows.future)
@@ -182,7 +182,7 @@ class VideoActionLearner:
     inference: Inference
     kind: str = KIND
 
-    def assemble(self, windows: Windows) -> Batch:
+    def assemble(self, windows: WindowBatch) -> Batch:
         """Return the clean tokens of the windows."""
         return self.assembler(windows)
 

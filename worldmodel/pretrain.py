@@ -79,12 +79,11 @@ class Observer:
         values = sample(model, given, unknown, batch.text, self.sampling, generator)["video"]
         predicted = self.assembler.tokenizer.decode(values)
         future = self.assembler.windows.future
-        contact_sheet.write(
-            self.picture, windows.frame, windows.future, predicted, future, windows.instructions
-        )
+        frame, real = windows.frame.numpy(), windows.future.numpy()
+        contact_sheet.write(self.picture, frame, real, predicted, future, windows.instructions)
         return {
-            "held_out/psnr": contact_sheet.psnr(windows.future, predicted),
-            "held_out/psnr_still": contact_sheet.psnr(windows.future, windows.frame[:, None]),
+            "held_out/psnr": contact_sheet.psnr(real, predicted),
+            "held_out/psnr_still": contact_sheet.psnr(real, frame[:, None]),
         }
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
+import torch
 
 from experiment.seeding import numpy_generator
 from policies.gripper import GripperCodec, with_learned_gripper
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.batches import Order
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import WindowConfig, Windows, cut
+from worldmodel.data.trajectories import Trajectories, cut
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.training.trainer import AnyBatch
 
 _AUGMENTATION = 2
@@ -28,18 +29,19 @@ def as_learned(trajectories: Trajectories, codec: GripperCodec) -> Trajectories:
 
 def cut_holding(
     trajectories: Trajectories, indices: np.ndarray, config: WindowConfig, codec: GripperCodec
-) -> Windows:
+) -> WindowBatch:
     """Return windows in which the robot rests after the end of an episode, the gripper as it was.
 
     Demonstrations end when all is done; a policy acts on to the step limit and is to keep calm.
     """
     windows = cut(trajectories, indices, config)
-    action = windows.action.copy()
+    action = windows.action.clone()
     last = windows.action_valid.sum(1) - 1
-    resting = codec.resting(action[np.arange(len(action)), last, 6])[:, None]
-    action[..., 6] = np.where(windows.action_valid, action[..., 6], resting)
+    ends = action[torch.arange(len(action)), last, 6].numpy()
+    resting = torch.from_numpy(codec.resting(ends))[:, None]
+    action[..., 6] = torch.where(windows.action_valid, action[..., 6], resting)
     return dataclasses.replace(
-        windows, action=action, action_valid=np.ones_like(windows.action_valid)
+        windows, action=action, action_valid=torch.ones_like(windows.action_valid)
     )
 
 
@@ -52,7 +54,7 @@ class DemonstrationBatches(Generic[AnyBatch]):
     windows: WindowConfig
     gripper: GripperCodec
     augmentation: Augmentation | None
-    assemble: Callable[[Windows], AnyBatch]
+    assemble: Callable[[WindowBatch], AnyBatch]
     seed: int
 
     def __call__(self, step: int) -> AnyBatch:

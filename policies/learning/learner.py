@@ -8,7 +8,7 @@ from torch import Tensor
 
 from policies.chunking import Predictor
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training.trainer import AnyBatch
@@ -20,7 +20,7 @@ class Learner(Protocol[AnyModel, AnyBatch]):
     kind: str
     model: AnyModel
 
-    def assemble(self, windows: Windows) -> AnyBatch:
+    def assemble(self, windows: WindowBatch) -> AnyBatch:
         """Return the batch of the windows."""
 
     def loss(

@@ -41,7 +41,7 @@ class Validation:
             chosen = self.indices[start : start + _AT_ONCE]
             windows = cut_holding(self.trajectories, chosen, self.windows, self.gripper)
             predicted = self.normalisation.action_back(predictor.predict(windows, generator))
-            errors.append(predicted - windows.action)
+            errors.append(predicted - windows.action.numpy())
         error = np.concatenate(errors)
         return {
             "held_out/translation_mm": 1e3 * float(np.linalg.norm(error[..., :3], axis=-1).mean()),

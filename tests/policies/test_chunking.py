@@ -13,7 +13,7 @@ from policies.gripper import AbsolutePosition, RelativeCommand, TargetLevel, in_
 from policies.learning.demonstrations import as_learned, cut_holding
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import WindowBatch, WindowConfig
 
 
 def trajectories() -> Trajectories:
@@ -44,7 +44,7 @@ class Replay:
         self.levels, self.normalisation = levels, normalisation
         self.step = 0
 
-    def predict(self, windows: Windows, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
+    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         assert windows.frame.shape == (1, 8, 8, 3)
         cut = cut_holding(self.levels, np.array([self.step]), WindowConfig(), TargetLevel())
         return self.normalisation.action(cut.action)

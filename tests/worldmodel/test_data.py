@@ -10,8 +10,8 @@ from experiment.errors import UserError
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import WindowConfig, cut
+from worldmodel.data.trajectories import Trajectories, cut
+from worldmodel.data.windows import WindowConfig
 from worldmodel.text import TextConfig, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
 

@@ -10,7 +10,7 @@ from tests.worldmodel.toy_episodes import toy_adapter
 from tests.worldmodel.toy_streams import TOKENIZER, USE, ToySet, reader, same
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.loader import ReadAhead
+from worldmodel.data.loader import Loader
 from worldmodel.data.reader import StreamReader, split
 from worldmodel.data.stream import SetConfig, Stream
 
@@ -28,7 +28,7 @@ def test_workers_change_nothing() -> None:
     make = functools.partial(reader, "9,9,12,8,10", "20,30,8")
     alone = [make()(step).windows for step in range(6)]
     for workers in (0, 1, 2):
-        ahead = ReadAhead(make, workers)
+        ahead = Loader(make, workers)
         for step in (0, 1, 2, 5, 3, 4):  # also out of turn, as after going on with a run
             assert same(ahead(step).windows, alone[step])
         ahead.close()
@@ -82,7 +82,7 @@ def test_a_set_of_nothing_but_damage_ends() -> None:
 
 
 def test_errors_of_workers_arrive_as_one_sentence() -> None:
-    ahead = ReadAhead(functools.partial(reader, "9,9!0,1"), workers=1)
+    ahead = Loader(functools.partial(reader, "9,9!0,1"), workers=1)
     with pytest.raises(DamagedRecord, match=r"^toy record \d is damaged\.$"):
         ahead(0)
     ahead.close()

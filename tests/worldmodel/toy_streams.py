@@ -11,7 +11,7 @@ from worldmodel.data.order import Place
 from worldmodel.data.reader import StreamReader
 from worldmodel.data.source import AdaptedSet, joined
 from worldmodel.data.stream import SetConfig, Stream
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 TOKENIZER = PixelTokenizer(height=32, width=32, patch=16, tubelet=2)
@@ -36,7 +36,7 @@ def reader(*roots: str, use: DataConfig = USE, **settings: Any) -> StreamReader:
 
 def window_at(
     data: AdaptedSet, place: Place, config: WindowConfig, tokenizer: PixelTokenizer
-) -> Windows:
+) -> WindowBatch:
     """Return the window that begins at `place` as a batch of one."""
     return joined([data.piece(place, config, tokenizer)])
 

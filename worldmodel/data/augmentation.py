@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from experiment.errors import UserError
-from worldmodel.data.windows import Windows
+from worldmodel.data.windows import WindowBatch
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,19 @@ class Augmentation:
                 "data.augmentation: shift must not be negative, brightness and contrast in [0, 1)."
             )
 
-    def __call__(self, windows: Windows, generator: np.random.Generator) -> Windows:
+    def __call__(self, windows: WindowBatch, generator: np.random.Generator) -> WindowBatch:
         """Return the windows with changed pictures; the edge is repeated where they shift."""
-        clips = np.concatenate([windows.frame[:, None], windows.future], axis=1)
-        count, _, height, width, _ = clips.shape
+        count, height, width, _ = windows.frame.shape
         shifts = generator.integers(-self.shift, self.shift + 1, size=(count, 2))
         tables = self._tables(count, generator)
-        for clip, (down, right), table in zip(clips, shifts, tables, strict=True):
+        before = windows.frame.numpy(), windows.future.numpy()
+        frames, futures = np.empty_like(before[0]), np.empty_like(before[1])
+        for i, ((down, right), table) in enumerate(zip(shifts, tables, strict=True)):
             rows = np.clip(np.arange(height) + down, 0, height - 1)
             columns = np.clip(np.arange(width) + right, 0, width - 1)
-            clip[:] = table[clip[:, rows[:, None], columns]]
-        return replace(windows, frame=clips[:, 0], future=clips[:, 1:])
+            frames[i] = table[before[0][i][rows[:, None], columns]]
+            futures[i] = table[before[1][i][:, rows[:, None], columns]]
+        return replace(windows, frame=torch.from_numpy(frames), future=torch.from_numpy(futures))
 
     def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return uint8 `(count, 256)`: the new level of each level."""

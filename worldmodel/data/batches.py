@@ -10,8 +10,8 @@ from experiment.errors import UserError
 from experiment.seeding import numpy_generator
 from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import WindowConfig, Windows, cut
+from worldmodel.data.trajectories import Trajectories, cut
+from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.model import Batch, Tokens, times_as_positions
 from worldmodel.text import TextConfig, tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
@@ -33,19 +33,19 @@ class Assembler:
         # Whether the future fills its tubelets is better known now than at the first batch.
         self.tokenizer.video_position(self.windows.future)
 
-    def __call__(self, windows: Windows) -> Batch:
+    def __call__(self, windows: WindowBatch) -> Batch:
         """Return the clean tokens of the windows."""
         parts = {
-            "frame": self.tokenizer.frame_tokens(windows.frame),
+            "frame": self.tokenizer.frame_tokens(windows.frame.numpy()),
             "video": self.tokenizer.video_tokens(
-                windows.future, self.windows.future, windows.future_valid
+                windows.future.numpy(), self.windows.future, windows.future_valid.numpy()
             ),
         }
         if self.normalisation is not None:
             if self.with_state:
-                parts["state"] = state_tokens(self.normalisation.state(windows.state))
-            values = torch.from_numpy(self.normalisation.action(windows.action))
-            valid = torch.from_numpy(windows.action_valid)
+                parts["state"] = state_tokens(self.normalisation.state(windows.state.numpy()))
+            values = torch.from_numpy(self.normalisation.action(windows.action.numpy()))
+            valid = windows.action_valid
             parts["action"] = Tokens.clean(values, action_position(windows.action.shape[1]), valid)
         return Batch(parts, tokenize(windows.instructions, self.text))
 

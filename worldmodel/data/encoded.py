@@ -23,7 +23,7 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from worldmodel.data.batches import Assembler, DataConfig
 from worldmodel.data.order import BlockOrder, Place
-from worldmodel.data.windows import Windows
+from worldmodel.data.windows import WindowBatch
 from worldmodel.model import Batch, Tokens
 from worldmodel.text import tokenize
 from worldmodel.tokenizer.pixel import PixelTokenizer
@@ -41,14 +41,14 @@ def settings_of(tokenizer: PixelTokenizer, windows: Any) -> dict[str, Any]:
 
 
 def write_shard(
-    path: Path, windows: Windows, assembler: Assembler, dtype: torch.dtype
+    path: Path, windows: WindowBatch, assembler: Assembler, dtype: torch.dtype
 ) -> dict[str, int]:
     """Encode windows and write them in one stroke; returns the tokens of each part."""
     batch = assembler(windows)
     tensors: dict[str, Tensor] = {
-        "action": torch.from_numpy(windows.action),
-        "action_valid": torch.from_numpy(windows.action_valid),
-        "state": torch.from_numpy(windows.state),
+        "action": windows.action,
+        "action_valid": windows.action_valid,
+        "state": windows.state,
     }
     for name in PARTS:
         tokens = batch.parts[name]
@@ -146,19 +146,19 @@ class TokenFeed:
 
         return batch
 
-    def held_out(self, count: int) -> Windows:
+    def held_out(self, count: int) -> WindowBatch:
         """Return windows of the last shards, their pictures decoded from tokens."""
         places = [self._shown(i) for i in range(min(count, self._shown.size))]
         values = {name: self._stacked(f"{name}.values", places).float() for name in PARTS}
-        valid = self._stacked("action_valid", places).numpy()
-        future = self.tokenizer.decode(values["video"])
-        return Windows(
-            frame=self.tokenizer.decode_frame(values["frame"]),
+        valid = self._stacked("action_valid", places)
+        future = torch.from_numpy(self.tokenizer.decode(values["video"]))
+        return WindowBatch(
+            frame=torch.from_numpy(self.tokenizer.decode_frame(values["frame"])),
             future=future,
-            future_valid=np.ones(future.shape[:2], dtype=bool),
-            action=self._stacked("action", places).numpy(),
+            future_valid=torch.ones(future.shape[:2], dtype=torch.bool),
+            action=self._stacked("action", places),
             action_valid=valid,
-            state=self._stacked("state", places).numpy(),
+            state=self._stacked("state", places),
             instructions=[self._shard(p.episode).instructions[p.step] for p in places],
         )
 

@@ -13,11 +13,11 @@ from experiment.files import append_record
 from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
 from worldmodel.data.encoded import EncodedTokens, TokenFeed
 from worldmodel.data.formats.lerobot import LeRobot
-from worldmodel.data.loader import ReadAhead
+from worldmodel.data.loader import Loader
 from worldmodel.data.reader import Sample, StreamReader
 from worldmodel.data.stream import Stream
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import Windows, cut
+from worldmodel.data.trajectories import Trajectories, cut
+from worldmodel.data.windows import WindowBatch
 from worldmodel.model import Batch
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
@@ -34,7 +34,7 @@ class Feed(Protocol):
     def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:
         """Return the batch of each step; what is passed over is listed in `folder`."""
 
-    def held_out(self, count: int) -> Windows:
+    def held_out(self, count: int) -> WindowBatch:
         """Return up to `count` windows that are not learned from, the same at every call."""
 
 
@@ -56,7 +56,7 @@ class MemoryFeed:
         order = Order(self._usable(learned), self.use.batch_size, self.seed)
         return Batches(self.trajectories, order, assembler, self.use.augmentation, self.seed)
 
-    def held_out(self, count: int) -> Windows:
+    def held_out(self, count: int) -> WindowBatch:
         indices = self._usable(self.trajectories.split(self.use.held_out)[1])
         places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
         return cut(self.trajectories, indices[places.astype(np.int64)], self.use.windows)
@@ -81,7 +81,7 @@ class StreamFeed:
         settings = (read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world)
         # Without workers this process reads, with what it has open already.
         make = functools.partial(StreamReader, *settings) if read.stream.workers else lambda: read
-        ahead: ReadAhead[Sample] = ReadAhead(make, read.stream.workers, read.stream.ahead)
+        ahead: Loader[Sample] = Loader(make, read.stream.workers, read.stream.ahead)
         seen = set(read.unreadable())
         for reason in sorted(seen):
             append_record(folder / SKIPPED, {"step": None, "reason": reason})
@@ -96,7 +96,7 @@ class StreamFeed:
 
         return batch
 
-    def held_out(self, count: int) -> Windows:
+    def held_out(self, count: int) -> WindowBatch:
         return self.reader.held_out(count)
 
 

@@ -15,7 +15,7 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from worldmodel.data.reader import StreamReader
 from worldmodel.data.statistics import BINS, Statistics
-from worldmodel.data.windows import Windows
+from worldmodel.data.windows import WindowBatch
 
 DIMENSIONS = ("x (m)", "y (m)", "z (m)", "rot x (rad)", "rot y (rad)", "rot z (rad)", "gripper")
 
@@ -89,15 +89,16 @@ def histograms(names: Sequence[str], found: Sequence[Statistics], path: Path) ->
     save(figure, path)
 
 
-def contact_sheet(windows: Windows, future: Sequence[int], path: Path) -> None:
+def contact_sheet(windows: WindowBatch, future: Sequence[int], path: Path) -> None:
     """Draw a row a window: the frames, and the actions that lead through them."""
+    frames, futures = windows.frame.numpy(), windows.future.numpy()
     count, columns = len(windows.frame), 2 + windows.future.shape[1]
     figure = Figure(figsize=(1.9 * (columns + 1), 1.9 * count), layout="constrained")
     axes = figure.subplots(count, columns, squeeze=False)
     colours = mpl.colormaps["tab10"]
     for i, row in enumerate(axes):
-        pictures = [windows.frame[i], *windows.future[i]]
-        valid = [True, *windows.future_valid[i]]
+        pictures = [frames[i], *futures[i]]
+        valid = [True, *windows.future_valid[i].tolist()]
         for axis, picture, inside, distance in zip(
             row[:-1], pictures, valid, (0, *future), strict=True
         ):
@@ -109,7 +110,9 @@ def contact_sheet(windows: Windows, future: Sequence[int], path: Path) -> None:
         row[0].set_title(text[:60], fontsize=7, loc="left")
         for dimension, name in enumerate(DIMENSIONS):
             scale = 10.0 if dimension < 3 else 1.0
-            values = np.where(windows.action_valid[i], windows.action[i, :, dimension], np.nan)
+            values = np.where(
+                windows.action_valid[i].numpy(), windows.action[i, :, dimension], np.nan
+            )
             row[-1].plot(values * scale, color=colours(dimension), label=name)
         row[-1].set_xlim(-0.3, windows.action.shape[1] - 0.7)
         row[-1].set_ylim(-1.6, 1.6)

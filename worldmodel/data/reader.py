@@ -15,7 +15,6 @@ import numpy as np
 
 from experiment.errors import UserError
 from experiment.seeding import numpy_generator, seed_of
-from worldmodel.data.arenas import Allocate
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.lanes import BatchOrder, SetOrder, Slot, lanes_of_a_process
@@ -24,7 +23,7 @@ from worldmodel.data.source import AdaptedSet, joined
 from worldmodel.data.statistics import Statistics, statistics
 from worldmodel.data.stream import Stream
 from worldmodel.data.trajectories import spread_out
-from worldmodel.data.windows import Windows
+from worldmodel.data.windows import WindowBatch
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 _AUGMENTATION, _INSTEAD, _HELD_OUT = 2, 14, 15
@@ -43,8 +42,12 @@ class Counted(NamedTuple):
 class Sample:
     """A batch of windows and the records that were passed over for it, in words."""
 
-    windows: Windows
+    windows: WindowBatch
     skipped: tuple[str, ...] = ()
+
+    def pin_memory(self, *_: object) -> "Sample":
+        """Return the sample in pinned memory; called by torch's `DataLoader`."""
+        return replace(self, windows=self.windows.pin_memory())
 
 
 class StreamReader:
@@ -107,23 +110,20 @@ class StreamReader:
         """Return how many of a thousand windows are of each set."""
         return self._order.counts
 
-    def __call__(self, step: int, empty: Allocate = np.empty) -> Sample:
-        """Return the batch of a step, its pictures in an array of `empty`.
-
-        Raises `DamagedRecord` where records are not skipped.
-        """
-        sample = self._read(self._order(step), self._learned, empty)
+    def __call__(self, step: int) -> Sample:
+        """Return the batch of a step; raises `DamagedRecord` where records are not skipped."""
+        sample = self._read(self._order(step), self._learned)
         if self.use.augmentation is None:
             return sample
         generator = numpy_generator(_AUGMENTATION, self.seed, step, self.rank)
         return replace(sample, windows=self.use.augmentation(sample.windows, generator))
 
-    def held_out(self, count: int) -> Windows:
+    def held_out(self, count: int) -> WindowBatch:
         """Return `count` windows of the episodes held out: the same ones at every call."""
         slots = [self._held_out(step)[0] for step in range(count)]
         return self._read(slots, self._shown).windows
 
-    def windows(self, count: int) -> Windows:
+    def windows(self, count: int) -> WindowBatch:
         """Return `count` windows that are learned from early on, pictures unchanged."""
         each = max(1, count // self.stream.lanes)
         batches = (self._order(step)[:each] for step in itertools.count())
@@ -146,9 +146,7 @@ class StreamReader:
         cache = Path(self.stream.cache or ".cache")
         return [statistics(data, cache, self.stream.on_error == "skip") for data in self.sets]
 
-    def _read(
-        self, slots: Sequence[Slot], orders: Sequence[SetOrder], empty: Allocate = np.empty
-    ) -> Sample:
+    def _read(self, slots: Sequence[Slot], orders: Sequence[SetOrder]) -> Sample:
         found, skipped = [], []
         for number, lane, place in slots:
             data, order = self.sets[number], orders[number]
@@ -171,7 +169,7 @@ class StreamReader:
                     f"one: {skipped[-1]}"
                 )
             found.append(piece)
-        return Sample(joined(found, empty), tuple(skipped))
+        return Sample(joined(found), tuple(skipped))
 
 
 def split(episodes: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:

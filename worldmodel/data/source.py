@@ -2,18 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from experiment.errors import UserError
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.arenas import Allocate
 from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import Place
 from worldmodel.data.picture_memory import Frames, Memory
-from worldmodel.data.windows import WindowConfig, Windows
+from worldmodel.data.windows import Window, WindowBatch, WindowConfig, stack
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 
@@ -25,21 +24,6 @@ class Track:
     action: np.ndarray
     state: np.ndarray
     instructions: list[str]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One window before it is copied into a batch; fields as in `Windows`, for one sample.
-
-    `pictures` are the frame of now and the future ones.
-    """
-
-    pictures: list[np.ndarray]
-    future_valid: np.ndarray
-    action: np.ndarray
-    action_valid: np.ndarray
-    state: np.ndarray
-    instruction: str
 
 
 class AdaptedSet:
@@ -116,7 +100,7 @@ class AdaptedSet:
                 self._frames.pop(oldest).release()
         return track
 
-    def piece(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Piece:
+    def piece(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Window:
         """Return the window that begins at `place`; raises `DamagedRecord`.
 
         After the end of the episode the last frame is repeated and marked as not valid.
@@ -130,7 +114,7 @@ class AdaptedSet:
         action, state = track.action[np.minimum(done, length - 1)], track.state[place.step]
         if self.normalisation is not None:
             action, state = self.normalisation.action(action), self.normalisation.state(state)
-        return Piece(
+        return Window(
             pictures=[pictures[step] for step in steps],
             future_valid=(seen < length)[1:],
             action=np.where((done < length)[:, None], action, np.float32(0)),
@@ -182,29 +166,11 @@ def stride_of(adapter: Adapter, frame_rate: float | None) -> int:
     return stride
 
 
-def joined(pieces: Sequence[Piece], empty: Allocate = np.empty) -> Windows:
-    """Return windows as a batch; states of fewer numbers are filled up with zeros.
-
-    The pictures lie in an array of `empty`.
-    """
-    count, future = len(pieces), len(pieces[0].pictures) - 1
-    size = pieces[0].pictures[0].shape
-    pictures = (empty((count, *size), np.uint8), empty((count, future, *size), np.uint8))
-    for now, later, piece in zip(*pictures, pieces, strict=True):
-        now[:] = piece.pictures[0]
-        for place, picture in zip(later, piece.pictures[1:], strict=True):
-            place[:] = picture
-    width = max(len(p.state) for p in pieces)
-    return Windows(
-        frame=pictures[0],
-        future=pictures[1],
-        future_valid=np.stack([p.future_valid for p in pieces]),
-        action=np.stack([p.action for p in pieces]),
-        action_valid=np.stack([p.action_valid for p in pieces]),
-        state=np.stack([_filled_up(p.state, width) for p in pieces]),
-        instructions=[p.instruction for p in pieces],
-    )
-
-
-def _filled_up(values: np.ndarray, width: int) -> np.ndarray:
-    return values if len(values) == width else np.pad(values, (0, width - len(values)))
+def joined(windows: Sequence[Window]) -> WindowBatch:
+    """Return windows as a batch; states of fewer numbers are filled up with zeros."""
+    width = max(len(window.state) for window in windows)
+    filled = [
+        replace(window, state=np.pad(window.state, (0, width - len(window.state))))
+        for window in windows
+    ]
+    return stack(filled)

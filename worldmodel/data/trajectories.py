@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from experiment.errors import UserError
+from worldmodel.data.windows import WindowBatch, WindowConfig
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,24 @@ def spread_out(episodes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of all episodes but `count`, and of those, evenly spread over all."""
     chosen = np.unique(np.linspace(0, episodes - 1, count + 2)[1:-1].astype(np.int64))
     return np.setdiff1d(np.arange(episodes), chosen), chosen
+
+
+def cut(trajectories: Trajectories, indices: np.ndarray, config: WindowConfig) -> WindowBatch:
+    """Return the windows that begin at the frames `indices` `(b,)`.
+
+    After the end of an episode the future repeats the last frame and is marked as not valid.
+    """
+    ends = trajectories.ends(indices)[:, None]
+    seen = indices[:, None] + np.asarray(config.future)
+    done = indices[:, None] + np.arange(config.chunk)
+    action = trajectories.action[np.minimum(done, ends - 1)]
+    action = np.where((done < ends)[..., None], action, np.float32(0))
+    return WindowBatch(
+        frame=torch.from_numpy(trajectories.frames[indices]),
+        future=torch.from_numpy(trajectories.frames[np.minimum(seen, ends - 1)]),
+        future_valid=torch.from_numpy(seen < ends),
+        action=torch.from_numpy(action),
+        action_valid=torch.from_numpy(done < ends),
+        state=torch.from_numpy(trajectories.state[indices]),
+        instructions=[trajectories.instructions[i] for i in trajectories.instruction[indices]],
+    )

@@ -1,11 +1,17 @@
-"""Windows: one frame and what follows it, cut from trajectories."""
+"""Windows: one frame and what follows it, cut from an episode; and batches of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from experiment.errors import UserError
-from worldmodel.data.trajectories import Trajectories
+
+Empty = Callable[[tuple[int, ...]], Tensor]
+"""Returns an uninitialised uint8 tensor of a shape."""
 
 
 @dataclass(frozen=True)
@@ -22,39 +28,81 @@ class WindowConfig:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """A batch of windows.
+class Window:
+    """One window before it is copied into a batch; fields as in `WindowBatch`, for one sample.
 
-    `frame` uint8 `(b, h, w, 3)` and `state` float32 `(b, s)` are of now; `future` uint8
-    `(b, t, h, w, 3)`; `action` float32 `(b, k, 7)` begins now, zero after the episode's end;
-    `future_valid` bool `(b, t)` and `action_valid` bool `(b, k)` say what lies inside the episode;
-    `instructions` are those of now.
+    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each.
     """
 
-    frame: np.ndarray
-    future: np.ndarray
+    pictures: Sequence[np.ndarray]
     future_valid: np.ndarray
     action: np.ndarray
     action_valid: np.ndarray
     state: np.ndarray
+    instruction: str
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """A batch of windows, contiguous.
+
+    `frame` uint8 `(b, h, w, 3)` and `state` float32 `(b, s)` are of now; `future` uint8
+    `(b, t, h, w, 3)`; `action` float32 `(b, k, a)` begins now; `future_valid` bool `(b, t)` and
+    `action_valid` bool `(b, k)` say what counts; `instructions` are those of now. Without actions
+    or state a or s is 0.
+    """
+
+    frame: Tensor
+    future: Tensor
+    future_valid: Tensor
+    action: Tensor
+    action_valid: Tensor
+    state: Tensor
     instructions: list[str]
 
+    @property
+    def samples(self) -> int:
+        """The number of windows."""
+        return len(self.frame)
 
-def cut(trajectories: Trajectories, indices: np.ndarray, config: WindowConfig) -> Windows:
-    """Return the windows that begin at the frames `indices` `(b,)`.
+    def to(self, device: torch.device | str) -> "WindowBatch":
+        """Return the batch on `device`; copies from pinned memory do not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-    After the end of an episode the future repeats the last frame and is marked as not valid.
-    """
-    ends = trajectories.ends(indices)[:, None]
-    seen = indices[:, None] + np.asarray(config.future)
-    done = indices[:, None] + np.arange(config.chunk)
-    action = trajectories.action[np.minimum(done, ends - 1)]
-    return Windows(
-        frame=trajectories.frames[indices],
-        future=trajectories.frames[np.minimum(seen, ends - 1)],
-        future_valid=seen < ends,
-        action=np.where((done < ends)[..., None], action, np.float32(0)),
-        action_valid=done < ends,
-        state=trajectories.state[indices],
-        instructions=[trajectories.instructions[i] for i in trajectories.instruction[indices]],
+    def pin_memory(self, *_: Any) -> "WindowBatch":
+        """Return the batch in pinned memory; called by torch's `DataLoader`."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "WindowBatch":
+        tensors = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
+        return replace(self, **changed)
+
+
+def empty_pictures(shape: tuple[int, ...]) -> Tensor:
+    """Return an uninitialised uint8 tensor of ordinary memory."""
+    return torch.empty(shape, dtype=torch.uint8)
+
+
+def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBatch:
+    """Return windows as a batch, the pictures in memory of `empty`."""
+    size = windows[0].pictures[0].shape
+    frame = empty((len(windows), *size))
+    future = empty((len(windows), len(windows[0].pictures) - 1, *size))
+    for now, later, window in zip(frame.numpy(), future.numpy(), windows, strict=True):
+        now[:] = window.pictures[0]
+        for place, picture in zip(later, window.pictures[1:], strict=True):
+            place[:] = picture
+
+    def together(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
+
+    return WindowBatch(
+        frame=frame,
+        future=future,
+        future_valid=together("future_valid"),
+        action=together("action"),
+        action_valid=together("action_valid"),
+        state=together("state"),
+        instructions=[window.instruction for window in windows],
     )
