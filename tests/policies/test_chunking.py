@@ -47,7 +47,7 @@ class Replay:
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         assert windows.frame.shape == (1, 8, 8, 3)
         cut = cut_holding(self.levels, np.array([self.step]), WindowConfig(), TargetLevel())
-        return self.normalisation.action(cut.action)
+        return self.normalisation.action(cut.action.numpy())
 
 
 def observation() -> Observation:

@@ -53,7 +53,9 @@ def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
     assert set(of) == {0, 1}
     for number, unit in enumerate(units):
         mine = of == number
-        np.testing.assert_allclose(found.state[mine], unit.state(raw.state[mine].numpy()), atol=1e-6)
+        np.testing.assert_allclose(
+            found.state[mine], unit.state(raw.state[mine].numpy()), atol=1e-6
+        )
         valid = raw.action_valid[mine]
         expected = unit.action(raw.action[mine].numpy())
         np.testing.assert_allclose(found.action[mine][valid], expected[valid], atol=1e-5)
