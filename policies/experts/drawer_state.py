@@ -1,4 +1,4 @@
-"""What the scripted expert sees: the true state in the world frame, and questions asked of it.
+"""What the experts at the cabinet see: the true state, and questions asked of it.
 
 The world's x points out of the cabinet. Hand orientations are a pitch below the horizontal and
 whether the hand is rolled so that the fingers close sideways or up and down.
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from transforms3d.axangles import mat2axangle
-from transforms3d.quaternions import quat2mat
 
-Vector = NDArray[np.float64]
+from policies.experts.motion import RobotState, Vector
+
+GRIPPER_STROKE = 1.31
+"""Radians of finger target for an action of 1."""
 
 # The cabinet in the drawer's frame (m): the board's middle plane and upper edge, the panel's floor.
 BOARD_X = 0.305
@@ -34,27 +34,13 @@ def hand_rotation(pitch: float, sideways: bool) -> Vector:
     return np.stack([[0.0, 1.0, 0.0], [sin, 0.0, -cos], ahead], axis=1)
 
 
-def rotation_between(current: Vector, goal: Vector) -> Vector:
-    """Rotation vector (3,) that multiplied from the left turns `current` into `goal`."""
-    axis, angle = mat2axangle(goal @ current.T)
-    return np.asarray(axis, dtype=np.float64) * float(angle)
-
-
-def shortened(vector: Vector, limit: float) -> Vector:
-    """`vector`, no longer than `limit`."""
-    length = float(np.linalg.norm(vector))
-    return vector if length <= limit else vector * (limit / length)
-
-
-class Scene:
-    """The privileged state in the world frame, with the questions the expert asks of it."""
+class DrawerState(RobotState):
+    """The robot, the drawer and, where the task has one, the apple."""
 
     def __init__(self, privileged: Mapping[str, Any]) -> None:
-        self.base_rotation = quat2mat(privileged["base_pose"][3:])
-        self.hand = np.asarray(privileged["gripper_pose_world"][:3], dtype=np.float64)
-        self.rotation = quat2mat(privileged["gripper_pose_world"][3:])
-        self.fingers = float(privileged["finger_angle"])
-        self.finger_target = float(privileged["gripper_target"])
+        super().__init__(privileged)
+        self.far = float(privileged["base_pose"][0])
+        self.lowest = privileged.get("drawer") == "bottom"
         self.drawer = float(privileged["drawer_position"])
         drawer = np.asarray(privileged["drawer_pose_world"], dtype=np.float64)[:3]
         self.floor = drawer + np.array([0.0, 0.0, FLOOR_Z])
@@ -87,6 +73,11 @@ class Scene:
         in_front = self.apple[0] > self.cabinet[0] + 0.315
         return bool(in_front and local[0] < 0.29 and abs(local[1]) < 0.26 and local[2] > 0)
 
-    def turn_to(self, rotation: Vector) -> float:
-        """Angle (rad) between the hand and `rotation`."""
-        return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
+    def command_to(self, target: float) -> float:
+        """Gripper command that leads to a finger target (rad); full strokes at the limits."""
+        if target >= GRIPPER_STROKE:
+            return 1.0
+        if target <= 0.0:
+            return -1.0
+        missing = target - self.finger_target
+        return float(np.clip(missing / GRIPPER_STROKE, -1.0, 1.0)) if abs(missing) > 0.03 else 0.0

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from policies.contract import Observation
-from policies.experts.drawer_state import Vector
-from policies.experts.tabletop import OPEN, SHUT, Goal, Hand, Item, PickingExpert, item_of
+from policies.experts.motion import Goal, Vector
+from policies.experts.tabletop import OPEN, SHUT, Item, PickingExpert, TableState, item_of
 
 CARRY = 0.05
 """How high above where it stood the source is carried (m)."""
@@ -25,64 +23,52 @@ class MoveNearExpert(PickingExpert):
     """Moves the source beside the target; `done` once the hand has let go and is away."""
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's habits from `seed`."""
+        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self._place: Vector | None = None
         self._letting_go = False
         self._touching = 0
 
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """One action `(1, 7)` towards the goal of the present state."""
-        privileged = observation.privileged
-        hand = Hand(privileged)
-        item = item_of(privileged["objects"][privileged["source"]])
-        if self._start_bottom is None:
-            self._start_bottom = item.bottom
+    def _goal(self, state: TableState) -> Goal:
+        risen = self.risen(state.item)
         if self._letting_go:
-            goal = self._leave(hand, item)
-        elif self.holds(hand, item):
-            goal = self._carry(hand, item, privileged)
-        else:
-            self._place = None
-            goal = self.grasp(hand, item)
-        self.done = goal.phase == "rest"
-        return self.action(hand, goal)
+            return self._leave(state)
+        if self.holds(state):
+            return self._carry(state, risen)
+        self._place = None
+        return self.grasp(state)
 
-    def _carry(self, hand: Hand, item: Item, privileged: Mapping[str, Any]) -> Goal:
-        assert self._start_bottom is not None
+    def _carry(self, state: TableState, risen: float) -> Goal:
         if self._place is None:
-            self._place = place_beside(item, privileged)
-        risen = item.bottom - self._start_bottom
-        way = self._place - item.centre[:2]
+            self._place = place_beside(state.item, state.privileged)
+        way = self._place - state.item.centre[:2]
         distance = float(np.linalg.norm(way))
-        rotation = self._rotation if self._rotation is not None else hand.rotation
+        rotation = self._rotation if self._rotation is not None else state.rotation
         if distance < 0.02:
             # What hangs askew touches down before its frame says so.
-            lower = hand.position[2] < self._last_position[2] - 0.002
+            lower = state.hand[2] < self._last_hand[2] - 0.002
             self._touching = 0 if lower or risen > ASKEW else self._touching + 1
             if risen < LET_GO or self._touching > 1:
                 self._letting_go = True
-                return self._leave(hand, item)
+                return self._leave(state)
             down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
-            at = np.array([*(hand.position[:2] + way), hand.position[2] + down])
+            at = np.array([*(state.hand[:2] + way), state.hand[2] + down])
             return Goal(at, rotation, SHUT, phase="lower")
-        high = CARRY + self._habits.lift
+        high = CARRY + self._varied["lift"]
         up = high - risen
         if risen < 0.6 * high:
-            return Goal(
-                hand.position + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, phase="lift"
-            )
-        at = np.array([*(hand.position[:2] + way), hand.position[2] + up])
+            return Goal(state.hand + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, phase="lift")
+        at = np.array([*(state.hand[:2] + way), state.hand[2] + up])
         return Goal(at, rotation, SHUT, phase="carry")
 
-    def _leave(self, hand: Hand, item: Item) -> Goal:
-        if hand.fingers > 0.35:
-            return Goal(hand.position, hand.rotation, OPEN, phase="let go")
-        risen = hand.position[2] - item.grasp[2]
+    def _leave(self, state: TableState) -> Goal:
+        if state.fingers > 0.35:
+            return Goal(state.hand, state.rotation, OPEN, phase="let go")
+        risen = state.hand[2] - state.item.grasp[2]
         if risen < LEAVE - 0.03 and self._frozen < 3:
-            up = hand.position + np.array([0.0, 0.0, 0.06])
-            return Goal(up, hand.rotation, OPEN, phase="leave")
-        return Goal(hand.position, hand.rotation, OPEN, phase="rest")
+            up = state.hand + np.array([0.0, 0.0, 0.06])
+            return Goal(up, state.rotation, OPEN, phase="leave")
+        return Goal(state.hand, state.rotation, OPEN, phase="rest")
 
 
 def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from transforms3d.quaternions import quat2mat
 
-from policies.experts.drawer_state import Vector, rotation_between
+from policies.experts.motion import RobotState, Vector, matrix_of
 
 # Finger positions (m): shut this far they hold nothing; open this far they let go.
 EMPTY = 0.0165
@@ -37,21 +36,19 @@ def nearest_turn(angle: float, period: float) -> float:
     return float((angle + period / 2) % period - period / 2)
 
 
-class PutScene:
-    """The privileged state in the world frame, with the questions the expert asks of it."""
+class PutOnState(RobotState):
+    """The robot, the source object and the target that it is put on."""
 
     def __init__(self, privileged: Mapping[str, Any]) -> None:
-        self.base_rotation = quat2mat(privileged["base_pose"][3:])
-        self.hand = np.asarray(privileged["gripper_pose_world"][:3], dtype=np.float64)
-        self.rotation = quat2mat(privileged["gripper_pose_world"][3:])
-        self.fingers = float(privileged["finger_angle"])
-        self.told_to_shut = float(privileged["gripper_target"]) < SHUT_TARGET
+        super().__init__(privileged)
+        self.told_to_shut = self.finger_target < SHUT_TARGET
+        self.model = str(privileged["source"])
         source = privileged["objects"][privileged["source"]]
         target = privileged["objects"][privileged["target"]]
         self.source = np.asarray(source["center"], dtype=np.float64)
         self.target = np.asarray(target["center"], dtype=np.float64)
-        self.source_rotation = quat2mat(source["pose"][3:])
-        self.target_rotation = quat2mat(target["pose"][3:])
+        self.source_rotation = matrix_of(source["pose"])
+        self.target_rotation = matrix_of(target["pose"])
         self.source_size = np.asarray(source["size"], dtype=np.float64)
         self.target_size = np.asarray(target["size"], dtype=np.float64)
         self.source_speed = float(np.linalg.norm(source["velocity"][:3]))
@@ -95,7 +92,3 @@ class PutScene:
         near = float(np.linalg.norm(self.hand - self.source)) < 0.045
         stopped = abs(self.fingers - last_fingers) < STALLED
         return bool(near and self.told_to_shut and EMPTY < self.fingers < LOOSE + 0.003 and stopped)
-
-    def turn_to(self, rotation: Vector) -> float:
-        """Angle (rad) between the hand and `rotation`."""
-        return float(np.linalg.norm(rotation_between(self.rotation, rotation)))

@@ -6,22 +6,13 @@ also finds a target which somebody else moved.
 """
 
 import numpy as np
-from transforms3d.axangles import axangle2mat
 
-from policies.experts.drawer_state import Vector, rotation_between
+from policies.experts.motion import Vector, rotation_between, turned
 
 REALISED = 0.57
 """Share of the way to its target that the arm goes in a control step (measured: 0.5 to 0.62)."""
 FOLLOW = 1.2
 """How far off the target was, per unexpected movement (1 / REALISED if nothing else disturbed)."""
-
-
-def turned(vector: Vector) -> Vector:
-    """Rotation matrix (3, 3) of a rotation vector (3,), rad."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-9:
-        return np.eye(3)
-    return np.asarray(axangle2mat(vector / angle, angle), dtype=np.float64)
 
 
 class TargetPose:
