@@ -97,7 +97,7 @@ def test_pictures_may_lie_in_the_tables(tmp_path: Path) -> None:
 def test_row_groups_are_dropped_and_read_again(v3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(pq.read_table(v3 / DATA_V3), v3 / DATA_V3, row_group_size=5)
     episodes = LeRobotEpisodes(str(v3))
-    episodes.tables = tables_module.Tables(episodes.files, budget=100)
+    episodes.tables = tables_module.Tables(episodes.storage, episodes.index.info, budget=100)
     for number in (2, 0, 1, 2):
         np.testing.assert_array_equal(episodes[number].array("action"), EPISODES[number].action)
         assert episodes[number].text("task") == list(EPISODES[number].instructions)

@@ -127,9 +127,9 @@ def test_a_file_that_is_not_there_is_damage(hub: type[Hub], tmp_path: Path) -> N
 
 
 def test_a_name_that_is_not_there_is_a_sentence(hub: type[Hub]) -> None:
-    with pytest.raises(UserError, match=r"hf://datasets/some/other has no meta/info.json"):
+    with pytest.raises(UserError, match=r"hf://datasets/some/other is no LeRobot data set"):
         LeRobotEpisodes("some/other")
-    with pytest.raises(UserError, match=r"hf://datasets/some/other has no meta/info.json"):
+    with pytest.raises(UserError, match=r"hf://datasets/some/other is no LeRobot data set"):
         LeRobotEpisodes("hf://datasets/some/other")
     with pytest.raises(UserError, match=r"foo://x.* cannot be opened"):
         LeRobotEpisodes("foo://x")

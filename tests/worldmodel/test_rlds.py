@@ -186,7 +186,7 @@ def test_a_set_from_the_network_is_the_same(tmp_path: Path) -> None:
     for number in range(3):
         action = near[number].array("action")
         np.testing.assert_array_equal(cached[number].array("action"), action)
-    with pytest.raises(UserError, match=r"memory://open_x/bridge/.*00000-of-00002 does not exist"):
+    with pytest.raises(UserError, match=r"memory://open_x/bridge/.*00000-of-00002 is missing"):
         streamed[0]
 
 

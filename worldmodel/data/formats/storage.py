@@ -242,11 +242,10 @@ class Storage:
             return error
         reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
         if isinstance(cause, FileNotFoundError | NotADirectoryError) or _status(cause) == 404:
-            if self.is_local:
-                return MissingFile(
-                    f"{address} is missing: the data set is incomplete, copy it again."
-                )
-            return MissingFile(f"{address} does not exist: check the address.")
+            return MissingFile(
+                f"{address} is missing: check the address, or copy the data set again if it is "
+                "incomplete."
+            )
         if isinstance(cause, PermissionError) or _status(cause) in (401, 403):
             return UserError(
                 f"{address} could not be read ({reason}): you have no permission; change it or "

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from experiment.errors import UserError
-from worldmodel.data.formats.lerobot.files import Files, Folder, inside
 from worldmodel.data.formats.lerobot.frame_cache import Clip, cached_frames
 from worldmodel.data.formats.lerobot.index import Index, read_index, read_instructions
 from worldmodel.data.formats.lerobot.metadata import COUNTERS, read_info
-from worldmodel.data.formats.lerobot.tables import as_numbers, as_vectors, read_table
+from worldmodel.data.formats.lerobot.tables import as_numbers, read_table
+from worldmodel.data.formats.storage import Storage
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
@@ -31,7 +32,7 @@ class LeRobot:
         Raises `UserError` naming the file that is missing, damaged or lacks a key.
         """
         root = Path(self.root)
-        files = Folder(root)
+        files = Storage(str(root))
         info = read_info(files)
         if info.feature(self.image).get("dtype", "video") != "video":
             raise UserError(
@@ -66,21 +67,31 @@ class LeRobot:
         )
 
 
-def _rows(files: Files, index: Index, columns: Sequence[str]) -> dict[str, np.ndarray]:
+def _rows(files: Storage, index: Index, columns: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the columns of all data files, end to end: vectors float32, counters int64."""
     paths = dict.fromkeys(index.data_path(episode) for episode in range(len(index.lengths)))
     found: dict[str, list[np.ndarray]] = {name: [] for name in columns}
     for path in paths:
-        table, name = read_table(files, path, columns), files.name(path)
+        table, name = read_table(files, path), files.where(path)
         for column in columns:
+            if column not in table.column_names:
+                raise UserError(f"{name} has no column {column!r}.")
             if column in COUNTERS:
                 found[column].append(as_numbers(table[column], (1,), "int64", name, column)[:, 0])
             else:
-                found[column].append(as_vectors(table[column], "float32", name, column))
+                found[column].append(_vectors(table[column], name, column))
     for column, parts in found.items():
         if len({part.shape[1:] for part in parts}) > 1:
-            raise UserError(f"{files.source}: {column!r} differs in length between the data files.")
+            raise UserError(
+                f"{files.address}: {column!r} differs in length between the data files."
+            )
     return {column: np.concatenate(parts) for column, parts in found.items()}
+
+
+def _vectors(values: pa.ChunkedArray, name: str, column: str) -> np.ndarray:
+    first = values[0].as_py() if len(values) else None
+    shape = (len(first),) if isinstance(first, list) else (1,)
+    return as_numbers(values, shape, "float32", name, column)
 
 
 def _finite(values: np.ndarray, name: str, root: Path) -> np.ndarray:
@@ -103,8 +114,8 @@ def _places(root: Path, numbers: np.ndarray, known: Mapping[int, str]) -> np.nda
 
 def _clips(root: Path, index: Index, image: str) -> list[Clip]:
     """Return where in which video file each episode's frames lie."""
-    spans = [index.span(episode, image) for episode in range(len(index.lengths))]
+    spans = [index.video(episode, image) for episode in range(len(index.lengths))]
     return [
-        Clip(root / inside(span.path), round(span.start * index.info.fps), length)
-        for span, length in zip(spans, index.lengths.tolist(), strict=True)
+        Clip(root / path, round(start * index.info.fps), length)
+        for (path, start), length in zip(spans, index.lengths.tolist(), strict=True)
     ]

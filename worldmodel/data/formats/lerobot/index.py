@@ -8,22 +8,14 @@ from typing import Any
 import numpy as np
 
 from experiment.errors import UserError
+from experiment.files import write_bytes
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.formats.lerobot.files import Files
 from worldmodel.data.formats.lerobot.metadata import Info
-from worldmodel.data.formats.lerobot.tables import as_numbers, as_text, has_column, read_table
+from worldmodel.data.formats.lerobot.tables import as_numbers, as_text, read_table
+from worldmodel.data.formats.storage import Storage
 
 _EPISODES, _EPISODES_LINES = "meta/episodes", "meta/episodes.jsonl"
 _TASKS, _TASKS_LINES = "meta/tasks.parquet", "meta/tasks.jsonl"
-
-
-@dataclass(frozen=True)
-class Span:
-    """Seconds `start` to `stop` of the video file `path`."""
-
-    path: str
-    start: float
-    stop: float
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,8 @@ class Index:
 
     `numbers` are the data set's own and `lengths` steps, int64 `(e,)`; `data` and `videos[camera]`
     are int64 `(e, 2)`, the numbers that fill in the path of the file; `seconds[camera]` float64
-    `(e, 2)` from where to where the episode lies in its video file, `shared[camera]` bool `(e,)`
-    whether some of its frames there are also another episode's.
+    `(e, 2)` the begin and end of the episode in its video file, `shared[camera]` bool `(e,)`
+    whether another episode has some of its frames there.
     """
 
     info: Info
@@ -46,35 +38,34 @@ class Index:
 
     def data_path(self, episode: int) -> str:
         """Return the parquet file of an episode."""
-        return self.info.place(self.info.data_path, self.data[episode])
+        return self.info.path(self.info.data_path, self.data[episode])
 
-    def span(self, episode: int, camera: str) -> Span:
-        """Return the video of an episode."""
+    def video(self, episode: int, camera: str) -> tuple[str, float]:
+        """Return the video file of an episode and where it begins there (s)."""
         if self.info.video_path is None:
             raise UserError(f"{self.info.name} has no 'video_path' but a camera {camera!r}.")
-        places, seconds = self.videos[camera], self.seconds[camera]
-        path = self.info.place(self.info.video_path, places[episode], camera)
+        path = self.info.path(self.info.video_path, self.videos[camera][episode], camera)
         if self.shared[camera][episode]:
             raise DamagedRecord(
                 f"{path}: meta/episodes gives some of the episode's frames to another one too: "
                 "copy or make the data set again."
             )
-        length, (start, stop) = int(self.lengths[episode]), seconds[episode].tolist()
+        length, (start, stop) = int(self.lengths[episode]), self.seconds[camera][episode].tolist()
         if stop - start < (length - 0.5) / self.info.fps:
             raise DamagedRecord(
                 f"{path}: meta/episodes gives the episode {stop - start:.4f} s of video for "
                 f"{length} steps: copy or make the data set again."
             )
-        return Span(path, start, stop)
+        return path, start
 
 
-def read_index(files: Files, info: Info, cameras: Sequence[str]) -> Index:
+def read_index(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
     """Read where the episodes lie, and their video of `cameras`.
 
     Raises `UserError` naming a file that is missing, damaged or contradicts itself.
     """
-    index = (_of_tables if info.of_many else _of_lines)(files, info, cameras)
-    source = files.source
+    index = (_from_tables if info.is_v3 else _from_lines)(storage, info, cameras)
+    source = storage.address
     if not len(index.lengths):
         raise UserError(f"{source} holds no episode: collect some first.")
     if len(np.unique(index.numbers)) < len(index.numbers):
@@ -91,11 +82,11 @@ def read_index(files: Files, info: Info, cameras: Sequence[str]) -> Index:
     return index
 
 
-def read_instructions(files: Files, info: Info) -> dict[int, str]:
+def read_instructions(storage: Storage, info: Info) -> dict[int, str]:
     """Return the instructions by their number; they may be empty, in any script."""
-    if info.of_many:
-        name = files.name(_TASKS)
-        table = read_table(files, _TASKS)
+    if info.is_v3:
+        name = storage.where(_TASKS)
+        table = read_table(storage, _TASKS)
         # pandas stores an index without a name as __index_level_0__.
         known = table.column_names
         column = next((n for n in ("task", "__index_level_0__") if n in known), None)
@@ -104,50 +95,42 @@ def read_instructions(files: Files, info: Info) -> dict[int, str]:
         numbers = as_numbers(table["task_index"], (1,), "int64", name, "task_index")[:, 0].tolist()
         texts = as_text(table[column], name, column)
     else:
-        name = files.name(_TASKS_LINES)
-        wanted = {"task_index": int, "task": str}
-        lines = [_fields(*line, wanted) for line in _lines(files, _TASKS_LINES)]
+        name = storage.where(_TASKS_LINES)
+        lines = list(_lines(storage, _TASKS_LINES, {"task_index": int, "task": str}))
         numbers, texts = [line[0] for line in lines], [line[1] for line in lines]
     if len(set(numbers)) < len(numbers):
         raise UserError(f"{name} gives one number to two instructions: copy it again.")
     return dict(zip(numbers, texts, strict=True))
 
 
-def _of_tables(files: Files, info: Info, cameras: Sequence[str]) -> Index:
+def _from_tables(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
     """Read the tables of episodes of v3.0."""
-    paths = files.tables(_EPISODES)
-    if not paths:
-        place = files.name(_EPISODES)
-        raise UserError(f"{place} holds no table of episodes: copy it again.")
-    whole = ["episode_index", "length", "dataset_from_index"]
-    whole += ["data/chunk_index", "data/file_index"]
-    whole += [f"videos/{c}/{k}" for c in cameras for k in ("chunk_index", "file_index")]
-    starts = [f"videos/{camera}/from_timestamp" for camera in cameras]
-    ends = [f"videos/{camera}/to_timestamp" for camera in cameras]
-    ends = [end for end in ends if all(has_column(files, path, end) for path in paths)]
-    wanted = whole + starts + ends
-    tables = [(files.name(path), read_table(files, path, wanted)) for path in paths]
+    tables = [(storage.where(path), read_table(storage, path)) for path in _tables(storage)]
 
     def column(name: str, dtype: str = "int64") -> np.ndarray:
-        parts = [as_numbers(table[name], (1,), dtype, place, name) for place, table in tables]
+        parts = []
+        for place, table in tables:
+            if name not in table.column_names:
+                raise UserError(f"{place} has no column {name!r}: copy or make it again.")
+            parts.append(as_numbers(table[name], (1,), dtype, place, name))
         return np.concatenate(parts)[:, 0]
-
-    order = np.argsort(column("dataset_from_index"), kind="stable")
-    lengths = column("length")[order]
-    seconds = {}
-    for camera, start in zip(cameras, starts, strict=True):
-        first = column(start, "float64")[order]
-        if not (np.isfinite(first).all() and (np.abs(first) < 1e9).all()):
-            raise UserError(f"{files.name(_EPISODES)}: {start!r} is not finite: copy it again.")
-        end = start.replace("from_", "to_")
-        last = column(end, "float64")[order] if end in ends else first + lengths / info.fps
-        seconds[camera] = np.stack([first, last], axis=1)
 
     def places(prefix: str) -> np.ndarray:
         pair = [column(f"{prefix}/{key}")[order] for key in ("chunk_index", "file_index")]
         return np.stack(pair, axis=1)
 
+    order = np.argsort(column("dataset_from_index"), kind="stable")
+    lengths = column("length")[order]
     videos = {camera: places(f"videos/{camera}") for camera in cameras}
+    seconds = {}
+    for camera in cameras:
+        begin, end = (f"videos/{camera}/{side}_timestamp" for side in ("from", "to"))
+        first = column(begin, "float64")[order]
+        if not (np.isfinite(first).all() and (np.abs(first) < 1e9).all()):
+            raise UserError(f"{storage.where(_EPISODES)}: {begin!r} is not finite: copy it again.")
+        has_end = all(end in table.column_names for _, table in tables)
+        last = column(end, "float64")[order] if has_end else first + lengths / info.fps
+        seconds[camera] = np.stack([first, last], axis=1)
     return Index(
         info=info,
         numbers=column("episode_index")[order],
@@ -162,10 +145,27 @@ def _of_tables(files: Files, info: Info, cameras: Sequence[str]) -> Index:
     )
 
 
-def _of_lines(files: Files, info: Info, cameras: Sequence[str]) -> Index:
-    """Read the lines of episodes of v2.1, one file of each kind an episode."""
-    wanted = {"episode_index": int, "length": int}
-    rows = [_fields(*line, wanted) for line in _lines(files, _EPISODES_LINES)]
+def _tables(storage: Storage) -> list[str]:
+    """Return the names of the tables of episodes; a cache keeps them, to work without a network."""
+    kept = None
+    if storage.cache is not None and not storage.is_local:
+        kept = storage.cache / f"lerobot-{storage.digest}.json"
+    if kept is not None and kept.is_file():
+        try:
+            return [str(name) for name in json.loads(kept.read_bytes())]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{kept} is damaged ({error}): delete it.") from error
+    names = [name for name in storage.find(_EPISODES) if name.endswith(".parquet")]
+    if not names:
+        raise UserError(f"{storage.where(_EPISODES)} holds no table of episodes: copy it again.")
+    if kept is not None:
+        write_bytes(kept, json.dumps(names).encode())
+    return names
+
+
+def _from_lines(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
+    """Read the lines of episodes of v2, one file of each kind an episode."""
+    rows = list(_lines(storage, _EPISODES_LINES, {"episode_index": int, "length": int}))
     table = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
     numbers, lengths = table[np.argsort(table[:, 0], kind="stable")].T
     places = np.stack([numbers // info.chunks_size, numbers], axis=1)
@@ -181,32 +181,25 @@ def _of_lines(files: Files, info: Info, cameras: Sequence[str]) -> Index:
     )
 
 
-def _lines(files: Files, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of each line of a file of JSON lines."""
-    name = files.name(path)
-    with files.open(path) as file:
-        data = file.read()
+def _lines(storage: Storage, path: str, kinds: Mapping[str, type]) -> Iterator[list[Any]]:
+    """Yield the fields `kinds` of each line of a file of JSON lines."""
     # Not splitlines(): a text may hold other line breaks than this one.
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if line.strip():
-            try:
-                yield f"{name}:{number}", json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(
-                    f"{name}:{number} is no JSON ({error}): copy or make it again."
-                ) from error
-
-
-def _fields(name: str, record: Any, kinds: Mapping[str, type]) -> list[Any]:
-    if not isinstance(record, dict):
-        raise UserError(f"{name} is no record: copy or make it again.")
-    for key, kind in kinds.items():
-        value = record.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise UserError(f"{name} has {key!r} as {value!r:.60}: copy or make it again.")
-        if isinstance(value, int) and not -(2**62) < value < 2**62:
-            raise UserError(f"{name} has {key!r} as {value!r:.60}: copy or make it again.")
-    return [record[key] for key in kinds]
+    for number, line in enumerate(storage.read(path).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        name = f"{storage.where(path)}:{number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{name} is no JSON ({error}): copy or make it again.") from error
+        if not isinstance(record, dict):
+            raise UserError(f"{name} is no record: copy or make it again.")
+        for key, kind in kinds.items():
+            value = record.get(key)
+            fits = isinstance(value, kind) and not isinstance(value, bool)
+            if not fits or (isinstance(value, int) and not -(2**62) < value < 2**62):
+                raise UserError(f"{name} has {key!r} as {value!r:.60}: copy or make it again.")
+        yield [record[key] for key in kinds]
 
 
 def _overlapping(

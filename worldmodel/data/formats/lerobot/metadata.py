@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiment.errors import UserError, nearest
-from worldmodel.data.formats.episode import Column, DamagedRecord
-from worldmodel.data.formats.lerobot.files import Files
+from worldmodel.data.formats.episode import Column
+from worldmodel.data.formats.storage import MissingFile, Storage
 
 INFO = "meta/info.json"
 # v2.0 differs from v2.1 in its statistics alone, which are not used here.
@@ -50,11 +50,11 @@ class Info:
     features: Mapping[str, Mapping[str, Any]]
 
     @property
-    def of_many(self) -> bool:
+    def is_v3(self) -> bool:
         """Return whether a file holds many episodes (v3.0) or one (v2)."""
         return self.version == "v3.0"
 
-    def place(self, template: str, numbers: np.ndarray, camera: str = "") -> str:
+    def path(self, template: str, numbers: np.ndarray, camera: str = "") -> str:
         """Return the path of a file: of chunk and file (v3.0), of chunk and episode (v2)."""
         return template.format(
             video_key=camera, **dict(zip(_KEYS[self.version], numbers.tolist(), strict=True))
@@ -67,22 +67,21 @@ class Info:
         return self.features[name]
 
 
-def read_info(files: Files) -> Info:
+def read_info(storage: Storage) -> Info:
     """Read `meta/info.json`; raises `UserError` where it is missing, damaged or not read here."""
-    name = files.name(INFO)
+    name = storage.where(INFO)
     try:
-        file = files.open(INFO)
-    except DamagedRecord as error:
+        content = storage.read(INFO)
+    except MissingFile as error:
         raise UserError(
-            f"{files.source} is no LeRobot data set (no {INFO}): set data.root to a folder that "
-            "envs.collect wrote."
+            f"{storage.address} is no LeRobot data set (no {INFO}): set data.root to a folder that "
+            "envs.collect wrote, or to another LeRobot data set."
         ) from error
-    with file:
-        try:
-            info = json.loads(file.read())
-            version = str(info["codebase_version"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{name} is damaged ({error!r}): copy or make it again.") from error
+    try:
+        info = json.loads(content)
+        version = str(info["codebase_version"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{name} is damaged ({error!r}): copy or make it again.") from error
     if version not in VERSIONS:
         raise UserError(f"{name} says version {version}: LeRobot {', '.join(VERSIONS)} are read.")
 
@@ -105,7 +104,9 @@ def read_info(files: Files) -> Info:
     if not 1 <= chunks_size < 2**31:
         raise UserError(f"{name} has 'chunks_size' as {chunks_size}: it must be positive.")
     for key in ("data_path", "video_path"):
-        _check_template(name, version, entry(key, (str, type(None))) or "")
+        template = entry(key, (str, type(None))) or ""
+        _check_template(name, version, template)
+        storage.where(template)  # must not lead out of the data set
     totals = ("total_episodes", "total_frames")
     robot = info.get("robot_type")
     return Info(

@@ -1,146 +1,155 @@
-"""Columns of parquet files, whole or by rows."""
+"""Columns of parquet files, whole or by rows, and the pictures in them."""
 
+import io
+import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from PIL import Image
 
 from experiment.errors import UserError, nearest
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.formats.lerobot.files import Files
+from worldmodel.data.formats.lerobot.metadata import Info
+from worldmodel.data.formats.storage import Storage
 
-ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
-"""What pyarrow raises on damaged files."""
-
-
-def has_column(files: Files, path: str, column: str) -> bool:
-    """Return whether a parquet file has a column; raises `DamagedRecord` as `read_table` does."""
-    with files.open(path) as file:
-        try:
-            return column in pq.read_schema(file).names
-        except UserError:
-            raise
-        except ARROW_ERRORS as error:
-            raise _damaged(files.name(path), error) from error
+_MOST_FILES = 1024  # whose footers are kept
+_ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
+_PICTURE_ERRORS = (
+    *(OSError, ValueError, SyntaxError, MemoryError, EOFError, KeyError, IndexError),
+    *(OverflowError, TypeError, Image.DecompressionBombError),
+)
 
 
-def read_table(files: Files, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file, or those of its columns that are named.
+@contextmanager
+def _as_damage(name: str) -> Iterator[None]:
+    """Turn what pyarrow raises on damaged files into a `DamagedRecord`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except _ARROW_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DamagedRecord(
+            f"{name} is truncated or no parquet file ({reason}): copy or make it again."
+        ) from error
 
-    Raises `DamagedRecord` naming the file when it is missing, truncated or lacks a column.
-    """
-    name = files.name(path)
-    with files.open(path) as file:
-        try:
-            reader = pq.ParquetFile(file)
-            known = reader.schema_arrow.names
-            _check(name, known, columns or ())
-            table = reader.read(columns=None if columns is None else list(columns))
-            return table if columns is None else table.select(list(columns))
-        except UserError:
-            raise
-        except ARROW_ERRORS as error:
-            raise _damaged(name, error) from error
+
+def read_table(storage: Storage, path: str) -> pa.Table:
+    """Read a whole parquet file; raises `DamagedRecord` naming one that is truncated."""
+    with storage.open(path) as file, _as_damage(storage.where(path)):
+        return pq.read_table(file)
+
+
+@dataclass
+class _File:
+    """A file's footer, and of each episode in it the rows and what is wrong with it."""
+
+    footer: pq.FileMetaData
+    rows: dict[int, tuple[int, int]] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
 
 
 class Tables:
     """Rows of the columns of parquet files.
 
-    Row groups that were read are kept, up to `budget` bytes, the latest used: a file often holds
-    many episodes in one group. No file is held open, so that processes may be forked.
+    A file is checked when it is first opened: the rows of an episode lie together and count its
+    steps from 0. Row groups that were read are kept, up to `budget` bytes, the latest used: a file
+    often holds many episodes in one group. No file is held open, so that processes may be forked.
     """
 
-    def __init__(self, files: Files, budget: int = 2**28) -> None:
-        self._files = files
-        self._budget = budget
-        self._footers: dict[str, pq.FileMetaData] = {}
+    def __init__(self, storage: Storage, info: Info, budget: int = 2**28) -> None:
+        self._storage, self._info, self._budget = storage, info, budget
+        self._files: dict[str, _File] = {}
         self._groups: OrderedDict[tuple[str, int, str], pa.ChunkedArray] = OrderedDict()
-        self._runs: dict[str, dict[int, list[tuple[int, int]]]] = {}
         self._bytes = 0
         self._lock = threading.RLock()
 
-    def __getstate__(self) -> dict[str, object]:
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Another process gets the place of the files, not what was read of them."""
-        return {"files": self._files, "budget": self._budget}
+        return Tables, (self._storage, self._info, self._budget)
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Begin with nothing read."""
-        self.__init__(state["files"], state["budget"])  # type: ignore[misc, arg-type]
-
-    def names(self, path: str) -> list[str]:
-        """Return the names of a file's columns."""
-        return self._guarded(path, lambda: list(self._footer(path).schema.to_arrow_schema().names))
-
-    def rows_of(self, path: str, episode: int) -> tuple[int, int]:
-        """Return the first row of an episode and the one after its last; `(0, 0)` without any."""
-        with self._lock:
-            if path not in self._runs:
-                self._runs[path] = self._find_runs(path)
-            spans = self._runs[path].get(episode, [])
-        if len(spans) > 1:
+    def rows(self, path: str, episode: int, length: int) -> tuple[int, int]:
+        """Return the first row of an episode of `length` steps and the one after its last."""
+        file, name = self._open(path), self._storage.where(path)
+        start, stop = file.rows.get(episode, (0, 0))
+        if stop - start != length:
             raise DamagedRecord(
-                f"{self._files.name(path)} holds the episode in {len(spans)} pieces: "
+                f"{name} holds {stop - start} of the {length} steps that meta/episodes lists: "
                 "copy or make it again."
             )
-        return spans[0] if spans else (0, 0)
+        if episode in file.faults:
+            raise DamagedRecord(f"{name} {file.faults[episode]}: copy or make it again.")
+        return start, stop
 
     def read(self, path: str, column: str, start: int, stop: int) -> pa.ChunkedArray:
         """Return rows `start` to `stop` of a column."""
+        with self._lock, _as_damage(self._storage.where(path)):
+            return self._read(path, self._open(path), column, start, stop)
+
+    def _open(self, path: str) -> _File:
         with self._lock:
-            return self._guarded(path, lambda: self._read(path, column, start, stop))
+            if path not in self._files:
+                with self._storage.open(path) as opened, _as_damage(self._storage.where(path)):
+                    file = _File(pq.ParquetFile(opened).metadata)
+                    self._check(path, file)
+                if len(self._files) >= _MOST_FILES:
+                    del self._files[next(iter(self._files))]
+                self._files[path] = file
+            return self._files[path]
 
-    def _guarded(self, path: str, action):  # type: ignore[no-untyped-def]
-        try:
-            return action()
-        except UserError:
-            raise
-        except ARROW_ERRORS as error:
-            raise _damaged(self._files.name(path), error) from error
+    def _check(self, path: str, file: _File) -> None:
+        """Find the rows of each episode and what is wrong with them."""
 
-    def _find_runs(self, path: str) -> dict[int, list[tuple[int, int]]]:
-        rows = self._guarded(path, lambda: self._footer(path).num_rows)
-        numbers = self._guarded(path, lambda: self._read(path, "episode_index", 0, rows))
-        values = as_numbers(numbers, (1,), "int64", self._files.name(path), "episode_index")[:, 0]
-        cuts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])
-        found: dict[int, list[tuple[int, int]]] = {}
-        for first, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-            if end > first:
-                found.setdefault(int(values[first]), []).append((first, end))
-        return found
+        def counter(column: str) -> np.ndarray:
+            values = self._read(path, file, column, 0, file.footer.num_rows)
+            return as_numbers(values, (1,), "int64", self._storage.where(path), column)[:, 0]
 
-    def _footer(self, path: str) -> pq.FileMetaData:
-        if path not in self._footers:
-            with self._files.open(path) as file:
-                self._footers[path] = pq.ParquetFile(file).metadata
-        return self._footers[path]
+        numbers = counter("episode_index")
+        frames = counter("frame_index") if "frame_index" in self._info.features else None
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        for start, stop in itertools.pairwise(cuts):
+            if start == stop:
+                continue
+            episode, count = int(numbers[start]), stop - start
+            if episode in file.rows:
+                file.faults[episode] = "holds the episode in several pieces"
+                start, stop = file.rows[episode][0], file.rows[episode][1] + count
+            elif frames is not None and (frames[start:stop] != np.arange(count)).any():
+                file.faults[episode] = "has a 'frame_index' that does not count the steps from 0"
+            file.rows[episode] = (start, stop)
 
-    def _read(self, path: str, column: str, start: int, stop: int) -> pa.ChunkedArray:
-        footer = self._footer(path)
-        _check(self._files.name(path), footer.schema.to_arrow_schema().names, [column])
-        pieces, first = [], 0
-        for group in range(footer.num_row_groups):
-            end = first + footer.row_group(group).num_rows
+    def _read(self, path: str, file: _File, column: str, start: int, stop: int) -> pa.ChunkedArray:
+        known = file.footer.schema.to_arrow_schema().names
+        if column not in known:
+            name = self._storage.where(path)
+            raise DamagedRecord(f"{name} has no column {column!r}.{nearest(column, known)}")
+        chunks: list[pa.Array] = []
+        kind, first = pa.null(), 0
+        for group in range(file.footer.num_row_groups):
+            end = first + file.footer.row_group(group).num_rows
             if first < stop and end > start:
-                whole = self._group(path, group, column)
+                whole = self._group(path, file, group, column)
                 if len(whole) != end - first:
                     raise ValueError(f"row group {group} holds {len(whole)} of {end - first} rows")
-                low, high = max(start, first), min(stop, end)
-                pieces.append(whole.slice(low - first, high - low))
+                chunks += whole[max(start - first, 0) : stop - first].chunks
+                kind = whole.type
             first = end
-        chunks = [chunk for piece in pieces for chunk in piece.chunks]
-        kind = pieces[0].type if pieces else pa.null()
         return pa.chunked_array(chunks, type=kind)
 
-    def _group(self, path: str, group: int, column: str) -> pa.ChunkedArray:
+    def _group(self, path: str, file: _File, group: int, column: str) -> pa.ChunkedArray:
         key = (path, group, column)
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
-        with self._files.open(path) as file:
-            reader = pq.ParquetFile(file, metadata=self._footers[path])
+        with self._storage.open(path) as opened:
+            reader = pq.ParquetFile(opened, metadata=file.footer)
             found = reader.read_row_group(group, columns=[column]).column(column)
         self._groups[key] = found
         self._bytes += found.nbytes
@@ -164,53 +173,39 @@ def as_numbers(
             f"shape {list(shape)}: copy or make it again."
         )
 
-    try:
+    with _as_damage(name):
         flat = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
         if isinstance(flat, pa.ExtensionArray):
             flat = flat.storage
         for size in shape if shape != (1,) or _is_list(flat.type) else ():
             if flat.null_count or not _is_list(flat.type):
                 raise other("missing values" if flat.null_count else str(values.type))
-            lengths = np.diff(_offsets(flat))
+            lengths = pc.list_value_length(flat).to_numpy(zero_copy_only=False)
             if (lengths != size).any():
                 raise other(f"rows of {lengths[lengths != size][0]} numbers")
             flat = flat.flatten()
         if flat.null_count:
             raise other("missing values")
-        kind = flat.type
-        fits = {
-            "b": pa.types.is_boolean(kind),
-            "i": pa.types.is_integer(kind),
-            "u": pa.types.is_integer(kind),
-            "f": pa.types.is_floating(kind) or pa.types.is_integer(kind),
-        }[np.dtype(dtype).kind]
-        if not fits:
+        wanted, types = np.dtype(dtype).kind, pa.types
+        is_number = types.is_integer(flat.type) or (wanted == "f" and types.is_floating(flat.type))
+        if not (types.is_boolean(flat.type) if wanted == "b" else is_number):
             raise other(values.type)
-        found = flat.to_numpy(zero_copy_only=False)
-        cast = found.astype(dtype, copy=False)
-        if np.dtype(dtype).kind in "iu" and not np.array_equal(cast, found):
+        numbers = flat.to_numpy(zero_copy_only=False)
+        cast = numbers.astype(dtype, copy=False)
+        if wanted in "iu" and not np.array_equal(cast, numbers):
             raise other("larger numbers")
         return cast.reshape(len(values), *shape)
-    except UserError:
-        raise
-    except ARROW_ERRORS as error:
-        raise _damaged(name, error) from error
 
 
-def as_vectors(values: pa.ChunkedArray, dtype: str, name: str, column: str) -> np.ndarray:
-    """Return a column `(rows, d)` of whatever length `d` its first row has; else `as_numbers`."""
-    first = values[0].as_py() if len(values) else None
-    return as_numbers(
-        values, (len(first),) if isinstance(first, list) else (1,), dtype, name, column
-    )
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind)
 
 
 def as_text(values: pa.ChunkedArray, name: str, column: str) -> list[str]:
     """Return a column as strings; raises `DamagedRecord` naming file and column."""
-    try:
+    with _as_damage(name):
         found = values.to_pylist()
-    except ARROW_ERRORS as error:
-        raise _damaged(name, error) from error
     if not all(isinstance(text, str) for text in found):
         raise DamagedRecord(
             f"{name}: the column {column!r} holds {values.type} with {values.null_count} missing "
@@ -219,23 +214,35 @@ def as_text(values: pa.ChunkedArray, name: str, column: str) -> list[str]:
     return found
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind)
+def as_picture(value: pa.Scalar, size: tuple[int, int], name: str) -> np.ndarray:
+    """Return a PNG or JPEG, as a struct `{bytes, path}` or the bytes alone, uint8 `(h, w, 3)`.
 
-
-def _offsets(values: pa.Array) -> np.ndarray:
-    if pa.types.is_fixed_size_list(values.type):
-        return np.arange(len(values) + 1) * values.type.list_size
-    return values.offsets.to_numpy()
-
-
-def _check(name: str, known: Sequence[str], wanted: Sequence[str]) -> None:
-    for column in wanted:
-        if column not in known:
-            raise DamagedRecord(f"{name} has no column {column!r}.{nearest(column, known)}")
-
-
-def _damaged(name: str, error: BaseException) -> DamagedRecord:
-    said = (str(error) or type(error).__name__).splitlines()[0]
-    return DamagedRecord(f"{name} is truncated or no parquet file ({said}): copy or make it again.")
+    `name` is file, column and step. Raises `DamagedRecord` for one of another size than `(h, w)`.
+    """
+    with _as_damage(name):
+        found = value.as_py()
+    data = found.get("bytes") if isinstance(found, dict) else found
+    if not isinstance(data, bytes):
+        raise DamagedRecord(
+            f"{name}: {value.type} holds no picture's bytes: pictures that lie in files of their "
+            "own must be converted to video."
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+            # Before decoding: a damaged size may ask for any amount of memory.
+            if (picture.height, picture.width) != size:
+                raise DamagedRecord(
+                    f"{name}: a picture of {picture.height}x{picture.width} where meta/info.json "
+                    f"lists {size[0]}x{size[1]}: copy or make it again."
+                )
+            if picture.mode.startswith(("I", "F")):
+                raise DamagedRecord(
+                    f"{name}: a picture of 16 bits or more holds no colours: leave this column out."
+                )
+            return np.asarray(picture.convert("RGB"))
+    except DamagedRecord:
+        raise
+    except _PICTURE_ERRORS as error:
+        raise DamagedRecord(
+            f"{name}: a damaged picture ({error}): copy or make it again."
+        ) from error

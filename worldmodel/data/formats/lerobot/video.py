@@ -1,4 +1,4 @@
-"""The wanted frames of a video file, without decoding the others more than needed."""
+"""Some frames of a video file, decoding as few of the others as possible."""
 
 import os
 import threading
@@ -14,12 +14,11 @@ from av.video.stream import VideoStream
 
 from experiment.errors import UserError
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.formats.lerobot.files import Files
+from worldmodel.data.formats.storage import Storage
 
-VIDEO_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, MemoryError, OverflowError)
-"""What PyAV raises on damaged files."""
-
-_FAR = 16  # frames: beyond that a seek is cheaper than decoding on
+# What PyAV raises on damaged files.
+_VIDEO_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, MemoryError, OverflowError)
+_FAR = 16  # frames: beyond that a seek is cheaper than decoding those between
 _TOLERANCE = 0.25  # of a frame: nearer to this frame than to any other of the data set
 
 
@@ -28,38 +27,31 @@ class Videos:
     than decoding a frame. Threads and forked processes each have files of their own.
     """
 
-    def __init__(self, files: Files, open_files: int = 16) -> None:
-        self._files = files
-        self._limit = open_files
+    def __init__(self, storage: Storage, open_files: int = 16) -> None:
+        self._storage, self._limit = storage, open_files
         self._idle: list[tuple[str, _Opened]] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> tuple[Files, int]:
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Another process opens files itself."""
-        return self._files, self._limit
+        return Videos, (self._storage, self._limit)
 
-    def __setstate__(self, state: tuple[Files, int]) -> None:
-        """Begin with no file open."""
-        self.__init__(*state)  # type: ignore[misc]
-
-    def frames(
-        self, path: str, times: np.ndarray, fps: float, size: tuple[int | None, int | None]
-    ) -> np.ndarray:
+    def frames(self, path: str, times: np.ndarray, fps: float, size: tuple[int, int]) -> np.ndarray:
         """Return the frames at `times` (s, float64 `(n,)`) of a video, uint8 `(n, h, w, 3)`.
 
         A frame counts as the one at a time when it lies within a quarter of a frame of it. `size`
         is the height and width that the frames must have. Raises `DamagedRecord` naming the file
         when a frame is missing, damaged or of another size.
         """
-        name = self._files.name(path)
-        wanted, place = np.unique(times, return_inverse=True)
+        name = self._storage.where(path)
+        distinct, place = np.unique(times, return_inverse=True)
         opened = self._take(path)
         try:
             if opened is None:
-                opened = _Opened(self._files, path)
-            frames = list(_matched(opened.container, wanted, fps, size, name))
-        except VIDEO_ERRORS as error:
+                opened = _Opened(self._storage, path)
+            frames = list(_matched(opened.container, distinct, fps, size, name))
+        except _VIDEO_ERRORS as error:
             if opened is not None:
                 opened.close()
             if isinstance(error, UserError):
@@ -91,46 +83,43 @@ class Videos:
 
 
 class _Opened:
-    """A video file, open."""
+    """An open video file."""
 
-    def __init__(self, files: Files, path: str) -> None:
-        local = files.local(path)
-        self._file = None if local else files.open(path)
-        # Explode: a damaged frame is an error; the decoder would paint over it with its neighbours.
+    def __init__(self, storage: Storage, path: str) -> None:
+        self._file = storage.open(path)
+        local = storage.path(path)
+        if local is not None:  # FFmpeg reads it faster itself
+            self._file.close()
+        # Explode: a damaged frame is an error; otherwise the decoder conceals it with neighbours.
         options = {"err_detect": "explode"}
         try:
-            self.container = av.open(self._file or str(local), "r", options=options)
-            _prepare(self.container, files.name(path))
+            source = self._file if local is None else str(local)
+            self.container = av.open(source, "r", options=options)
+            stream = self.container.streams.video[0]
+            if stream.codec_context is None:
+                name = storage.where(path)
+                raise DamagedRecord(f"{name} is of an unknown codec: convert it to H.264.")
+            # One thread: faster, pictures being small, and nothing is left in a forked process.
+            stream.codec_context.thread_type = "NONE"
+            stream.codec_context.thread_count = 1
+            stream.codec_context.options = options
         except BaseException:
-            if self._file is not None:
-                self._file.close()
+            self._file.close()
             raise
 
     def close(self) -> None:
-        """Close it."""
         self.container.close()
-        if self._file is not None:
-            self._file.close()
-
-
-def _prepare(container: InputContainer, name: str) -> None:
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise DamagedRecord(f"{name} is of a codec that is not known here: convert it to H.264.")
-    # In one thread: faster, pictures being small, and nothing is left behind in a forked process.
-    stream.codec_context.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}
+        self._file.close()
 
 
 def _matched(
     container: InputContainer,
-    wanted: np.ndarray,
+    times: np.ndarray,
     fps: float,
-    size: tuple[int | None, int | None],
+    size: tuple[int, int],
     name: str,
 ) -> Iterator[np.ndarray]:
-    """Yield a picture for each of the `wanted` times (s, sorted)."""
+    """Yield a picture for each of the `times` (s, sorted)."""
     stream = container.streams.video[0]
     tolerance = _TOLERANCE / fps
     unit = stream.time_base or Fraction(1, 1)
@@ -143,7 +132,7 @@ def _matched(
     reformatter = VideoReformatter()
     frames: Iterator[VideoFrame] = iter(())
     time = -np.inf
-    for target in wanted.tolist():
+    for target in times.tolist():
         if target - time > _FAR / fps:
             frames = _from_before(container, stream, target + tolerance)
         for frame in frames:
