@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from envs.simpler.assets.manifest import Entry, Manifest
-from envs.simpler.assets.sources import public_address
 
 ROBOT = "mani_skill2_real2sim/assets/descriptions/googlerobot_description/robot.urdf"
 CABINET = "data/custom/mk_station.urdf"
@@ -28,14 +27,19 @@ CONTENT: dict[str, bytes] = {
 }
 
 
-def git_checksum(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+def checksum(path: str, content: bytes) -> str:
+    """As the official manifest has it: of a stage and a drawing only the blob's name is known."""
+    if path in (STAGE, DRAWING):
+        return "git:" + hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def manifest(unsized: tuple[str, ...] = (STAGE, DRAWING)) -> Manifest:
-    """Manifest of `CONTENT`; sizes of some files are left open."""
+def manifest() -> Manifest:
+    """Manifest of `CONTENT`; sizes of the files without a SHA-256 are left open."""
     entries = {
-        path: Entry(path, None if path in unsized else len(content), git_checksum(content))
+        path: Entry(
+            path, None if path in (STAGE, DRAWING) else len(content), checksum(path, content)
+        )
         for path, content in CONTENT.items()
     }
     return Manifest("owner/assets", "0123456789" * 4, entries)
@@ -77,7 +81,7 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     server = Server()
-    prefix = public_address(manifest()).removeprefix("https://raw.githubusercontent.com")
+    prefix = manifest().address.removeprefix("https://raw.githubusercontent.com")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

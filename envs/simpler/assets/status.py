@@ -6,20 +6,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from envs.simpler.assets.manifest import GROUPS, LICENCE, Entry, Manifest, checksum
+from envs.simpler.assets.manifest import GROUPS, INSTALL, Entry, Manifest
 from experiment.errors import UserError
 
 
 @dataclass(frozen=True)
 class Status:
-    """Files of a folder against the manifest. differing: there, but of another size or content;
-    unsized: there, but of a size that the manifest does not know, and not read."""
+    """Files of a folder against the manifest.
+
+    differing: there, but of another size or content. verified: whether contents were read.
+    """
 
     root: Path
     manifest: Manifest
-    missing: tuple[Entry, ...]
-    differing: tuple[Entry, ...]
-    unsized: tuple[Entry, ...]
+    missing: list[Entry]
+    differing: list[Entry]
     verified: bool
 
     @property
@@ -34,71 +35,54 @@ def status(root: Path, manifest: Manifest, verify: bool = False) -> Status:
     Raises: `UserError` when there is no such folder or a file cannot be read.
     """
     if not root.is_dir():
-        raise UserError(
-            f"there is no asset folder {root}; fill it: "
-            f"python -m envs.simpler.assets install --to {root}"
-        )
-    missing, differing, unsized = [], [], []
-    total = sum(entry.size or 0 for entry in manifest.entries.values())
-    style = {"unit": "B", "unit_scale": True, "desc": "reading", "leave": False}
-    with tqdm(total=total, disable=None if verify else True, **style) as bar:
-        for entry in manifest.entries.values():
-            path = root / entry.path
-            try:
-                size = path.stat().st_size if path.is_file() else None
-                if size is None:
-                    missing.append(entry)
-                elif entry.size not in (None, size) or (
-                    verify and checksum(path) != entry.checksum
-                ):
-                    differing.append(entry)
-                elif not verify and entry.size is None:
-                    unsized.append(entry)
-            except OSError as error:
-                raise UserError(
-                    f"{path} could not be read ({error.strerror}); check the folder."
-                ) from error
-            bar.update(entry.size or 0)
-    return Status(root, manifest, tuple(missing), tuple(differing), tuple(unsized), verify)
+        raise UserError(f"there is no asset folder {root}; fill it: {INSTALL} --to {root}")
+    missing, differing = [], []
+    for entry in tqdm(manifest.entries.values(), "reading", disable=None if verify else True):
+        path = root / entry.path
+        try:
+            if not path.is_file():
+                missing.append(entry)
+            elif entry.size not in (None, path.stat().st_size) or (
+                verify and not entry.matches(path)
+            ):
+                differing.append(entry)
+        except OSError as error:
+            raise UserError(
+                f"{path} could not be read ({error.strerror}); check the folder."
+            ) from error
+    return Status(root, manifest, missing, differing, verify)
 
 
-def report(found: Status) -> Iterator[str]:
+def report(status: Status) -> Iterator[str]:
     """The status in lines: a line a group, the verdict, what is missing and what comes of it."""
-    yield f"{found.root}"
+    yield f"{status.root}"
+    entries = list(status.manifest.entries.values())
     for group in GROUPS:
-        entries = [entry for entry in found.manifest.entries.values() if entry.group == group]
-        there = [entry for entry in entries if entry not in found.missing]
-        size = sum((found.root / entry.path).stat().st_size for entry in there)
-        yield f"  {group:<12} {len(there):>4} of {len(entries):>3} files {size / 1e6:>8.1f} MB"
-    yield _verdict(found)
-    yield from missing_lines(found.missing)
+        listed = [entry for entry in entries if entry.group == group]
+        there = [entry for entry in listed if entry not in status.missing]
+        size = sum((status.root / entry.path).stat().st_size for entry in there)
+        yield f"  {group:<12} {len(there):>4} of {len(listed):>3} files {size / 1e6:>8.1f} MB"
+    revision = f"revision {status.manifest.revision[:7]}"
+    kind = "checksum" if status.verified else "size"
+    if status.differing:
+        more = f" and {len(status.differing) - 1} more" if len(status.differing) > 1 else ""
+        yield (
+            f"not {revision}: another {kind} of {status.differing[0].path}{more}; "
+            f"install again: {INSTALL} --to {status.root}"
+        )
+    elif len(status.missing) == len(entries):
+        yield f"nothing of {revision} is here"
+    else:
+        count = len(entries) - len(status.missing)
+        yield f"{revision}: all {count} files here have the right {kind}"
+    yield from missing_lines(status.missing)
 
 
 def missing_lines(missing: Sequence[Entry], most: int = 12) -> Iterator[str]:
     """A line for each missing file and what tasks do without it, at most `most` of a group."""
-    for group in (*GROUPS, LICENCE):
-        lacking = [entry for entry in missing if entry.group == group]
-        # What tasks cannot do without comes first, else the rest would push it off the list.
-        lacking.sort(key=lambda entry: not entry.essential)
-        for entry in lacking[:most]:
-            yield f"  missing: {entry.path}: {entry.stand_in}"
+    for group in GROUPS:
+        # What tasks need comes first, else the rest would push it off the list.
+        lacking = sorted((e for e in missing if e.group == group), key=lambda e: not e.essential)
+        yield from (f"  missing: {entry.path}: {entry.stand_in}" for entry in lacking[:most])
         if len(lacking) > most:
             yield f"  missing: {len(lacking) - most} more files of {group}"
-
-
-def _verdict(found: Status) -> str:
-    short = found.manifest.revision[:7]
-    there = len(found.manifest.entries) - len(found.missing)
-    if found.differing:
-        first, more = found.differing[0].path, len(found.differing) - 1
-        return (
-            f"not revision {short}: {first}{f' and {more} more' if more else ''} differ"
-            f"{'' if more else 's'}; install again: "
-            f"python -m envs.simpler.assets install --to {found.root}"
-        )
-    if not there:
-        return f"nothing of revision {short} is here"
-    if found.verified:
-        return f"revision {short}: all {there} files here have the right checksum"
-    unknown = f" ({len(found.unsized)} of unknown size)" if found.unsized else ""
-    return f"revision {short}: all {there} files here have the right size{unknown}"
