@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from envs.episode import Observation
-from experiment.command_line import ROOT
+from experiment.settings import ROOT
 from policies.checkpoint import load_policy
 
 VARIANTS = [

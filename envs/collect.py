@@ -1,4 +1,11 @@
-"""Collect demonstrations of a task into a LeRobot v3.0 data set."""
+"""Entry point: collect demonstrations of a task into a LeRobot v3.0 data set.
+
+    python -m envs.collect task=open_and_place episodes=100
+    python -m envs.collect policy=oracle|random|my_module.MyPolicy out=FOLDER workers=2
+
+Started again with the same out=, it resumes. Episode i is the same whenever and
+wherever it is made; the data set holds the successful episodes of the lowest indices.
+"""
 
 import json
 import time
@@ -7,26 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from envs.dataset.lerobot_writer import assemble, total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
-from envs.descriptions import Description
 from envs.episode import DEMONSTRATIONS, Episode, episode_seed
 from envs.workers import Workers, available_cores
-from experiment.command_line import from_command_line, plain
-from experiment.errors import UserError, exit_on_user_error
+from experiment.command import command
+from experiment.errors import UserError
 from experiment.files import write_bytes
-
-USAGE = """
-Collect demonstrations of a task into a LeRobot v3.0 data set.
-
-    python -m envs.collect task=open_and_place episodes=100
-    python -m envs.collect policy=oracle|random|my_module.MyPolicy out=FOLDER workers=2
-
-Started again with the same out=, it goes on where it was. Episode i is the same whenever and
-wherever it is made; the data set holds the successful episodes of the lowest indices.
-"""
+from experiment.settings import Description, plain
 
 _TRIED_BEFORE_GIVING_UP, _LEAST_SUCCESS = 40, 0.05
 
@@ -193,10 +191,10 @@ def _check_progress(collection: Collection, staged: Mapping[int, StagedEpisode])
         )
 
 
-@exit_on_user_error
-def main() -> None:
-    """Read the settings and collect."""
-    collect(Collection.from_settings(plain(from_command_line("collect", USAGE))))
+@command("collect", __doc__)
+def main(config: DictConfig) -> None:
+    """Collect what the settings mean."""
+    collect(Collection.from_settings(plain(config)))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from envs.descriptions import Description, Latest, build
+from envs.descriptions import Latest
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from experiment.errors import UserError
+from experiment.settings import Description, build
 
 # One thread each, whatever the number of processes: they share the cores already, and the number
 # of threads would otherwise show in the last bits of an episode.

@@ -1,126 +1,289 @@
-"""Configurations: Hydra YAML under `configs/` and `key=value` arguments -> typed settings."""
+"""Settings: YAML under `configs/` and `key=value` arguments, composed with Hydra, then built.
 
-import difflib
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar, cast
+A mapping that its YAML writes in braces (`dropout: {}`) is free-form: it takes any names.
+"""
 
-import hydra
-from hydra.errors import HydraException, InstantiationException
+import dataclasses
+import importlib
+import inspect
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast, overload
+
+import yaml
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiment.errors import UserError, nearest
+from experiment.settings_files import CONFIGS, ROOT, Files, load
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+__all__ = [
+    "CONFIGS", "ROOT", "Description", "build", "compose", "flattened", "locate", "plain", "typed",
+]  # fmt: skip
+
+Description = Mapping[str, Any]
+"""`{"_target_": "module.Name", **arguments}`: plain data from which any process can build."""
 
 T = TypeVar("T")
 
+_NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?(0|[1-9][\d_]*)")
+_WORDS = {"null": None, "none": None, "true": True, "false": False}
+_ABSENT = object()
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
-def compose(name: str, arguments: Sequence[str]) -> DictConfig:
-    """Return `configs/<name>.yaml` with the groups and values that `arguments` (`key=value`) name.
 
-    Raises `UserError` for an unknown key or choice, with the nearest that exist. `--help` prints
-    the configuration and exits.
+def compose(name: str, arguments: Sequence[str] = ()) -> DictConfig:
+    """Return `configs/<name>.yaml` with the groups and values that `arguments` (`key=value`) set.
+
+    A group is set by its name or its place (`adapter=bridge`, `adapter@data.adapter=bridge` and
+    `data.adapter=bridge` mean the same); `policy=module.Class` takes a class of the user's.
+    Everything in the result is resolved. Raises `UserError` for an unknown key or choice, with the
+    nearest that exist, for a value of another kind and for a mandatory value that is missing.
     """
-    choices, values = _sort([a for a in arguments if a not in ("-h", "--help")])
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        chosen = _compose(name, choices)
-        known = set(_keys(chosen))
-        for value in values:
-            key = value.partition("=")[0]
-            if key not in known:
-                raise UserError(f"unknown setting {key!r}.{_hint(key, known)}")
-        config = _compose(name, [*choices, *values])
-        for value in values:
-            _check_kind(value.partition("=")[0], chosen, config)
-    if len(values) + len(choices) < len(arguments):
-        print(OmegaConf.to_yaml(config))
-        print("Set any of these as key=value; a group as group=choice:")
-        print("\n".join(f"  {group}={'|'.join(_options(group))}" for group in _groups(config)))
-        sys.exit(0)
+    config, files = draft(name, arguments)
+    unresolved = flattened(cast(dict[str, Any], OmegaConf.to_container(config)))
+    for key in (key for key, value in unresolved.items() if value == "???"):
+        comment = files.comments.get(key, "")
+        meaning = f" ({comment})" if comment else ""
+        raise UserError(f"{key} is not set{meaning}: give {key}=VALUE.")
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the settings do not fit together: {_one_line(error)}") from error
+    for argument in arguments:
+        _check_kind(argument.partition("=")[0].lstrip("+"), files.config, config)
+    seed = config.get("seed")
+    if isinstance(seed, int) and seed < 0:
+        raise UserError(f"seed={seed} must be a whole number of at least 0.")
+    OmegaConf.set_struct(config, True)
     return config
 
 
-def build(node: DictConfig, kind: type[T]) -> T:
-    """Return what `node` describes (`_target_` and arguments), of type `kind`.
+def draft(name: str, arguments: Sequence[str]) -> tuple[DictConfig, Files]:
+    """Return the settings with their interpolations, values may be missing; and their files."""
+    files, values = load(name, [_split(argument) for argument in arguments])
+    config = cast(DictConfig, files.config.copy())
+    OmegaConf.set_struct(config, False)
+    given = {key.removesuffix("._target_") for key, *_ in values if key.endswith("._target_")}
+    for key, text, added in values:
+        _check_key(key, added, config, files, given)
+        default = _select(files.config, key)
+        as_it_stands = isinstance(default, str) and text[:1] not in ('"', "'") and text != "null"
+        value = text if as_it_stands else _value(key, text)
+        try:
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{key}={text} cannot be set: {_one_line(error)}") from error
+    return config, files
 
-    Raises `UserError` when a value does not fit.
+
+@overload
+def build(description: Description) -> Any: ...
+@overload
+def build(description: Description, kind: type[T]) -> T: ...
+def build(description: Description, kind: type[Any] = object) -> Any:
+    """Return what `description` names (`_target_` and arguments), checked to be of type `kind`.
+
+    Raises `UserError` when the target cannot be imported, does not take the arguments, or is a
+    dataclass of settings that rejects them; what any other constructor raises is passed on.
     """
+    target = description.get("_target_")
+    if not isinstance(target, str):
+        raise UserError(f"{shown(description)} names no '_target_' to build, such as module.Name.")
+    maker = locate(target)
+    arguments = {key: value for key, value in description.items() if not key.startswith("_")}
+    try:
+        inspect.signature(maker).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"'{target}' does not take these settings: {error}.") from error
+    node = description if isinstance(description, DictConfig) else dict(description)
     try:
         built = instantiate(node, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"the settings of {kind.__name__} do not fit: {reason}.") from error
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError) or not dataclasses.is_dataclass(maker):
+            raise cause from None
+        reason = _one_line(cause)
+        raise UserError(
+            f"the settings of {target.rpartition('.')[2]} do not fit: {reason}."
+        ) from error
     if not isinstance(built, kind):
-        raise UserError(f"{node.get('_target_')} is no {kind.__name__}: set its _target_ to one.")
-    return cast(T, built)
+        raise UserError(f"'{target}' is not a {kind.__name__}: set its _target_ to one.")
+    return built
 
 
-def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+def locate(target: str) -> Any:
+    """Import what `module.Name` says; raises `UserError` with the nearest names otherwise."""
+    module, _, name = target.rpartition(".")
     try:
-        config = hydra.compose(name, list(overrides))
-        OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(str(error).splitlines()[0]) from error
-    return config
+        imported = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"'{target}' could not be imported: {error}.") from error
+    if not hasattr(imported, name):
+        public = [known for known in vars(imported) if not known.startswith("_")]
+        raise UserError(f"'{module}' has no '{name}'.{nearest(name, public)}")
+    return getattr(imported, name)
+
+
+def typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Return the dataclass `kind` filled from `values`, each checked against its annotation.
+
+    Raises `UserError` naming the first key that is unknown, missing or of another type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(kind), values)
+        return cast(T, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
+        raise UserError(f"setting {key}{str(error).splitlines()[0]}") from error
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return settings as plain, resolved data."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested plain data with dotted keys: `{"task.name": ...}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def shown(value: Any) -> str:
+    """Return a value as one writes it on the command line."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    if isinstance(value, str):
+        return value
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _split(argument: str) -> tuple[str, str, bool]:
+    """Return key, text of the value, and whether the key was added with `+`."""
+    key, equals, text = argument.partition("=")
+    if key.startswith("~"):
+        key = key.lstrip("~")
+        raise UserError(f"{argument!r}: a setting cannot be removed, give {key}=VALUE instead.")
+    name = key.lstrip("+")
+    if not equals or not re.fullmatch(r"\w[\w.@/-]*", name):
+        raise UserError(f"{argument!r} is not a setting: write key=value, see --help.")
+    return name, text, name != key
+
+
+def _value(key: str, text: str) -> Any:
+    """Return what `text` means: a word of YAML, a number, a list, a mapping, or itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if text[:1] not in ("[", "{", '"', "'"):
+        return text
+    try:
+        # OmegaConf's YAML reads 1e-3 as a number, as Hydra's does.
+        return OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore
+    except (yaml.YAMLError, OmegaConfBaseException, KeyError) as error:
+        raise UserError(
+            f"{key}={text}: the value could not be read, write [a, b] or {{name: value}}."
+        ) from error
+
+
+def _check_key(key: str, added: bool, config: DictConfig, files: Files, given: set[str]) -> None:
+    """Raise `UserError` for a key that is not there and may not be added.
+
+    Names may be added to a free-form mapping and to a class of the user's, and with `+` to
+    anything that is built, whose constructor then knows its arguments.
+    """
+    raw = OmegaConf.to_container(config)
+    parent = key.rpartition(".")[0]
+    built = "_target_" in _at(raw, parent, {})
+    if parent in files.free or parent in given or key in given or (added and built):
+        return
+    if _at(raw, key, _ABSENT) is not _ABSENT:
+        return
+    while parent:
+        followed = _at(raw, parent, None)
+        if isinstance(followed, str) and followed.startswith("${"):
+            own = f"{followed[2:-1]}{key.removeprefix(parent)}"
+            raise UserError(f"{key} follows {followed}: set {own} instead.")
+        parent = parent.rpartition(".")[0]
+    known = set(_keys(raw))
+    close = nearest(key, known, listed=False)
+    # `trainer.stesp` and `steps` should both lead to `trainer.steps`.
+    same = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    same.sort(key=lambda name: (name.count("."), name))
+    if same and f"'{same[0]}'" not in close:
+        close = f" Did you mean {' or '.join(repr(name) for name in same[:3])}?"
+    parent = key.rpartition(".")[0]
+    while parent and parent not in known:
+        parent = parent.rpartition(".")[0]
+    beside = sorted(name for name in known if name.rpartition(".")[0] == parent)
+    raise UserError(f"unknown setting '{key}'.{close} Known: {', '.join(beside)}.")
 
 
 def _check_kind(key: str, before: DictConfig, after: DictConfig) -> None:
-    """Raise `UserError` if a number, flag or text was set to something of another kind."""
-    default, value = OmegaConf.select(before, key), OmegaConf.select(after, key)
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    for kind, words in kinds.items():
-        fits = type(value) is kind or (kind is float and type(value) is int)
-        if type(default) is kind and not fits:
-            raise UserError(f"{key}={value!r} must be {words}, such as {default!r}.")
+    """Raise `UserError` if a number, flag, text, list or mapping became something else."""
+    default, value = _select(before, key), _select(after, key)
+    if isinstance(default, DictConfig) and default and not isinstance(value, DictConfig):
+        entry = next(str(name) for name in default if name != "_target_")
+        raise UserError(f"{key}={shown(value)}: set an entry of {key}, such as {key}.{entry}.")
     if isinstance(default, DictConfig) and not isinstance(value, DictConfig):
-        part = str(next(iter(default)))
-        raise UserError(f"{key}={value!r}: {key} has parts, set one of them, such as {key}.{part}.")
+        raise UserError(f"{key}={shown(value)} must be a mapping, such as {{name: value}}.")
+    if isinstance(default, ListConfig) and isinstance(value, ListConfig) and default:
+        for item in value:
+            _check_scalar(f"{key}={shown(value)}: {shown(item)}", default[0], item)
+    elif isinstance(default, ListConfig) and value is not None and default:
+        if not isinstance(value, ListConfig):
+            raise UserError(f"{key}={shown(value)} must be a list, such as {shown(default)}.")
+    else:
+        _check_scalar(f"{key}={shown(value)}", default, value)
 
 
-def _sort(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell choices of a group from values; check that the choices exist."""
-    choices, values = [], []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise UserError(f"{argument!r} is no setting: write key=value (see --help).")
-        group = key.partition("@")[0]  # adapter@data.adapter: a group at a place of the settings
-        if group and (CONFIGS / group).is_dir():
-            if value not in _options(group):
-                raise UserError(f"unknown {group} {value!r}.{nearest(value, _options(group))}")
-            choices.append(argument)
+def _check_scalar(label: str, default: Any, value: Any) -> None:
+    for kind, words in _KINDS.items():
+        if type(default) is not kind:
+            continue
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is float and math.isnan(value)):
+            raise UserError(f"{label} must be {words}, such as {shown(default)}.")
+
+
+def _select(config: DictConfig, key: str) -> Any:
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return None
+
+
+def _at(raw: Any, key: str, default: Any) -> Any:
+    """Return what plain data has at a dotted key, where lists count from 0."""
+    for name in key.split("."):
+        if isinstance(raw, list) and name.isdigit() and int(name) < len(raw):
+            raw = raw[int(name)]
+        elif isinstance(raw, dict) and name in raw:
+            raw = raw[name]
         else:
-            values.append(argument)
-    return choices, values
+            return default
+    return raw
 
 
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+def _keys(raw: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(raw, dict):
+        for key in raw.keys() - {"_target_"}:
+            yield f"{prefix}{key}"
+            yield from _keys(raw[key], f"{prefix}{key}.")
 
 
-def _groups(config: DictConfig) -> list[str]:
-    return [str(key) for key in config if (CONFIGS / str(key)).is_dir()]
-
-
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        for key in node:
-            name = prefix + str(key)
-            yield name
-            # A missing value (???) has no children to look at.
-            if not OmegaConf.is_missing(node, key):
-                yield from _keys(node[key], f"{name}.")
-
-
-def _hint(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
-    # `trainer.stesp` and `steps` should both find `trainer.steps`.
-    close += [k for k in sorted(known) if k.split(".")[-1] == key.split(".")[-1] and k not in close]
-    found = " or ".join(repr(name) for name in close[:3])
-    return f" Did you mean {found}?" if found else " See --help for the known ones."
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split("full_key:")[0].split())

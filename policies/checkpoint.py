@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiment.command_line import ROOT
 from experiment.errors import UserError, nearest
+from experiment.settings import ROOT
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.gripper import CODECS, codec_name, codec_of

@@ -1,10 +1,18 @@
-"""Evaluate a policy in one task or in the tasks of a protocol, and print the table."""
+"""Entry point: evaluate a policy in one task, or in the tasks of a protocol.
+
+    python -m policies.eval task=open_and_place                      the shipped checkpoint
+    python -m policies.eval policy=oracle|random|regression|my_module.MyPolicy
+    python -m policies.eval checkpoint=runs/finetune/... episodes=60 seed=1 workers=2 out=FOLDER
+    python -m policies.eval protocol=visual_matching policy=... [task=open_drawer] [episodes=100]
+    python -m policies.eval protocol=variant_aggregation --list      print the episodes, run nothing
+
+Protocols: default, grid (one task), visual_matching, variant_aggregation, self_flow_paper (lists).
+Started again with the same out=, it resumes.
+"""
 
 import dataclasses
 import datetime
 import hashlib
-import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,34 +22,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from envs.descriptions import Description
 from envs.episode import Episode
 from envs.workers import available_cores
-from experiment.command_line import composed, from_command_line, plain, typed
-from experiment.errors import UserError, exit_on_user_error, nearest
+from experiment.command import command
+from experiment.errors import UserError, nearest
+from experiment.settings import Description, plain, typed
 from policies import episode_list
 from policies.checkpoint import check_robot, checkpoint_folder
 from policies.evaluation import report
 from policies.evaluation.protocol import Protocol, episodes
-from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
+from policies.evaluation.run import Evaluation, claim_folder, evaluate
 from worldmodel.training.checkpoint import WEIGHTS
 
-__all__ = ["RECORDS", "Evaluation", "claim_folder", "evaluate", "main", "settings_of"]
-
-USAGE = """
-Evaluate a policy in one task, or in the tasks of a protocol.
-
-    python -m policies.eval task=open_and_place                      the shipped checkpoint
-    python -m policies.eval policy=oracle|random|regression|my_module.MyPolicy
-    python -m policies.eval checkpoint=runs/finetune/... episodes=60 seed=1 workers=2 out=FOLDER
-    python -m policies.eval protocol=visual_matching policy=... [task=open_drawer] [episodes=100]
-    python -m policies.eval protocol=variant_aggregation --list      print the episodes, run nothing
-
-Protocols: default, grid (one task), visual_matching, variant_aggregation, self_flow_paper (lists).
-Started again with the same out=, it goes on where it was.
-"""
-
-LIST = "--list"
 BACKENDS = {"maniskill": "env", "original": "original"}
 """The section of the settings that describes the environment of a back end."""
 
@@ -134,26 +126,18 @@ def dated_folder(settings: Mapping[str, Any], runs: Path = Path("runs")) -> Path
     return runs / "eval" / "_".join(what)
 
 
-def print_list() -> None:
-    """Print the episodes that the same settings would evaluate; needs no policy, no simulator."""
-    arguments = [argument for argument in sys.argv[1:] if argument != LIST]
-    settings = plain(composed("eval", arguments))
-    chosen = episodes_of(settings)
-    try:
-        for line in episode_list.lines(settings["protocol"]["name"], chosen):
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Read by `head`, say: nothing is left to be flushed at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def print_list(config: DictConfig) -> None:
+    """Print the episodes that the settings mean; needs no policy, no simulator."""
+    for line in episode_list.lines(config.protocol.name, episodes_of(plain(config))):
+        print(line)
 
 
-def run() -> None:
-    """Read the settings, evaluate, print the table; raises `UserError` for settings amiss."""
-    if LIST in sys.argv[1:]:
-        print_list()
+@command("eval", __doc__, flags=("list",))
+def main(config: DictConfig) -> None:
+    """Evaluate and print the table."""
+    if config.list:
+        print_list(config)
         return
-    config = from_command_line("eval", USAGE)
     # Before anything is looked for on the disk: do protocol, task and count fit?
     episodes_of(plain(config))
     settings = settings_of(config)
@@ -171,8 +155,6 @@ def run() -> None:
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
     console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
 
-
-main = exit_on_user_error(run)
 
 if __name__ == "__main__":
     main()

@@ -9,17 +9,17 @@ goes on with a run that was stopped.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from experiment.errors import UserError, exit_on_user_error, nearest
+from experiment.command import command
+from experiment.errors import UserError
 from experiment.run_folder import open_run, versions
-from experiment.settings import build, compose
-from policies.checkpoint import KINDS
+from experiment.settings import build
 from policies.gripper import codec_name, codec_of
 from policies.learning.demonstrations import DemonstrationBatches, as_learned
 from policies.learning.learner import LearnerSettings
@@ -90,19 +90,10 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
     return trainer
 
 
-def composed(arguments: Sequence[str]) -> DictConfig:
-    """Compose `configs/finetune.yaml`; raises `UserError` for a policy that does not learn."""
-    for argument in arguments:
-        name, _, chosen = argument.partition("=")
-        if name == "policy" and chosen not in KINDS:
-            raise UserError(f"policy={chosen} does not learn.{nearest(chosen, KINDS)}")
-    return compose("finetune", arguments)
-
-
-@exit_on_user_error
-def main() -> None:
+@command("finetune", __doc__)
+def main(config: DictConfig) -> None:
     """Compose the parts and train."""
-    trainer = trainer_of(composed(sys.argv[1:]))
+    trainer = trainer_of(config)
     finished = trainer.run()
     print(f"{trainer.folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:

@@ -8,15 +8,16 @@ stopped and started again it goes on where it was. Pictures are not augmented.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from experiment.errors import UserError, exit_on_user_error, nearest
+from experiment.command import command
+from experiment.errors import UserError, nearest
 from experiment.files import append_record, write_bytes
-from experiment.settings import build, compose
+from experiment.settings import build
 from worldmodel.data.batches import Assembler, DataConfig
 from worldmodel.data.encoded import DTYPES, INDEX, read_shard, settings_of, write_shard
 from worldmodel.data.formats.episode import DamagedRecord
@@ -79,10 +80,9 @@ def encode(
     return int(np.sum([int(str(shard["windows"])) for shard in listed]))
 
 
-@exit_on_user_error
-def main() -> None:
+@command("encode", __doc__)
+def main(config: DictConfig) -> None:
     """Compose the parts and encode."""
-    config = compose("encode", sys.argv[1:])
     source: object = build(config.data.source, object)
     if not isinstance(source, Stream):
         raise UserError("encode reads streamed data sets: data=lerobot or one of Open-X's.")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
-from experiment.errors import exit_on_user_error
+from experiment.command import command
 from experiment.run_folder import open_run, versions
 from experiment.seeding import torch_generator
-from experiment.settings import build, compose
+from experiment.settings import build
 from worldmodel.data.batches import Assembler, DataConfig
 from worldmodel.data.feeds import Feed, feed_of
 from worldmodel.model import ModelConfig, WorldModel
@@ -99,10 +100,9 @@ def sections(
     }
 
 
-@exit_on_user_error
-def main() -> None:
+@command("pretrain", __doc__)
+def main(config: DictConfig) -> None:
     """Compose the parts and train."""
-    config = compose("pretrain", sys.argv[1:])
     tokenizer = build(config.tokenizer, PixelTokenizer)
     model_config = build(config.model, ModelConfig)
     objective = build(config.objective, Objective)

@@ -10,13 +10,12 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from envs.descriptions import Description
 from envs.episode import Episode, EpisodeRecord
 from envs.workers import Workers, grouped
-from experiment.command_line import flattened, plain
 from experiment.errors import UserError
 from experiment.files import append_line, write_bytes
 from experiment.run_folder import versions
+from experiment.settings import Description, flattened, plain
 from policies.evaluation import report
 from policies.evaluation.contact_sheet import write_contact_sheet
 

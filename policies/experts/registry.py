@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from envs.descriptions import build
 from envs.simpler.tasks.registry import TASKS, task_spec
 from experiment.errors import UserError
+from experiment.settings import build
 from policies.contract import Policy
 
 EXPERTS = {

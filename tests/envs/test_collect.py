@@ -14,8 +14,8 @@ from envs import workers
 from envs.collect import Collection, collect, wanted
 from envs.dataset.lerobot_writer import total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
-from experiment.command_line import ROOT, composed, plain
 from experiment.errors import UserError
+from experiment.settings import ROOT, compose, plain
 
 pytestmark = pytest.mark.slow
 
@@ -182,11 +182,11 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        Collection.from_settings(plain(composed("collect", [argument])))
+        Collection.from_settings(plain(compose("collect", [argument])))
 
 
 def test_the_shipped_settings_are_the_expert_in_the_task() -> None:
-    one = Collection.from_settings(plain(composed("collect", ["episodes=7", "out=there"])))
+    one = Collection.from_settings(plain(compose("collect", ["episodes=7", "out=there"])))
     assert one.policy["_target_"] == "policies.experts.registry.make_expert"
     assert one.env["terminate_on_success"] is False
     assert one.env["task"] == one.task == "open_and_place"
@@ -198,7 +198,7 @@ def test_every_task_can_be_collected() -> None:
     names = sorted(path.stem for path in (ROOT / "configs/task").glob("*.yaml"))
     assert len(names) == 26  # SIMPLER's 25 and "all"
     for name in set(names) - {"all"}:
-        one = Collection.from_settings(plain(composed("collect", [f"task={name}"])))
+        one = Collection.from_settings(plain(compose("collect", [f"task={name}"])))
         assert one.task == one.env["task"] == name
         assert one.episode(4).robot_pose in (*one.robot_poses, None)
         assert one.robot == ("widowx" if name in WIDOWX else "google_robot")

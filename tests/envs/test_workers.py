@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from envs.descriptions import build, for_episode, locate
+from envs.descriptions import for_episode
 from envs.episode import Episode, EpisodeRecord
 from envs.workers import WorkerCrashError, Workers, grouped
 from experiment.errors import UserError
+from experiment.settings import build, locate
 from tests.envs import toy_tasks
 from tests.envs.toy import ToyEnv
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from envs.collect import Collection, collect
-from policies.finetune import composed, trainer_of
+from experiment.settings import compose
+from policies.finetune import trainer_of
 from worldmodel.training.trainer import Trainer
 
 
@@ -52,7 +53,7 @@ def tiny_trainer(data: Path, out: Path, kind: str, *overrides: str, steps: int =
         *size,
         *overrides,
     ]
-    return trainer_of(composed(arguments))
+    return trainer_of(compose("finetune", arguments))
 
 
 @pytest.fixture(scope="session", params=["video_action", "regression"])

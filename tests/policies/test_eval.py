@@ -11,9 +11,9 @@ import pytest
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from envs.workers import grouped
-from experiment.command_line import ROOT, composed
 from experiment.errors import UserError
-from policies.eval import evaluation_of, settings_of
+from experiment.settings import ROOT, compose
+from policies.eval import evaluation_of, main, settings_of
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
 from policies.evaluation.tables import published_lines
@@ -34,7 +34,7 @@ def evaluation(count: int, policy: str = "ToyPolicy", **arguments: object) -> Ev
 
 
 def settings(*overrides: str) -> dict[str, object]:
-    return settings_of(composed("eval", ["policy=random", *overrides]))
+    return settings_of(compose("eval", ["policy=random", *overrides]))
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -156,12 +156,12 @@ def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"some")
     overrides = ["policy=checkpoint", f"checkpoint={checkpoint}"]
-    before = settings_of(composed("eval", overrides))
+    before = settings_of(compose("eval", overrides))
     (checkpoint / "model.safetensors").write_bytes(b"others")
-    after = settings_of(composed("eval", overrides))
+    after = settings_of(compose("eval", overrides))
     assert before["weights"] != after["weights"]
     assert {name for name in after if after[name] != before[name]} == {"weights"}
-    of_run = settings_of(composed("eval", ["policy=checkpoint", f"checkpoint={tmp_path}"]))
+    of_run = settings_of(compose("eval", ["policy=checkpoint", f"checkpoint={tmp_path}"]))
     assert of_run == {**after, "checkpoint": str(tmp_path)}
 
 
@@ -199,13 +199,19 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_bad_settings_get_one_sentence(
-    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["eval", *arguments])
-    error = exit_message()
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
     assert sentence in error
-    assert "\n" not in error
+    assert error.count("\n") == 1
 
 
 def test_the_shipped_settings_run_one_task_on_after_success() -> None:
@@ -233,14 +239,6 @@ def test_the_original_simulator_is_a_back_end() -> None:
     chosen = evaluation_of(settings("backend=original", "original.python=/there/bin/python"))
     assert chosen.env["_target_"] == "envs.original.make"
     assert chosen.env["python"] == "/there/bin/python"
-
-
-def exit_message() -> str:
-    from policies.eval import run
-
-    with pytest.raises(UserError) as caught:
-        run()
-    return str(caught.value)
 
 
 def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
-from policies.finetune import composed
+from experiment.settings import compose
 from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
 from worldmodel.model import ModelConfig, WorldModel
@@ -144,8 +144,8 @@ def test_a_policy_without_proprioception_has_no_state_layer(
 
 
 def test_a_policy_that_does_not_learn_is_refused() -> None:
-    with pytest.raises(UserError, match=r"policy=oracle does not learn"):
-        composed(["policy=oracle"])
+    with pytest.raises(UserError, match=r"there is no learner 'oracle'"):
+        compose("finetune", ["policy=oracle"])
 
 
 def test_an_unknown_gripper_is_refused(toy_demonstrations: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from experiment.command_line import ROOT
 from experiment.errors import UserError
+from experiment.settings import ROOT
 from policies.checkpoint import check_robot, load_policy
 from policies.gripper import (
     CLOSED,

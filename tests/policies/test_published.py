@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from envs.episode import Episode
-from experiment.command_line import ROOT
+from experiment.settings import ROOT
 from policies.evaluation.protocol import ALL, Protocol, episodes
 from policies.evaluation.published import CANS, CLOSE_DRAWERS, LISTS, OPEN_DRAWERS, WIDOWX
 

@@ -12,11 +12,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from omegaconf import DictConfig
 from rich.console import Console
 
-from experiment.errors import UserError, exit_on_user_error
+from experiment.command import command
+from experiment.errors import UserError
 from experiment.files import write_bytes
-from experiment.settings import build, compose
+from experiment.settings import build
 from worldmodel.data import look
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.reader import StreamReader
@@ -24,10 +26,9 @@ from worldmodel.data.stream import Stream
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 
-@exit_on_user_error
-def main() -> None:
+@command("inspect", __doc__)
+def main(config: DictConfig) -> None:
     """Compose the parts, print and draw."""
-    config = compose("inspect", sys.argv[1:])
     source: object = build(config.data.source, object)
     if not isinstance(source, Stream):
         raise UserError("inspect looks at streamed data sets: data=lerobot or one of Open-X's.")

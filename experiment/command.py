@@ -1,0 +1,97 @@
+"""One way to run a command: its settings, its help, and how it ends."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiment.errors import exit_on_user_error
+from experiment.settings import compose, draft, flattened, shown
+from experiment.settings_files import Files, options
+
+_WIDTH = 46
+
+
+def command(
+    name: str, usage: str | None, flags: Collection[str] = ()
+) -> Callable[[Callable[[DictConfig], None]], Callable[..., None]]:
+    """Make an entry point of `main(config)`: a function of arguments, by default the process's.
+
+    The settings are those of `configs/<name>.yaml`; `--help` prints `usage` and every setting.
+    `--x` means `x=true` for `x` in `flags`. It ends as `exit_on_user_error` says.
+    """
+
+    def decorate(main: Callable[[DictConfig], None]) -> Callable[..., None]:
+        @exit_on_user_error
+        @functools.wraps(main)
+        def run(arguments: Sequence[str] | None = None) -> None:
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            given = [f"{a[2:]}=true" if a.startswith("--") and a[2:] in flags else a for a in given]
+            settings = [argument for argument in given if argument not in ("-h", "--help")]
+            if len(settings) < len(given):
+                print(help_text(name, usage or "", settings))
+            else:
+                main(compose(name, settings))
+
+        return run
+
+    return decorate
+
+
+def help_text(name: str, usage: str, arguments: Sequence[str] = ()) -> str:
+    """Return `usage`, the groups with their choices, and each setting with value and comment."""
+    config, files = draft(name, arguments)
+    return "\n".join(
+        [
+            inspect.cleandoc(usage),
+            "",
+            "Groups (group=choice):",
+            *_groups(files),
+            "",
+            "Settings (key=value) and their values:",
+            *_settings(config, files),
+        ]
+    )
+
+
+def _groups(files: Files) -> Iterator[str]:
+    for group in sorted(group for group in files.choices if not group.startswith("stream@")):
+        place = group.partition("@")[2]
+        if place.count(".") > 1:
+            continue
+        yield _line(f"{group}={files.choices[group]}", files.comments.get(f"{group}=", ""))
+        yield f"      {' | '.join(options(group))}"
+
+
+def _settings(config: DictConfig, files: Files) -> Iterator[str]:
+    raw: Any = OmegaConf.to_container(config)
+    headed: set[str] = set()
+    for key, value in flattened(raw).items():
+        if key.endswith("_target_") and value != "???":
+            continue
+        parents = [key.rsplit(".", n)[0] for n in range(key.count("."), 0, -1)]
+        for parent in parents:
+            if parent not in headed and files.comments.get(parent):
+                yield _line(f"{parent}:", files.comments[parent])
+            headed.add(parent)
+        yield _line(f"{key}={_resolved(config, key, value)}", files.comments.get(key, ""))
+
+
+def _resolved(config: DictConfig, key: str, raw: Any) -> str:
+    """Return a setting's value, as an interpolation where it means a whole section."""
+    if isinstance(raw, list) and any(isinstance(item, dict) for item in raw):
+        return f"({len(raw)} entries)"
+    try:
+        value = OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return shown(raw)
+    section = isinstance(value, DictConfig) and value
+    return shown(raw if section or raw == "???" else value)
+
+
+def _line(setting: str, comment: str) -> str:
+    return f"  {setting:<{_WIDTH}}  # {comment}" if comment else f"  {setting}"
