@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_Z95 = 1.959963984540054
+from scipy.stats import binomtest
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,15 @@ class Rate:
         return {k: v for k, v in (asdict(self) | rounded).items() if v is not None}
 
 
-def wilson_interval(successes: int, total: int, z: float = _Z95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927); `(0, 1)` of no trials."""
-    if not 0 <= successes <= total:
-        raise ValueError(f"{successes} successes of {total} trials")
-    if total == 0:
+def wilson_interval(successes: int, total: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927); `(0, 1)` of no trials.
+
+    Raises `ValueError` for more successes than trials.
+    """
+    if total == 0 == successes:
         return 0.0, 1.0
-    share, slack = successes / total, z * z / total
-    centre = (share + slack / 2) / (1 + slack)
-    spread = math.sqrt(share * (1 - share) * slack + slack * slack / 4) / (1 + slack)
-    # At the ends the bound is exactly 0 or 1, which rounding would miss.
-    low = 0.0 if successes == 0 else centre - spread
-    high = 1.0 if successes == total else centre + spread
-    return low, high
+    interval = binomtest(successes, total).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def rate_of(outcomes: Sequence[bool]) -> Rate:

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,16 @@ from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from experiment.files import drop_torn_line, write_bytes
 from policies.evaluation.published import CAMERAS, LISTS
-from policies.evaluation.rates import Rate, rate_of
-from policies.evaluation.tables import GRASPED, MEASURES, Line, published_lines, task_lines
+from policies.evaluation.rates import Rate
+from policies.evaluation.tables import (
+    GRASPED,
+    MEASURES,
+    Line,
+    grouped_by,
+    measured,
+    published_lines,
+    task_lines,
+)
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,10 @@ def summary(
         "rates": {
             task: {
                 "all": _rates(group),
-                "robot_pose": {p: _rates(g) for p, g in _by(group, "robot_pose").items()},
-                "variant": {v: _rates(g) for v, g in _by(group, "variant").items()},
+                "robot_pose": {p: _rates(g) for p, g in grouped_by("robot_pose", group).items()},
+                "variant": {v: _rates(g) for v, g in grouped_by("variant", group).items()},
             }
-            for task, group in _by(records, "task").items()
+            for task, group in grouped_by("task", records).items()
         },
         "interval": "95 %: Wilson; of a mean over unequal numbers of episodes MOVER",
         "reference": None if reference is None else asdict(reference),
@@ -118,7 +126,7 @@ def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list
 def write_summary(
     path: Path, records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
 ) -> None:
-    """Write `summary(...)` as JSON in one stroke."""
+    """Write `summary(...)` as JSON atomically."""
     text = json.dumps(summary(records, protocol, reference), indent=2) + "\n"
     write_bytes(path, text.encode())
 
@@ -136,15 +144,5 @@ def _cell(rate: Rate | None) -> str:
     return "" if rate is None else str(rate)
 
 
-def _by(records: Iterable[EpisodeRecord], field: str) -> dict[str, list[EpisodeRecord]]:
-    groups: dict[str, list[EpisodeRecord]] = {}
-    for record in sorted(records, key=lambda record: str(getattr(record, field))):
-        groups.setdefault(str(getattr(record, field)), []).append(record)
-    return groups
-
-
 def _rates(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
-    return {
-        name: rate_of([measure(record) for record in records]).plain()
-        for name, measure in MEASURES.items()
-    }
+    return {name: rate.plain() for name, rate in measured(records).items()}

@@ -103,8 +103,8 @@ WIDOWX = Row(
 
 def published_lines(records: Sequence[EpisodeRecord]) -> list[Line]:
     """Return the lines of the published form that the records give, averages below their parts."""
-    usual = _by_task(record for record in records if record.variant not in CAMERAS)
-    turned = _by_task(record for record in records if record.variant in CAMERAS)
+    usual = grouped_by("task", (record for record in records if record.variant not in CAMERAS))
+    turned = grouped_by("task", (record for record in records if record.variant in CAMERAS))
     lines = [*_below(GOOGLE_ROBOT, usual), *_below(WIDOWX, usual)]
     for row in GOOGLE_ROBOT.parts:
         if rates := _rates(row, turned):
@@ -116,15 +116,29 @@ def published_lines(records: Sequence[EpisodeRecord]) -> list[Line]:
 def task_lines(records: Sequence[EpisodeRecord]) -> list[Line]:
     """Return a line for each task, and below it one for each robot pose where it has several."""
     lines: list[Line] = []
-    for task, members in _by_task(records).items():
-        lines += _figures(task, task, _measured(members), section=True)
-        poses: dict[str, list[EpisodeRecord]] = {}
-        for record in sorted(members, key=lambda record: record.robot_pose):
-            poses.setdefault(record.robot_pose, []).append(record)
+    for task, members in grouped_by("task", records).items():
+        lines += _figures(task, task, measured(members), section=True)
+        poses = grouped_by("robot_pose", members)
         if len(poses) > 1:
             for pose, group in poses.items():
-                lines += _figures(f"{task}/{pose}", f"  {pose}", _measured(group))
+                lines += _figures(f"{task}/{pose}", f"  {pose}", measured(group))
     return lines
+
+
+def grouped_by(field: str, records: Iterable[EpisodeRecord]) -> dict[str, list[EpisodeRecord]]:
+    """Return the records by a field of theirs, groups in its order, records by index."""
+    groups: dict[str, list[EpisodeRecord]] = {}
+    for record in sorted(records, key=lambda record: (getattr(record, field), record.index)):
+        groups.setdefault(getattr(record, field), []).append(record)
+    return groups
+
+
+def measured(records: Sequence[EpisodeRecord]) -> dict[str, Rate]:
+    """Return the rate of each measure, and of grasping where every record knows it."""
+    rates = {name: rate_of([measure(r) for r in records]) for name, measure in MEASURES.items()}
+    if all(GRASPED in record.statistics for record in records):
+        rates[GRASPED] = rate_of([bool(record.statistics[GRASPED]) for record in records])
+    return rates
 
 
 def _below(
@@ -149,23 +163,9 @@ def _figures(
 def _rates(row: Row, records: Mapping[str, Sequence[EpisodeRecord]]) -> dict[str, Rate] | None:
     if not row.parts:
         members = [record for task in row.tasks for record in records.get(task, ())]
-        return _measured(members) if members else None
+        return measured(members) if members else None
     parts = [_rates(part, records) for part in row.parts]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         return None
     return {measure: mean_of([part[measure] for part in found]) for measure in MEASURES}
-
-
-def _measured(records: Sequence[EpisodeRecord]) -> dict[str, Rate]:
-    rates = {name: rate_of([measure(r) for r in records]) for name, measure in MEASURES.items()}
-    if all(GRASPED in record.statistics for record in records):
-        rates[GRASPED] = rate_of([bool(record.statistics[GRASPED]) for record in records])
-    return rates
-
-
-def _by_task(records: Iterable[EpisodeRecord]) -> dict[str, list[EpisodeRecord]]:
-    groups: dict[str, list[EpisodeRecord]] = {}
-    for record in sorted(records, key=lambda record: (record.task, record.index)):
-        groups.setdefault(record.task, []).append(record)
-    return groups
