@@ -27,10 +27,9 @@ from envs.workers import available_cores
 from experiment.command import command
 from experiment.errors import UserError, nearest
 from experiment.settings import Description, plain, typed
-from policies import episode_list
 from policies.checkpoint import check_robot, checkpoint_folder
 from policies.evaluation import report
-from policies.evaluation.protocol import Protocol, episodes
+from policies.evaluation.protocol import Protocol, episodes, listing
 from policies.evaluation.run import Evaluation, claim_folder, evaluate
 from worldmodel.training.checkpoint import WEIGHTS
 
@@ -128,7 +127,7 @@ def dated_folder(settings: Mapping[str, Any], runs: Path = Path("runs")) -> Path
 
 def print_list(config: DictConfig) -> None:
     """Print the episodes that the settings mean; needs no policy, no simulator."""
-    for line in episode_list.lines(config.protocol.name, episodes_of(plain(config))):
+    for line in listing(config.protocol.name, episodes_of(plain(config))):
         print(line)
 
 

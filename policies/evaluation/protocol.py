@@ -4,14 +4,14 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
 from experiment.errors import UserError
-from policies.evaluation.published import GROUPS, LISTS, Entry
+from policies.evaluation.published import GRID_POSITIONS, GROUPS, LISTS, Entry
 
 V = TypeVar("V")
 
@@ -25,10 +25,10 @@ GRID = "grid"
 class Protocol:
     """Episodes by a name: one of `published.LISTS`, or a rule from an index to an episode.
 
-    The rule: robot poses take turns; so do the object positions (m) and the layouts (their number),
-    each with every pose once before the next one comes. Without them an episode's seed draws its
-    own. `variant` is the scene's. `episodes`: how many are run where nothing else is said, None for
-    all of a list.
+    The rule: robot poses take turns; so do the object positions (m; without any, the protocol grid
+    has those of `published.GRID_POSITIONS`) and the layouts (their number), each with every pose
+    once before the next one comes. Otherwise an episode's seed draws its own. `variant` is the
+    scene's. `episodes`: how many are run by default, None for all of a list.
     """
 
     name: str = "default"
@@ -66,15 +66,16 @@ def episodes(
             f"protocol {protocol.name} is for one task: give task=NAME, or a protocol that lists "
             f"tasks, such as {', '.join(LISTS)}."
         )
-    fixed = (protocol.robot_poses, protocol.object_positions, protocol.layouts)
-    if protocol.name == GRID and not any(fixed):
+    positions = [(float(x), float(y)) for x, y in protocol.object_positions]
+    if protocol.name == GRID and not positions:
+        positions = [(round(x, 5), round(y, 5)) for x, y in GRID_POSITIONS.get(task, ())]
+    if protocol.name == GRID and not (protocol.robot_poses or positions or protocol.layouts):
         raise UserError(
             f"protocol grid and task {task} do not fit: the task has no grid of positions, "
             "poses or layouts; use protocol=default."
         )
     if count is None:
         raise UserError(f"protocol {protocol.name} has no end: give episodes=, a number.")
-    positions = [(float(x), float(y)) for x, y in protocol.object_positions]
     return [
         Episode(
             task=task,
@@ -89,15 +90,41 @@ def episodes(
     ]
 
 
+def listing(protocol: str, episodes: Sequence[Episode]) -> Iterator[str]:
+    """Yield a line an episode: task, index, seed, variant, options; then the totals."""
+    tasks = max([len(episode.task) for episode in episodes] + [len("task")])
+    variants = max([len(episode.variant) for episode in episodes] + [len("variant")])
+    yield f"{'task':{tasks}}  index        seed  {'variant':{variants}}  options"
+    for episode in episodes:
+        options = "  ".join(f"{k}={_text(v)}" for k, v in episode.reset_options().items())
+        yield (
+            f"{episode.task:{tasks}}  {episode.index:5d}  {episode.seed:10d}  "
+            f"{episode.variant:{variants}}  {options or 'from the seed'}"
+        )
+    yield ""
+    for task, count in Counter(episode.task for episode in episodes).items():
+        yield f"{task:{tasks}}  {count:5d}"
+    yield f"{'in all':{tasks}}  {len(episodes):5d} episodes of protocol {protocol}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_text(part) for part in value) + ")"
+    if isinstance(value, float):
+        # Rounding of the grids' last bits only; 0 without a sign.
+        return f"{value:.5g}"
+    return str(value) if value != "" else "unchanged"
+
+
 def numbered(protocol: str, entries: Iterable[Entry], seed: int) -> list[Episode]:
     """Return the episodes of a list; an index counts within its task, so no choice changes it."""
-    seen: Counter[str] = Counter()
-    made = []
+    counts: Counter[str] = Counter()
+    episodes = []
     for task, variant, options in entries:
-        index, seen[task] = seen[task], seen[task] + 1
+        index, counts[task] = counts[task], counts[task] + 1
         own = episode_seed(task, protocol, index, seed)
-        made.append(Episode(task=task, index=index, seed=own, variant=variant, **options))
-    return made
+        episodes.append(Episode(task=task, index=index, seed=own, variant=variant, **options))
+    return episodes
 
 
 def restricted(listed: Sequence[Episode], protocol: str, task: str) -> list[Episode]:

@@ -20,6 +20,9 @@ Entry = tuple[str, str, dict[str, Any]]
 CANS = ("pick_horizontal_coke_can", "pick_standing_coke_can", "pick_vertical_coke_can")
 OPEN_DRAWERS = ("open_top_drawer", "open_middle_drawer", "open_bottom_drawer")
 CLOSE_DRAWERS = ("close_top_drawer", "close_middle_drawer", "close_bottom_drawer")
+PLACE_TASKS = tuple(
+    f"place_in_closed_{drawer}drawer" for drawer in ("", "top_", "middle_", "bottom_")
+)
 WIDOWX = ("stack_cube", "carrot_on_plate", "spoon_on_towel", "eggplant_in_basket")
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -58,6 +61,12 @@ def _line(first: float, last: float, count: int) -> tuple[float, ...]:
 
 _CAN_POSITIONS = tuple(product(_line(-0.35, -0.12, 5), _line(-0.02, 0.42, 5)))
 _APPLE_POSITIONS = tuple(product(_line(-0.08, -0.02, 3), _line(-0.02, 0.08, 3)))
+GRID_POSITIONS = {
+    **dict.fromkeys(("pick_coke_can", *CANS), _CAN_POSITIONS),
+    **dict.fromkeys(("open_and_place", *PLACE_TASKS), _APPLE_POSITIONS),
+}
+"""The positions (m) of the object that visual matching goes through, of tasks that have some."""
+
 _ROBOT_Y = _line(-0.2, 0.2, 3)
 _DRAWER_PLACES = tuple(product(_line(0.65, 0.85, 3), _ROBOT_Y))
 _APPLE_PLACES = tuple(product((0.65,), _ROBOT_Y))
