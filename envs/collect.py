@@ -42,6 +42,7 @@ class Collection:
     keep_failures: bool
     robot_poses: tuple[str, ...]
     robot: str = "google_robot"
+    time_limit: float | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -50,6 +51,9 @@ class Collection:
         for name, count in (("episodes", settings["episodes"]), ("workers", workers)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise UserError(f"{name}={count}: give a whole number of at least 1.")
+        time_limit = settings["time_limit"]
+        if not isinstance(time_limit, int | float | None) or isinstance(time_limit, bool):
+            raise UserError(f"time_limit={time_limit}: give seconds, or null for no limit.")
         if not isinstance(settings["keep_failures"], bool):
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
         if settings["task"]["name"] == "all":
@@ -64,6 +68,7 @@ class Collection:
             keep_failures=settings["keep_failures"],
             robot_poses=tuple(settings["robot_poses"] or ()),
             robot=str(settings["task"]["robot"]),
+            time_limit=time_limit,
         )
 
     @property
@@ -167,7 +172,13 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
         "fps": collection.fps,
     }
     count = min(collection.workers, max(1, len(wanted(staged, collection.episodes))))
-    workers = Workers(collection.env, collection.policy, [recorder], count=count)
+    workers = Workers(
+        collection.env,
+        collection.policy,
+        [recorder],
+        count=count,
+        time_limit=collection.time_limit,
+    )
     kept = sum(episode.kept for episode in staged.values())
     with (
         workers,

@@ -1,11 +1,21 @@
-"""Many episodes in several processes, each with its own environment, policy and recorders."""
+"""Many episodes in worker processes, each with its own environment, policy and recorders.
+
+Not on a library's pool: `concurrent.futures` has no time limit and gives up all tasks with one dead
+process, pebble (5.2) takes an exit with code 0 inside a task for no event and waits for its result.
+"""
 
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
+import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -16,23 +26,33 @@ from envs.descriptions import Latest
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from experiment.errors import UserError
+from experiment.processes import die_with_parent
 from experiment.settings import Description, build
 
 # One thread each, whatever the number of processes: they share the cores already, and the number
 # of threads would otherwise show in the last bits of an episode.
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+_CLOSING_SECONDS = 20.0
 
-class WorkerCrashError(RuntimeError):
-    """An episode ended in an exception or took its process with it; the message names it."""
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker builds: environment, policy and recorders as descriptions."""
+
+    env: Description
+    policy: Description
+    recorders: Sequence[Description] = ()
+    max_steps: int | None = None
 
 
 class Workers:
     """Builds environment and policy once a process, then runs episodes until closed.
 
     What is described with `task: None` or `variant: None` is built anew when an episode has another
-    one; see `grouped`. With `count=1` everything happens in this process. Episodes come out of
-    `run` in the order in which they finish; what each of them contains does not depend on `count`.
+    one; see `grouped`. Episodes come out of `run` in the order in which they finish; what each of
+    them contains does not depend on `count`. Episodes never run in this process, so none of them
+    can end or hang it.
     """
 
     def __init__(
@@ -43,13 +63,17 @@ class Workers:
         *,
         count: int = 1,
         max_steps: int | None = None,
+        time_limit: float | None = None,
     ) -> None:
+        """Args: `time_limit` (s) of an episode, the building of its environment included."""
         if count < 1:
             raise UserError(f"workers={count}: at least one worker is needed.")
-        self._job = (dict(env), dict(policy), [dict(r) for r in recorders], max_steps)
+        if time_limit is not None and not time_limit > 0:
+            raise UserError(f"time_limit={time_limit}: give seconds above 0, or null for no limit.")
+        self._job = Job(dict(env), dict(policy), [dict(r) for r in recorders], max_steps)
         self._count = count
-        self._processes: list[tuple[BaseProcess, Connection]] = []
-        self._local: _Stage | None = None
+        self._time_limit = time_limit
+        self._idle: list[_Worker] = []
 
     def __enter__(self) -> "Workers":
         return self
@@ -60,20 +84,23 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._local is not None:
-            self._local.close()
-            self._local = None
-        self._dismiss(at_once=kind is not None)
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.connection.close()
+        for worker in idle:
+            worker.process.join(_CLOSING_SECONDS if kind is None else 0)
+            worker.kill()
 
     def run(
         self, episodes: Sequence[Episode], progress: str | None = None
     ) -> Iterator[EpisodeRecord]:
         """Yield the records of `episodes` as they finish; `progress` names a progress bar.
 
-        Raises what a policy or environment raised as `UserError`, everything else as
-        `WorkerCrashError` with the episode's name.
+        Raises `UserError`: what a policy or environment raised as one, and, naming the episode, for
+        every other exception, an exit and a killed process. An episode that reaches the time limit
+        is given up; the others are run to the end before the error is raised.
         """
-        records = self._here(episodes) if self._count == 1 else self._elsewhere(episodes)
+        records = self._records(episodes)
         if progress is None:
             yield from records
             return
@@ -85,84 +112,118 @@ class Workers:
                 bar.update()
                 yield record
 
-    def _here(self, episodes: Sequence[Episode]) -> Iterator[EpisodeRecord]:
-        # Not at the top of the file, where it would slow down the start of every worker.
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    def _records(self, episodes: Sequence[Episode]) -> Iterator[EpisodeRecord]:
+        waiting = deque(episodes)
+        busy: dict[Connection, _Worker] = {}
+        given_up: list[str] = []
         try:
-            if self._local is None and episodes:
-                self._local = _Stage(*self._job)
-            for episode in episodes:
-                assert self._local is not None
-                try:
-                    yield self._local.play(episode)
-                except (UserError, KeyboardInterrupt):
-                    raise
-                except Exception as error:
-                    raise WorkerCrashError(f"{_name(episode)} broke off: {error!r}") from error
-        finally:
-            torch.set_num_threads(threads)
-
-    def _elsewhere(self, episodes: Sequence[Episode]) -> Iterator[EpisodeRecord]:
-        waiting = list(reversed(episodes))
-        self._start(min(self._count, len(waiting)))
-        running: dict[Connection, tuple[BaseProcess, Episode]] = {}
-        for process, connection in self._processes:
-            if waiting:
-                running[connection] = (process, waiting.pop())
-                _hand_out(connection, running[connection][1])
-        try:
-            while running:
-                for ready in wait(list(running)):
-                    assert isinstance(ready, Connection)
-                    process, episode = running.pop(ready)
-                    outcome = _receive(ready, process, episode)
-                    if waiting:
-                        running[ready] = (process, waiting.pop())
-                        _hand_out(ready, running[ready][1])
-                    yield outcome
+            self._hand_out(waiting, busy)
+            while busy:
+                ready = wait(list(busy), self._seconds_left(busy))
+                outcomes = []
+                for connection in ready:
+                    assert isinstance(connection, Connection)
+                    outcome = busy[connection].receive()
+                    if outcome is None:  # it began
+                        busy[connection].deadline = time.monotonic() + (self._time_limit or inf)
+                        continue
+                    worker = busy.pop(connection)
+                    outcomes.append(outcome)
+                    if worker.process.is_alive():
+                        self._idle.append(worker)
+                for worker in [w for w in busy.values() if w.deadline <= time.monotonic()]:
+                    del busy[worker.connection]
+                    worker.kill()
+                    given_up.append(self._too_long(worker.episode))
+                    tqdm.write(given_up[-1], file=sys.stderr)
+                # Before the caller has its records, so that no worker waits for the caller.
+                self._hand_out(waiting, busy)
+                yield from (one for one in outcomes if isinstance(one, EpisodeRecord))
+                for error in outcomes:
+                    if isinstance(error, UserError):
+                        raise error
         finally:
             # Left early: an unfinished episode must not answer for one of the next run.
-            if running:
-                self._dismiss(at_once=True)
+            for worker in busy.values():
+                worker.kill()
+        if given_up:
+            others = f" (and {len(given_up) - 1} more)" if len(given_up) > 1 else ""
+            raise UserError(
+                f"{given_up[0]}{others}: the finished episodes are kept; start the same command "
+                "again to try it once more, or give a larger time_limit."
+            )
 
-    def _dismiss(self, at_once: bool) -> None:
-        for process, connection in self._processes:
-            connection.close()
-            if at_once:
-                process.terminate()
-        for process, _ in self._processes:
-            process.join()
-        self._processes = []
+    def _hand_out(self, waiting: deque[Episode], busy: "dict[Connection, _Worker]") -> None:
+        while waiting and len(busy) < self._count:
+            worker = self._idle.pop() if self._idle else _Worker.started(self._job)
+            worker.begin(waiting.popleft())
+            busy[worker.connection] = worker
 
-    def _start(self, count: int) -> None:
+    def _seconds_left(self, busy: "dict[Connection, _Worker]") -> float | None:
+        if self._time_limit is None:
+            return None
+        left = min(worker.deadline for worker in busy.values()) - time.monotonic()
+        return None if left == inf else max(0.0, left)
+
+    def _too_long(self, episode: Episode | None) -> str:
+        assert episode is not None
+        return f"{_name(episode)} was stopped at time_limit={self._time_limit:g} s"
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    episode: Episode | None = None
+    deadline: float = inf
+
+    @classmethod
+    def started(cls, job: Job) -> "_Worker":
         context = multiprocessing.get_context("spawn")
-        with _one_thread():
-            while len(self._processes) < count:
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, *self._job), daemon=True)
-                process.start()
-                # Only the child may hold its end, or its death would not end the pipe.
-                theirs.close()
-                self._processes.append((process, ours))
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, job), daemon=True)
+        with _one_thread(), _interrupts_blocked():
+            process.start()
+        # Only the child may hold its end, or its death would not end the pipe.
+        theirs.close()
+        return cls(process, ours)
+
+    def begin(self, episode: Episode) -> None:
+        self.episode = episode
+        self.deadline = inf
+        # A worker that is already dead is noticed, and named, by `receive`.
+        with contextlib.suppress(BrokenPipeError):
+            self.connection.send(episode)
+
+    def receive(self) -> EpisodeRecord | UserError | None:
+        """Return how the episode ended, None when it has begun; blocks."""
+        assert self.episode is not None
+        try:
+            outcome = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return UserError(
+                f"{_name(self.episode)} ended its worker process "
+                f"({_exit(self.process.exitcode)}): the finished episodes are kept; start the same "
+                "command again to continue."
+            )
+        assert outcome is None or isinstance(outcome, EpisodeRecord | UserError)
+        return outcome
+
+    def kill(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
 
 
 class _Stage:
     """One environment, one policy and their recorders."""
 
-    def __init__(
-        self,
-        env: Description,
-        policy: Description,
-        recorders: Sequence[Description],
-        max_steps: int | None,
-    ) -> None:
-        self._policy = Latest(policy)
-        self._recorders = [build(recorder) for recorder in recorders]
-        self._env = Latest(env)
-        self._max_steps = max_steps
+    def __init__(self, job: Job) -> None:
+        self._policy = Latest(job.policy)
+        self._recorders = [build(recorder) for recorder in job.recorders]
+        self._env = Latest(job.env)
+        self._max_steps = job.max_steps
 
     def play(self, episode: Episode) -> EpisodeRecord:
         # The policy first: it is quicker to say what is wrong with its settings.
@@ -186,30 +247,32 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _work(
-    connection: Connection,
-    env: Description,
-    policy: Description,
-    recorders: Sequence[Description],
-    max_steps: int | None,
-) -> None:
+def _work(connection: Connection, job: Job) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    die_with_parent(parent.pid)
     # Ctrl-C reaches the whole group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     stage: _Stage | None = None
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             episode = connection.recv()
+            connection.send(None)
+            outcome: EpisodeRecord | UserError
             try:
-                stage = stage or _Stage(env, policy, recorders, max_steps)
-                connection.send(stage.play(episode))
-            except (EOFError, BrokenPipeError):
-                raise
+                stage = stage or _Stage(job)
+                outcome = stage.play(episode)
             except UserError as error:
-                connection.send(UserError(str(error)))
-            except Exception:
-                connection.send(
-                    WorkerCrashError(f"{_name(episode)} broke off:\n{traceback.format_exc()}")
-                )
+                outcome = UserError(str(error))
+            except SystemExit as error:
+                outcome = UserError(f"{_name(episode)} called sys.exit({error.code!r}).")
+            except Exception as error:
+                traceback.print_exc()
+                kind = type(error).__name__
+                outcome = UserError(f"{_name(episode)} failed with {kind}: {error} (see above).")
+            connection.send(outcome)
     if stage is not None:
         stage.close()
 
@@ -228,25 +291,16 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _hand_out(connection: Connection, episode: Episode) -> None:
-    # A worker that is already dead is noticed, and named, at the next recv.
-    with contextlib.suppress(BrokenPipeError):
-        connection.send(episode)
-
-
-def _receive(connection: Connection, process: BaseProcess, episode: Episode) -> EpisodeRecord:
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start a child that Ctrl-C cannot reach: it inherits the mask until it ignores the signal."""
+    # Its start would take the mask away again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        outcome = connection.recv()
-    except (EOFError, OSError):
-        process.join()
-        raise WorkerCrashError(
-            f"{_name(episode)} took its worker process with it "
-            f"({_exit(process.exitcode)}); try it alone with workers=1."
-        ) from None
-    if isinstance(outcome, BaseException):
-        raise outcome
-    assert isinstance(outcome, EpisodeRecord)
-    return outcome
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _name(episode: Episode) -> str:

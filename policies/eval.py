@@ -51,6 +51,7 @@ class How:
 
     workers: int
     videos: bool
+    time_limit: float | None
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def evaluation_of(settings: Mapping[str, Any]) -> Evaluation:
         reference=None if reference is None else typed(report.Reference, reference),
         videos=how.videos,
         workers=how.workers,
+        time_limit=how.time_limit,
         protocol=protocol["name"],
     )
 

@@ -22,7 +22,7 @@ from policies.evaluation.contact_sheet import write_contact_sheet
 RECORDS = "episodes.jsonl"
 
 # What may differ when a run goes on: it changes neither an episode nor which ones are run.
-_FREE = ("out", "workers")
+_FREE = ("out", "workers", "time_limit")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Evaluation:
     reference: report.Reference | None = None
     videos: bool = True
     workers: int = 1
+    time_limit: float | None = None
     protocol: str = "default"
 
 
@@ -57,7 +58,13 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
     count = min(evaluation.workers, max(1, len(left)))
     tasks = {episode.task for episode in left}
     label = tasks.pop() if len(tasks) == 1 else f"{len(tasks)} tasks"
-    with Workers(evaluation.env, evaluation.policy, recorders, count=count) as workers:
+    with Workers(
+        evaluation.env,
+        evaluation.policy,
+        recorders,
+        count=count,
+        time_limit=evaluation.time_limit,
+    ) as workers:
         for record in workers.run(left, progress=label if left else None):
             append_line(log, record.to_json())
 

@@ -1,6 +1,11 @@
 """Several processes give what one gives, and say which episode ended badly."""
 
 import dataclasses
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +13,9 @@ import pytest
 
 from envs.descriptions import for_episode
 from envs.episode import Episode, EpisodeRecord
-from envs.workers import WorkerCrashError, Workers, grouped
+from envs.workers import Workers, grouped
 from experiment.errors import UserError
 from experiment.settings import build, locate
-from tests.envs import toy_tasks
 from tests.envs.toy import ToyEnv
 
 pytestmark = pytest.mark.slow
@@ -40,21 +44,14 @@ def test_two_processes_give_what_one_gives() -> None:
     assert [record.index for record in alone] == [0, 1, 2, 3, 4]
 
 
-def test_an_environment_is_built_once_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[ToyEnv] = []
-    start = ToyEnv.__init__
-
-    def counted(self: ToyEnv) -> None:
-        start(self)
-        built.append(self)
-
-    monkeypatch.setattr(ToyEnv, "__init__", counted)
-    with Workers(ENV, POLICY) as workers:
+def test_an_environment_is_built_once_and_closed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    env = {"_target_": "tests.envs.toy_tasks.ToyTask", "task": "toy", "log": str(log)}
+    with Workers(env, POLICY) as workers:
         list(workers.run(EPISODES))
         list(workers.run(EPISODES))
-        assert not built[0].closed
-    assert len(built) == 1
-    assert built[0].closed
+        assert log.read_text().splitlines() == ["built toy visual_matching"]
+    assert log.read_text().splitlines()[1:] == ["closed toy visual_matching"]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -67,24 +64,68 @@ def test_bad_input_stays_one_sentence(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_exception_names_its_episode(count: int) -> None:
-    with (
-        Workers(ENV, broken("raise", seed=114), count=count) as workers,
-        pytest.raises(WorkerCrashError, match=r"(?s)episode 2 of toy \(seed 114\).*lost"),
-    ):
-        list(workers.run(EPISODES))
-
-
-def test_a_lost_process_names_its_episode_and_keeps_the_others() -> None:
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("raise", r"failed with KeyError: 'lost'"),
+        ("sys_exit", r"called sys\.exit\(0\)"),
+        ("exit", r"ended its worker process \(exit code 0\)"),
+    ],
+)
+def test_an_episode_that_breaks_off_is_named(how: str, says: str, count: int) -> None:
     done: list[int] = []
     with (
-        Workers(ENV, broken("exit", seed=128), count=2) as workers,
-        pytest.raises(WorkerCrashError, match=r"episode 4 of toy \(seed 128\).*exit code 7"),
+        Workers(ENV, broken(how, seed=128), count=count) as workers,
+        pytest.raises(UserError, match=rf"episode 4 of toy \(seed 128\) {says}") as caught,
     ):
         done.extend(record.index for record in workers.run(EPISODES))
+    assert "\n" not in str(caught.value)
     # All but the lost one and the one that the other process was at.
-    assert len(done) >= 3
+    assert len(done) >= 5 - count
     assert 4 not in done
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_episode_that_hangs_is_stopped_and_the_others_are_run(count: int) -> None:
+    done: list[int] = []
+    with (
+        Workers(ENV, broken("hang", seed=107), count=count, time_limit=10) as workers,
+        pytest.raises(UserError, match=r"episode 1 of toy \(seed 107\) .* time_limit=10 s: "),
+    ):
+        done.extend(record.index for record in workers.run(EPISODES))
+    assert sorted(done) == [0, 2, 3, 4]
+
+
+def test_a_worker_killed_from_outside_is_one_sentence() -> None:
+    with Workers(ENV, broken("hang"), count=2) as workers:
+        records = workers.run(EPISODES)
+        killer = threading.Timer(4.0, lambda: multiprocessing.active_children()[0].kill())
+        killer.start()
+        with pytest.raises(UserError, match=r"episode \d of toy .*killed by SIGKILL"):
+            list(records)
+    assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.envs.hanging_run"], text=True, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    workers = [int(number) for number in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(worker) for worker in workers)
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 TASKS = [
@@ -94,16 +135,16 @@ TASKS = [
 ]
 
 
-def test_an_environment_lasts_as_long_as_task_and_variant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy_tasks, "built", [])
-    monkeypatch.setattr(toy_tasks, "alive", [])
+def test_an_environment_lasts_as_long_as_task_and_variant(tmp_path: Path) -> None:
+    log = tmp_path / "log"
     env = {"_target_": "tests.envs.toy_tasks.ToyTask", "task": None, "variant": None}
     policy = {"_target_": "tests.envs.toy_tasks.TaskPolicy", "task": None}
-    with Workers(env, policy) as workers:
+    with Workers({**env, "log": str(log)}, policy) as workers:
         records = list(workers.run(grouped(TASKS)))
-        assert len(toy_tasks.alive) == 1
-    assert toy_tasks.alive == []
-    assert toy_tasks.built == [("one", "base"), ("two", "base"), ("one", "table_1")]
+    names = ["one base", "two base", "one table_1"]
+    assert log.read_text().splitlines() == [
+        f"{event} {name}" for name in names for event in ("built", "closed")
+    ]
     for record in records:
         assert record.statistics == {"task": record.task, "variant": record.variant}
         assert record.policy == f"toy of {record.task}"

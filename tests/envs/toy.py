@@ -5,6 +5,7 @@ seed alone, then success follows three steps later.
 """
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -104,7 +105,9 @@ class ToyPolicy:
 
 
 class BrokenPolicy(ToyPolicy):
-    """Misbehaves at step 6 of the episode with this `seed`: `how` is nan, raise, exit or shape."""
+    """Misbehaves at step 6 of the episode with this `seed`: `how` is nan, raise, exit, sys_exit,
+    hang or shape.
+    """
 
     def __init__(self, how: str, seed: int | None = None) -> None:
         super().__init__()
@@ -125,7 +128,11 @@ class BrokenPolicy(ToyPolicy):
         elif self.how == "raise":
             raise KeyError("lost")
         elif self.how == "exit":
-            os._exit(7)
+            os._exit(0)
+        elif self.how == "sys_exit":
+            sys.exit(0)
+        elif self.how == "hang":
+            time.sleep(1000)
         elif self.how == "shape":
             return chunk[:, :6]
         else:

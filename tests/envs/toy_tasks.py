@@ -1,25 +1,27 @@
-"""The toy world as several tasks and variants; says which ones were built and not yet closed."""
+"""The toy world as several tasks and variants; says in a file which ones were built and closed."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.envs.toy import BrokenPolicy, ToyEnv, ToyPolicy
 
-built: list[tuple[str, str]] = []
-alive: list["ToyTask"] = []
-
 
 class ToyTask(ToyEnv):
-    """A toy world with a task and a variant, which its observation of options shows."""
+    """A toy world with a task and a variant; appends to the file `log` when it begins and ends."""
 
-    def __init__(self, task: str, variant: str = "visual_matching") -> None:
+    def __init__(self, task: str, variant: str = "visual_matching", log: str | None = None) -> None:
         super().__init__()
-        self.task, self.variant = task, variant
-        built.append((task, variant))
-        alive.append(self)
+        self.task, self.variant, self.log = task, variant, log
+        self._note("built")
 
     def close(self) -> None:
         super().close()
-        alive.remove(self)
+        self._note("closed")
+
+    def _note(self, event: str) -> None:
+        if self.log is not None:
+            with Path(self.log).open("a") as file:
+                file.write(f"{event} {self.task} {self.variant}\n")
 
     def _info(self) -> dict[str, Any]:
         return super()._info() | {
