@@ -1,13 +1,15 @@
-"""Rollouts to videos one likes to watch: one mp4 an episode, what happens written into it."""
+"""Videos of episodes: one mp4 each, with the instruction, step and success drawn in."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
+from imageio.plugins.pyav import PyAVPlugin
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.dataset.video import Mp4Encoder
 from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
@@ -34,14 +36,20 @@ class VideoRecorder:
     def __init__(self, folder: str | Path, fps: int = 6) -> None:
         self._folder = Path(folder)
         self._fps = fps
-        self._encoder: Mp4Encoder | None = None
+        self._buffer = io.BytesIO()
+        self._video: PyAVPlugin | None = None
         self._label = ""
 
     def start(self, episode: Episode, observation: Observation) -> None:
         """Begin the video of `episode` with its first picture."""
-        self._encoder = Mp4Encoder(*PICTURE, self._fps, crf=20, gop=30)
+        # In memory, so a kill or a full disk never leaves half a video behind.
+        self._buffer = io.BytesIO()
+        video = iio.imopen(self._buffer, "w", plugin="pyav", extension=".mp4")
+        assert isinstance(video, PyAVPlugin)
+        video.init_video_stream("libx264", fps=self._fps, pixel_format="yuv420p")
+        self._video = video
         self._label = f"{episode.task} #{episode.index}"
-        self._encoder.add(captioned(observation, self._label, "", _WHITE))
+        video.write_frame(captioned(observation, self._label, "", _WHITE))
 
     def step(
         self,
@@ -51,7 +59,7 @@ class VideoRecorder:
         after: Observation,
     ) -> None:
         """Add the picture after the action, with the success so far."""
-        assert self._encoder is not None
+        assert self._video is not None
         if info["success"]:
             verdict, colour = "success", _GREEN
         elif info["success_ever"]:
@@ -59,13 +67,15 @@ class VideoRecorder:
         else:
             verdict, colour = "", _WHITE
         label = f"{self._label} {info['robot_pose']}"
-        self._encoder.add(captioned(after, label, verdict, colour))
+        self._video.write_frame(captioned(after, label, verdict, colour))
 
     def end(self, record: EpisodeRecord) -> None:
-        """Write the finished video in one stroke."""
-        assert self._encoder is not None
-        write_bytes(video_path(self._folder, record.task, record.index), self._encoder.finish())
-        self._encoder = None
+        """Write the finished video atomically."""
+        assert self._video is not None
+        self._video.close()
+        self._video = None
+        path = video_path(self._folder, record.task, record.index)
+        write_bytes(path, self._buffer.getvalue())
 
 
 def captioned(

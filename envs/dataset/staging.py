@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from envs.dataset.statistics import count_levels
-from envs.dataset.video import encode
+from envs.dataset.video import check_size, encode
 from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
@@ -189,6 +189,8 @@ class StagingRecorder:
             raise UserError(
                 "a data set needs pictures: give a resolution such as resolution=[160,128]."
             )
+        height, width = observation.image.shape[:2]
+        check_size(width, height)
         self._frames = []
 
     def step(

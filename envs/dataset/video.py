@@ -1,7 +1,7 @@
 """Frames to H.264 and back together: encoding, and joining clips without encoding again."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,55 +13,40 @@ from av.video.stream import VideoStream
 from experiment.errors import UserError
 
 
-class Mp4Encoder:
-    """Encodes frames as they come and hands over a whole mp4 file at the end.
+def check_size(width: int, height: int) -> None:
+    """Raise `UserError` for a picture size that H.264 cannot hold."""
+    if width % 2 or height % 2:
+        raise UserError(
+            f"a picture of {width}x{height} cannot be encoded as video: "
+            "set resolution to even numbers."
+        )
+
+
+def encode(frames: Sequence[np.ndarray] | np.ndarray, fps: int, *, crf: int, gop: int) -> bytes:
+    """Encode frames, uint8 `(h, w, 3)` each, to the bytes of one mp4 file.
 
     The file is built in memory, so a kill or a full disk never leaves half a video behind.
     """
-
-    def __init__(self, width: int, height: int, fps: int, *, crf: int, gop: int) -> None:
-        if width % 2 or height % 2:
-            raise UserError(
-                f"a picture of {width}x{height} cannot be encoded as video: "
-                "set resolution to even numbers."
-            )
-        self._buffer = io.BytesIO()
-        self._container = av.open(self._buffer, mode="w", format="mp4")
-        stream = self._container.add_stream("libx264", rate=fps)
+    height, width = frames[0].shape[:2]
+    check_size(width, height)
+    buffer, reformatter = io.BytesIO(), VideoReformatter()
+    with av.open(buffer, mode="w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # No B-frames: packets then come in display order and clips join by adding an offset.
         # One thread: the bytes do not depend on the number of cores.
         stream.options = {"crf": str(crf), "g": str(gop), "bf": "0"}
         stream.codec_context.thread_count = 1
-        self._stream = stream
-        self._reformatter = VideoReformatter()
-
-    def add(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 `(h, w, 3)`."""
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        # Converted here and in this thread: left to the encoder, the conversion is spread over a
-        # pool of threads, which costs more than it gains on small pictures and was once seen to
-        # hand over an unfinished one.
-        planes = self._reformatter.reformat(picture, format="yuv420p", threads=1)
-        self._container.mux(self._stream.encode(planes))
-
-    def finish(self) -> bytes:
-        """Return the finished file."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        return self._buffer.getvalue()
-
-
-def encode(frames: Iterable[np.ndarray], fps: int, *, crf: int, gop: int) -> bytes:
-    """Encode frames, uint8 `(h, w, 3)` each, to the bytes of one mp4 file."""
-    encoder: Mp4Encoder | None = None
-    for frame in frames:
-        encoder = encoder or Mp4Encoder(frame.shape[1], frame.shape[0], fps, crf=crf, gop=gop)
-        encoder.add(frame)
-    if encoder is None:
-        raise ValueError("a video needs at least one frame")
-    return encoder.finish()
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            # Converted here and in this thread: left to the encoder, the conversion is spread over
+            # a pool of threads, which costs more than it gains on small pictures and was once seen
+            # to hand over an unfinished one.
+            planes = reformatter.reformat(picture, format="yuv420p", threads=1)
+            container.mux(stream.encode(planes))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def join(clips: Iterable[Path], fps: int) -> bytes:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
+import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -45,16 +45,17 @@ def write_contact_sheet(path: Path, records: Sequence[EpisodeRecord], videos: Pa
 def moments(path: Path, count: int) -> list[Image.Image]:
     """Return `count` pictures evenly spread over a video; none if it cannot be read."""
     try:
-        with av.open(str(path)) as container:
-            total = container.streams.video[0].frames
-            wanted = np.linspace(0, max(total - 1, 0), count).round().astype(int)
-            kept: dict[int, Image.Image] = {}
-            for index, frame in enumerate(container.decode(video=0)):
-                if index in wanted:
-                    kept[index] = frame.to_image(width=_THUMBNAIL[0], height=_THUMBNAIL[1])
-    except (av.FFmpegError, IndexError, FileNotFoundError):
+        with iio.imopen(path, "r", plugin="pyav") as video:
+            total = video.properties().shape[0]
+            chosen = np.linspace(0, max(total - 1, 0), count).round().astype(int).tolist()
+            kept = {
+                index: Image.fromarray(frame).resize(_THUMBNAIL)
+                for index, frame in enumerate(video.iter(thread_type="SLICE"))
+                if index in chosen
+            }
+    except (OSError, IndexError):
         return []
-    return [kept[index] for index in wanted if index in kept]
+    return [kept[index] for index in chosen if index in kept]
 
 
 def _strip(record: EpisodeRecord, video: Path) -> Image.Image:

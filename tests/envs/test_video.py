@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.dataset.video import Mp4Encoder, decode, encode, join
+from envs.dataset.video import decode, encode, join
 from experiment.errors import UserError
 
 
@@ -65,4 +65,4 @@ def test_a_truncated_clip_is_named(tmp_path: Path) -> None:
 
 def test_odd_pictures_are_refused() -> None:
     with pytest.raises(UserError, match="63x48"):
-        Mp4Encoder(63, 48, 3, crf=14, gop=3)
+        encode(np.zeros((1, 48, 63, 3), np.uint8), 3, crf=14, gop=3)
