@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from sapien import Pose
 
-from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
+from envs.actions import ACTION_SIZE, spaces
 from envs.original.names import TABLE_BOXES, original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
@@ -22,6 +22,7 @@ from envs.simpler.rules.base import REST_SPEED
 from envs.simpler.rules.drawer import OPEN
 from envs.simpler.scenes.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
 from envs.simpler.tasks.registry import TaskSpec
+from envs.simpler.tasks.simplerenv_options import translated
 from envs.simpler.tasks.start import Start, checked_options, draw_start
 from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of
 from experiment.errors import UserError
@@ -51,14 +52,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._steps = 0
         self._answer: dict[str, Any] = {}
         self._image: np.ndarray | None = None
-        spaces: dict[str, gymnasium.Space[Any]] = {
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
-        }
-        if resolution is not None:
-            size = (resolution[1], resolution[0], 3)
-            spaces["image"] = gymnasium.spaces.Box(0, 255, size, np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        self.action_space = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
+        self.observation_space, self.action_space = spaces(resolution)  # type: ignore[assignment]
         family = "google_robot" if spec.robot == "google_robot" else "widowx"
         made, _ = pipe.ask(
             {
@@ -75,7 +69,9 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start an episode; seed and options as for `envs.simpler`."""
-        given = checked_options(options or {}, self.task)
+        options = translated(options or {}, self.task)
+        options.pop("reconfigure", None)
+        given = checked_options(options, self.task)
         super().reset(seed=seed)
         seed = int(self._seed.randint(2**32)) if seed is None else seed
         self._start = self._draw(seed, given)

@@ -12,6 +12,7 @@ line at the end:
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import envs.simpler
-from envs.original.recordings import Golden, goldens_of, read_episode, read_resets
+from envs.original.recordings import (
+    Golden,
+    goldens_of,
+    read_episode,
+    read_resets,
+    reset_options,
+)
 from envs.original.replay import agreement
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.scenes.contacts import Contacts
@@ -44,22 +51,26 @@ def angle_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> fl
     )
 
 
-def joint_error(measured: dict[str, float], recorded: dict[str, float]) -> float:
+def joint_error(measured: Mapping[str, float], recorded: Mapping[str, float]) -> float:
     """Largest difference (rad) over the joints both sides know by name."""
     return max(abs(measured[name] - value) for name, value in recorded.items())
 
 
 def reset_errors(
-    env: SimplerEnv, seed: int, joints: dict[str, float], row: dict[str, NDArray[np.float64]]
+    env: SimplerEnv,
+    described: Mapping[str, Any],
+    joints: Mapping[str, float],
+    row: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, float]:
-    """Reset with `seed` and compare with a recorded reset.
+    """Reset as a recorded reset was made and compare with it.
 
-    Args: `joints` by name (rad); `row` the arrays of the recording, `reset_base_pose` `(7,)`,
-        `reset_obj_poses` `(o, 7)` and `reset_cabinet_qpos` `(3,)` as far as the task has them.
+    Args: `described` has its seed and options; `joints` by name (rad); `row` the arrays of the
+        recording, `reset_base_pose` `(7,)`, `reset_obj_poses` `(o, 7)` and `reset_cabinet_qpos`
+        `(3,)` as far as the task has them.
     """
-    _, info = env.reset(seed=seed)
-    seen = info["privileged"]
     base = row["reset_base_pose"]
+    _, info = env.reset(seed=described["seed"], options=reset_options(described, base))
+    seen = info["privileged"]
     errors = {
         "joints_rad": joint_error(seen["qpos"], joints),
         "base_m": float(np.abs(seen["base_pose"][:3] - base[:3]).max()),
@@ -108,8 +119,10 @@ def replay_errors(env: SimplerEnv, golden: Golden) -> dict[str, float]:
 
 
 def instruction_agreement(env: SimplerEnv, golden: Golden) -> float:
-    """Share of the recorded instructions that ours are, subtask by subtask; after a reset."""
-    env.reset(seed=golden.meta["seed"])
+    """Share of the recorded instructions that ours are, subtask by subtask.
+
+    The env was reset as the recording's; it is advanced to its last subtask.
+    """
     ours = [env.get_language_instruction()]
     env.advance_to_next_subtask()
     ours.append(env.get_language_instruction())
@@ -135,7 +148,7 @@ def measure(
         for i, row in enumerate(tqdm(rows[:most], desc=path.stem, leave=False)):
             values = {name: array[i] for name, array in arrays.items()}
             joints = dict(zip(names, map(float, values["reset_qpos"]), strict=True))
-            each.append(reset_errors(env, row["seed"], joints, values))
+            each.append(reset_errors(env, row, joints, values))
         worst = {key: max(row[key] for row in each) for key in each[0]}
         results.append(
             {"task": spec.name, "file": f"resets/{path.name}", "resets": len(each), **worst}
@@ -151,12 +164,10 @@ def measure(
             "task": spec.name,
             "file": f"{kind}/{path.name}",
             "resets": 1,
-            "rule_instruction": instruction_agreement(env, golden),
         }
-        result |= reset_errors(
-            env, golden.meta["seed"], golden.joints("reset_qpos"), dict(golden.arrays)
-        )
+        result |= reset_errors(env, golden.meta, golden.joints("reset_qpos"), golden.arrays)
         result |= replay_errors(env, golden)
+        result["rule_instruction"] = instruction_agreement(env, golden)
         result |= agreement(golden, spec)
         results.append(result)
     return results

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 import envs.simpler
+from envs.original.recordings import reset_options
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.tasks.registry import TASKS, TaskSpec
 from experiment.errors import UserError, exit_on_user_error
@@ -80,7 +81,8 @@ def compare(env: SimplerEnv, path: Path, row: dict[str, Any]) -> tuple[dict[str,
             original = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise UserError(f"{path} does not decode as a picture; copy it again.") from error
-    observation, _ = env.reset(seed=row["seed"])
+    options = reset_options(row, np.array([*row["base_p"], *row["base_q"]]))
+    observation, _ = env.reset(seed=row["seed"], options=options)
     ours = observation["image"]
     off = difference(ours, original)
     result = {"all": float(off.mean())}

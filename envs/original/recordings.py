@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ class Golden:
     meta: dict[str, Any]
     arrays: dict[str, NDArray[np.float64]]
     steps: list[dict[str, Any]]
+
+    @property
+    def advances(self) -> set[int]:
+        """Steps before which the recorder advanced to the next subtask: one, several or none."""
+        said = self.meta.get("advance_before_step")
+        if said is None:
+            return set()
+        return {int(step) for step in (said if isinstance(said, list) else [said])}
 
     def joints(self, name: str, step: int | None = None) -> dict[str, float]:
         """Joint positions (rad) by joint name, from array `name` (a row where `step` is given)."""
@@ -64,6 +73,20 @@ def read_resets(path: Path) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.
     if len(rows) == 1 and isinstance(rows[0], list):
         rows = rows[0]
     return rows, data, meta["active_joints"]
+
+
+def reset_options(described: Mapping[str, Any], base: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the options that a recorded reset was made with, in SimplerEnv's words.
+
+    Args: `described` what was recorded with it; `base` pose `(7,)` of the robot's base after it.
+    The prepackaged environments overwrite the robot's options: what the recorded robot does not
+    stand at is left out.
+    """
+    options = {k: v for k, v in (described.get("options") or {}).items() if k != "reconfigure"}
+    asked = (options.get("robot_init_options") or {}).get("init_xy")
+    if asked is None or not np.allclose(asked, base[:2], atol=1e-3):
+        options.pop("robot_init_options", None)
+    return options
 
 
 def goldens_of(folder: Path, simpler_name: str, kind: str) -> list[Path]:

@@ -40,7 +40,7 @@ def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
     rule, update = replay(golden, spec)
     counts: dict[str, int] = {}
     for index, step in enumerate(golden.steps):
-        if golden.meta.get("advance_before_step") == index:
+        if index in golden.advances:
             rule.advance()
         rule.before_step()
         update(index)

@@ -15,11 +15,10 @@ from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import spoken
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.tasks.registry import DRAWERS
+from envs.simpler.tasks.start import START_OPEN
 
 CABINET_POSE = sapien.Pose([-0.295, 0.0, 0.017])
 JOINT_FRICTION, JOINT_DAMPING = 0.05, 1.0
-START_OPEN = 0.2
-"""Where a drawer starts that is to be closed (m)."""
 # Number of the bottom panel among a drawer's collision shapes.
 BOTTOM_PANEL = 2
 PANEL_SUFFIX = "_bottom_panel"

@@ -49,6 +49,11 @@ ORIENTATION_QUATERNIONS = {
     "lr_switch": euler2quat(0, 0, np.pi),
 }
 FAR_FROM_OBJECT = 0.25
+COKE_CAN = "opened_coke_can"
+START_OPEN = 0.2
+"""Where a drawer starts that is to be closed (m)."""
+HALF_TURN = np.array([0.0, 0.0, 0.0, 1.0])
+"""Quaternion (w x y z) by which a robot with yaw 0 is turned about z."""
 NAMED_OPTIONS = (
     "robot_pose",
     "robot_xy",
@@ -90,8 +95,7 @@ class Start:
     def base_pose(self, height: float) -> tuple[list[float], NDArray[np.float64]]:
         """Position (m) and quaternion (w x y z) of the robot's base at `height`."""
         x, y, angle = self.robot
-        half_turn = np.array([0.0, 0.0, 0.0, 1.0])
-        return [x, y, height], qmult(euler2quat(0, 0, angle), half_turn)
+        return [x, y, height], qmult(euler2quat(0, 0, angle), HALF_TURN)
 
 
 def draw_start(
@@ -255,7 +259,8 @@ def _layout(
     places = [np.array([x, y])]
     for _ in variant.distractors:
         places.append(_distractor(places[0], generator))
-    names = (model, *variant.distractors)
+    # The lists of distractors were made for picking a can that is in none of them.
+    names = (model, *(COKE_CAN if other == model else other for other in variant.distractors))
     return Layout(
         models=names,
         positions=tuple((float(p[0]), float(p[1])) for p in places),
