@@ -1,7 +1,8 @@
-"""What a policy's answer must be: actions `(k, 7)` that a robot could mean."""
+"""Observation and action spaces, and what a policy's answer must be: actions `(k, 7)`."""
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from experiment.errors import UserError
@@ -16,6 +17,20 @@ MAX_ROTATION = float(np.pi)
 """Radians a single action may ask for."""
 MAX_GRIPPER = 10.0
 """Gripper units a single action may ask for (+-1 is the full stroke)."""
+
+
+def spaces(
+    resolution: tuple[int, int] | None,
+) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
+    """Observation and action space of one environment; `resolution` is (width, height)."""
+    seen: dict[str, gymnasium.Space[Any]] = {
+        "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
+    }
+    if resolution is not None:
+        width, height = resolution
+        seen["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
+    limits = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
+    return gymnasium.spaces.Dict(seen), limits
 
 
 def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:

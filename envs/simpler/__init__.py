@@ -5,6 +5,7 @@ takes SIMPLER's names, and `get_image_from_maniskill2_obs_dict(env, obs)` gives 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,12 @@ import gymnasium
 import numpy as np
 import torch
 
+from envs.simpler.assets import asset_pack
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.robots.registry import ROBOTS
 from envs.simpler.scenes import SCENES
 from envs.simpler.tasks.registry import TASKS, TaskSpec, task_spec
-from envs.simpler.tasks.variants import VISUAL_MATCHING, variants_of
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of, variants_of
 from envs.simpler.vector import SimplerVectorEnv
 from experiment.errors import UserError
 
@@ -36,6 +38,13 @@ __all__ = [
     "variants_of",
 ]
 
+LARGEST_SIDE = 4096
+"""The largest width and height of a picture that is asked for by anything but a slip."""
+
+_PROCESSES = (
+    "for several processes on CPUs use gymnasium.make_vec(id, num_envs, vectorization_mode='async')"
+)
+
 Resolution = tuple[int, int] | Literal["native"] | None
 
 
@@ -47,6 +56,7 @@ def make(
     simulation_frequency: int | None = None,
     variant: str = VISUAL_MATCHING,
     terminate_on_success: bool = True,
+    render_mode: str | None = None,
 ) -> SimplerEnv:
     """Make the task called `task` (our name or SIMPLER's) as a gymnasium environment.
 
@@ -54,27 +64,36 @@ def make(
         `resolution` is (width, height) of the camera with the original's field of view, native for
         the original's size, None for no renderer at all; `simulation_frequency` in Hz, None for the
         original's; `variant` as in `variants_of(task)`; `terminate_on_success` ends an episode at
-        its first success as SimplerEnv's environments do.
+        its first success as SimplerEnv's environments do; `render_mode` rgb_array or None, which
+        say the same: there are pictures wherever there is a resolution.
     Raises: `UserError` for an unknown task, pack or variant, missing assets, an impossible
-        resolution, no device that can draw.
+        resolution, frequency or render mode. Whether a device can draw is known at the first reset.
     """
     spec = task_spec(task)
     size = _size(resolution, spec)
-    frequency = simulation_frequency or spec.simulation_frequency
-    if frequency % spec.control_frequency:
+    frequency = spec.simulation_frequency if simulation_frequency is None else simulation_frequency
+    if not isinstance(frequency, int) or frequency < 1 or frequency % spec.control_frequency:
         raise UserError(
-            f"simulation_frequency must be a multiple of {spec.control_frequency} Hz, the control "
-            f"frequency of {spec.name}; got {frequency}."
+            f"simulation_frequency must be a positive multiple of {spec.control_frequency} Hz, the "
+            f"control frequency of {spec.name}; got {frequency}."
         )
-    scene = SCENES[spec.family](
+    if render_mode not in (None, "rgb_array"):
+        raise UserError(f"render_mode must be rgb_array; got {render_mode!r}.")
+    if render_mode is not None and size is None:
+        raise UserError(f"render_mode={render_mode} needs pictures: give a resolution.")
+    root = None if asset_root is None else str(asset_root)
+    asset_pack(assets, root)
+    variant_of(spec, variant)
+    build = partial(
+        SCENES[spec.family],
         spec=spec,
         assets=assets,
-        asset_root=None if asset_root is None else str(asset_root),
+        asset_root=root,
         resolution=size,
         simulation_frequency=frequency,
         variant=variant,
     )
-    return SimplerEnv(scene, terminate_on_success)
+    return SimplerEnv(spec, size, build, terminate_on_success)
 
 
 def make_vec(
@@ -95,14 +114,11 @@ def make_vec(
     spec = task_spec(task)
     if num_envs < 1 or (sim_backend == "physx_cpu" and num_envs > 1):
         raise UserError(
-            f"num_envs must be positive, and 1 for sim_backend=physx_cpu; got {num_envs}: use "
-            "gymnasium.make_vec for several processes on CPUs."
+            f"num_envs must be positive, and 1 for sim_backend=physx_cpu; got {num_envs}: "
+            f"{_PROCESSES}."
         )
     if sim_backend == "physx_cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "a batch of environments needs an NVIDIA GPU; use gymnasium.make_vec for several "
-            "processes on CPUs."
-        )
+        raise UserError(f"a batch of environments needs an NVIDIA GPU: {_PROCESSES}.")
     scene = SCENES[spec.family](
         spec=spec,
         assets=assets,
@@ -121,12 +137,16 @@ def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:
         return None
     if isinstance(resolution, str):
         if resolution != "native":
-            raise UserError(f"resolution must be two positive numbers or native; got {resolution}.")
+            raise UserError(f"resolution must be two whole numbers or native; got {resolution}.")
         return ROBOTS[spec.robot].camera_size
-    size = tuple(int(n) for n in resolution)
-    if len(size) != 2 or min(size) < 1:
-        raise UserError(f"resolution must be two positive numbers; got {tuple(resolution)}.")
-    return size[0], size[1]
+    size = list(resolution)
+    whole = all(isinstance(n, int | np.integer) and 1 <= n <= LARGEST_SIDE for n in size)
+    if len(size) != 2 or not whole:
+        raise UserError(
+            f"resolution must be width and height in whole pixels, 1 to {LARGEST_SIDE} each; "
+            f"got {size}."
+        )
+    return int(size[0]), int(size[1])
 
 
 def get_image_from_maniskill2_obs_dict(

@@ -7,6 +7,8 @@ original's evaluation and episode statistics, and under `privileged` what only a
 look at.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -14,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
-from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
+from envs.actions import ACTION_SIZE, spaces
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
 from envs.simpler.tasks.registry import TaskSpec
+from envs.simpler.tasks.simplerenv_options import translated
 from envs.simpler.tasks.start import checked_options
 from experiment.errors import UserError
 
@@ -62,24 +65,36 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     """Unbatched face of a `SimplerScene`; made by `envs.simpler.make`."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's own way to say it
-    render_mode = "rgb_array"
 
-    def __init__(self, scene: SimplerScene, terminate_on_success: bool = True) -> None:
-        self.scene = scene
+    def __init__(
+        self,
+        task: TaskSpec,
+        resolution: tuple[int, int] | None,
+        build: Callable[[], SimplerScene],
+        terminate_on_success: bool = True,
+    ) -> None:
+        """Args: `resolution` (width, height), None without pictures; `build` makes the scene."""
+        self.task = task
+        self.resolution = resolution
         self.terminate_on_success = terminate_on_success
-        spaces: dict[str, gymnasium.Space[Any]] = {
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
+        self._build = build
+        self._has_begun = False
+        self.observation_space, self.action_space = spaces(resolution)  # type: ignore[assignment]
+        drawn = resolution is not None
+        self.render_mode = "rgb_array" if drawn else None
+        self.metadata = {
+            "render_modes": ["rgb_array"] if drawn else [],
+            "render_fps": task.control_frequency,
         }
-        if scene.resolution is not None:
-            width, height = scene.resolution
-            spaces["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        self.action_space = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
 
-    @property
-    def task(self) -> TaskSpec:
-        """What names the task."""
-        return self.scene.task
+    @cached_property
+    def scene(self) -> SimplerScene:
+        """The simulation, built when it is first needed.
+
+        Not at construction: gymnasium's vector environments construct one only to ask for its
+        spaces and then fork, which a renderer that has been started does not survive.
+        """
+        return self._build()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -87,13 +102,16 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Start an episode; `options` fix what is drawn from the seed otherwise.
 
         They are robot_pose, robot_xy, robot_yaw, coloring, object_xy, orientation, layout, drawer
-        and object, as far as the task has them.
-        Raises: `UserError` for an unknown option or name.
+        and object, as far as the task has them, or SimplerEnv's own (see `simplerenv_options`).
+        Raises: `UserError` for an unknown option or name, and where nothing can draw.
         """
-        checked_options(options or {}, self.task)
+        options = translated(options or {}, self.task)
+        options.pop("reconfigure", None)  # every reset builds the scene anew
+        checked_options(options, self.task)
         super().reset(seed=seed)
         observation, _ = self.scene.reset(seed=seed, options=options)
         seen = privileged(self.scene, snapshot(self.scene), 0)
+        self._has_begun = True
         return self._observation(observation, seen), describe(self.scene, 0, seen)
 
     def step(
@@ -103,8 +121,11 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
         The episode is truncated at the task's step limit, and terminated by success where
         `terminate_on_success` is set (success may be lost again).
-        Raises: `UserError` for an action of another shape or with NaN or infinity.
+        Raises: `UserError` for an action of another shape or with NaN or infinity,
+        `gymnasium.error.ResetNeeded` before the first reset.
         """
+        if not self._has_begun:
+            raise gymnasium.error.ResetNeeded("call reset() before the first step().")
         action = np.asarray(action, dtype=np.float32)
         step = int(self.scene.rule.elapsed_steps[0])
         if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
@@ -138,17 +159,18 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The camera's current picture, or None without a renderer."""
-        if self.scene.resolution is None:
+        if self.resolution is None:
             return None
         return self.scene.head_image(self.scene.get_obs())
 
     def close(self) -> None:
-        self.scene.close()
+        if "scene" in vars(self):
+            self.scene.close()
 
     def _observation(
         self, observation: dict[str, Any], seen: dict[str, Any]
     ) -> dict[str, np.ndarray]:
         result: dict[str, np.ndarray] = {"state": proprioception(seen)}
-        if self.scene.resolution is not None:
+        if self.resolution is not None:
             result["image"] = self.scene.head_image(observation)
         return result

@@ -8,10 +8,11 @@ import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.actions import ACTION_LIMIT, ACTION_SIZE, STATE_SIZE
+from envs.actions import ACTION_SIZE, spaces
 from envs.simpler.environment import describe, proprioception
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
+from envs.simpler.tasks.simplerenv_options import translated
 from experiment.errors import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -31,19 +32,13 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
         self.scene = scene
         self.terminate_on_success = terminate_on_success
         self.num_envs = len(scene.starts)
-        spaces: dict[str, gymnasium.Space[Any]] = {
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
-        }
-        if scene.resolution is not None:
-            width, height = scene.resolution
-            spaces["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        self.single_observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
-        self.single_action_space = gymnasium.spaces.Box(
-            -ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32
-        )
+        observed, acted = spaces(scene.resolution)
+        self.single_observation_space = observed  # type: ignore[assignment]
+        self.single_action_space = acted
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._seen: list[dict[str, Any]] = []
+        self._has_begun = False
 
     def reset(  # type: ignore[override]
         self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
@@ -52,7 +47,9 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
 
         Args: `seed` one for all, from which each has its own, or one for each that is reset.
         """
+        options = translated(options or {}, self.scene.task)
         observation, _ = self.scene.reset(seed=seed, options=options)
+        self._has_begun = True
         return self._observation(observation), {}
 
     def step(
@@ -60,8 +57,11 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
     ) -> tuple[Arrays, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Execute one action `(b, 7)` in each environment.
 
-        Raises: `UserError` for actions of another shape or with NaN or infinity.
+        Raises: `UserError` for actions of another shape or with NaN or infinity,
+        `gymnasium.error.ResetNeeded` before the first reset.
         """
+        if not self._has_begun:
+            raise gymnasium.error.ResetNeeded("call reset() before the first step().")
         actions = np.asarray(actions, dtype=np.float32)
         if actions.shape != (self.num_envs, ACTION_SIZE) or not np.isfinite(actions).all():
             raise UserError(

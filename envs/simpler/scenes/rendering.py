@@ -1,5 +1,6 @@
 """Choosing the device that draws, and laying the photograph behind the scene."""
 
+import os
 from dataclasses import replace
 from functools import lru_cache
 
@@ -30,6 +31,17 @@ def drawing_device() -> sapien.Device:
         raise UserError(NO_DEVICE) from error
 
 
+_inherited_by_fork = False
+
+
+def _note_fork() -> None:
+    global _inherited_by_fork
+    _inherited_by_fork = drawing_device.cache_info().currsize > 0
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
 def with_drawing_device(backend: BackendInfo) -> BackendInfo:
     """Replace ManiSkill's choice where it cannot draw.
 
@@ -38,6 +50,13 @@ def with_drawing_device(backend: BackendInfo) -> BackendInfo:
     """
     if backend.render_device is None or backend.render_device.is_cuda():
         return backend
+    if _inherited_by_fork:
+        # SAPIEN would wait for threads that only the parent has.
+        raise UserError(
+            "this process was forked from one that had drawn already, where a renderer cannot "
+            "start: start processes by spawn, in gymnasium.make_vec with "
+            'vector_kwargs={"context": "spawn"}.'
+        )
     return replace(backend, render_device=drawing_device())
 
 
