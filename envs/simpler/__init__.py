@@ -4,7 +4,7 @@ A script written for SimplerEnv needs its imports changed and no more: `envs.sim
 takes SIMPLER's names, and `get_image_from_maniskill2_obs_dict(env, obs)` gives the picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from envs.simpler.assets import asset_pack
+from envs.simpler.assets.choice import asset_pack
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.robots.registry import ROBOTS
 from envs.simpler.scenes import SCENES
@@ -139,7 +139,7 @@ def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:
         if resolution != "native":
             raise UserError(f"resolution must be two whole numbers or native; got {resolution}.")
         return ROBOTS[spec.robot].camera_size
-    size = list(resolution)
+    size = list(resolution) if isinstance(resolution, Iterable) else [resolution]
     whole = all(isinstance(n, int | np.integer) and 1 <= n <= LARGEST_SIDE for n in size)
     if len(size) != 2 or not whole:
         raise UserError(
