@@ -54,19 +54,25 @@ class RldsEpisode:
         steps = np.arange(self._steps) if steps is None else np.asarray(steps, np.int64)
         if len(steps) and not 0 <= steps.min() <= steps.max() < self._steps:
             raise IndexError(f"{self.name} has {self._steps} steps, not all of {steps.tolist()}")
-        if not len(steps):
-            return np.zeros((0, *(side or 0 for side in field.column.shape)), np.uint8)
         with self._named():
             if column not in self._coded:
                 self._coded[column] = decode.strings(self._features, field, self._steps)
+            if None not in field.column.shape or not len(steps):
+                shape = (side or 0 for side in field.column.shape)
+                pixels = np.empty((len(steps), *shape), np.uint8)
+                for place, step in zip(pixels, steps.tolist(), strict=True):
+                    self._picture(column, field, step, place)
+                return pixels
             pictures = [self._picture(column, field, step) for step in steps.tolist()]
         if len({picture.shape for picture in pictures}) > 1:
             raise UserError(f"{self.name}: the pictures of {column!r} differ in size.")
         return np.stack(pictures)
 
-    def _picture(self, column: str, field: Field, step: int) -> np.ndarray:
+    def _picture(
+        self, column: str, field: Field, step: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
         try:
-            return decode_rgb(self._coded[column][step], field.column.shape[:2])
+            return decode_rgb(self._coded[column][step], field.column.shape[:2], out)
         except Malformed as error:
             raise Malformed(f"has a picture in {field.key!r}, step {step}, that {error}") from error
 

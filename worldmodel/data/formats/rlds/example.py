@@ -16,7 +16,7 @@ without a copy.
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -59,8 +59,7 @@ def unframe(record: bytes) -> memoryview:
     return memoryview(data)
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """One list: which of the three `kind`s, and its bytes on the wire."""
 
     kind: str
@@ -166,10 +165,14 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, int]]:
     """Yield number, beginning and end of each length-delimited field; others are `Malformed`."""
     at, end = 0, len(data)
     while at < end:
-        tag, at = varint(data, at)
+        # Most numbers have one byte, and this loop is what parsing a record costs.
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else varint(data, at)
         if tag & 7 != _DELIMITED:
             raise Malformed(f"has wire type {tag & 7} in field {tag >> 3} where 2 is expected")
-        length, at = varint(data, at)
+        if at < end and data[at] < 0x80:
+            length, at = data[at], at + 1
+        else:
+            length, at = varint(data, at)
         if length > end - at:
             raise Malformed("has a list that continues past its end")
         yield tag >> 3, at, at + length

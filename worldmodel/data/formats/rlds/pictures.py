@@ -22,21 +22,28 @@ _MOST_PIXELS = 1 << 26  # a header that says more is damaged
 Size = tuple[int | None, ...]  # (h, w), None where it varies
 
 
-def decode_rgb(data: memoryview, size: Size) -> np.ndarray:
-    """Return uint8 `(h, w, 3)`; grey is repeated, transparency left out. Raises `Malformed`."""
+def decode_rgb(data: memoryview, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Return uint8 `(h, w, 3)`, in `out` if given; grey is repeated, transparency left out.
+
+    Raises `Malformed`, also for a picture of another size.
+    """
     start = bytes(data[:8])
     if start.startswith(_JPEG):
-        return _jpeg(data, size)
-    if start == _PNG:
-        return _png(data, size)
-    raise Malformed("is neither a JPEG nor a PNG")
+        return _jpeg(data, size, out)
+    if start != _PNG:
+        raise Malformed("is neither a JPEG nor a PNG")
+    pixels = _png(data, size)
+    if out is None:
+        return pixels
+    out[:] = pixels
+    return out
 
 
-def _jpeg(data: memoryview, size: Size) -> np.ndarray:
+def _jpeg(data: memoryview, size: Size, out: np.ndarray | None) -> np.ndarray:
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         _check(height, width, size)
-        return simplejpeg.decode_jpeg(data, "RGB", fastdct=True, strict=True)
+        return simplejpeg.decode_jpeg(data, "RGB", fastdct=True, buffer=out, strict=True)
     except ValueError as error:
         if isinstance(error, Malformed):
             raise
