@@ -198,16 +198,6 @@ V2_RECORD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", V2_RECORD)
-def test_a_damaged_episode_is_named_and_the_others_are_read(name: str, v2: Path) -> None:
-    damage, sentence = V2_RECORD[name]
-    damage(v2)
-    with pytest.raises(DamagedRecord, match=rf"set episode 1: .*{sentence}"):
-        read_all(v2, 1)
-    read_all(v2, 0)
-    read_all(v2, 2)
-
-
 V3_RECORD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a step elsewhere": (
         lambda r: edit_table(
@@ -232,14 +222,20 @@ V3_RECORD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", V3_RECORD)
-def test_a_damaged_episode_of_a_shared_file_is_named(name: str, v3: Path) -> None:
-    damage, sentence = V3_RECORD[name]
-    damage(v3)
+RECORD = {"v2.1": V2_RECORD, "v3.0": V3_RECORD}
+
+
+@pytest.mark.parametrize(("version", "name"), [(v, name) for v in RECORD for name in RECORD[v]])
+def test_a_damaged_episode_is_named_and_the_others_are_read(
+    version: str, name: str, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(made.FOLDERS[version], tmp_path / "set"))
+    damage, sentence = RECORD[version][name]
+    damage(root)
     with pytest.raises(DamagedRecord, match=rf"set episode 1: .*{sentence}"):
-        read_all(v3, 1)
-    read_all(v3, 0)
-    read_all(v3, 2)
+        read_all(root, 1)
+    read_all(root, 0)
+    read_all(root, 2)
 
 
 def test_an_empty_episode_is_named(v2: Path) -> None:
@@ -280,6 +276,31 @@ def test_a_damaged_picture_in_a_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(DamagedRecord, match=r"episode 1: .*step 5: .*no picture's bytes"):
         episode.images(made.WRIST, np.array([4, 5]))
     assert len(episode.images(made.WRIST, np.array([4, 6]))) == 2
+
+
+def test_a_number_that_is_not_finite_stops_only_who_reads_it(v3: Path) -> None:
+    edit_table(v3 / DATA_V3, put("action", 9, [float("nan")] * 7))
+    episode = LeRobotEpisodes(str(v3))[1]
+    assert len(episode.images(made.HEAD)) == len(episode.array("observation.state")) == 12
+    with pytest.raises(DamagedRecord, match="'action' is not finite in step 1"):
+        episode.array("action")
+
+
+def test_a_refused_permission_is_no_damage(own_folder: Path) -> None:
+    root = Path(shutil.copytree(made.FOLDERS["v2.1"], own_folder / "set"))
+    episodes = LeRobotEpisodes(str(root))
+    for path in (DATA_V2, VIDEO_V2, "meta/info.json"):
+        (root / path).chmod(0)
+    for column in ("action", made.WRIST):
+        with pytest.raises(UserError, match="no permission") as raised:
+            episodes[1].array(column) if column == "action" else episodes[1].images(column)
+        assert not isinstance(raised.value, DamagedRecord)
+    with pytest.raises(UserError, match=r"info.json could not be read .*no permission"):
+        LeRobotEpisodes(str(root))
+    root.chmod(0)
+    with pytest.raises(UserError, match=r"info.json could not be read .*no permission"):
+        LeRobotEpisodes(str(root))
+    root.chmod(0o700)
 
 
 def test_a_column_that_is_not_there_is_named(v3: Path) -> None:

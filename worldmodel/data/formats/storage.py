@@ -8,7 +8,6 @@ remote files are fetched as they are needed.
 import errno
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -175,11 +174,6 @@ class Storage:
 
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(target.parent).free < size:
-                raise UserError(
-                    f"the disk of the cache {self.cache} has no room for {self.where(name)} "
-                    f"({size / 1e6:.0f} MB): free some space or read without a cache."
-                )
             self._request(name, copy, download=False)
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())

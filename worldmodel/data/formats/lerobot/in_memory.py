@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from experiment.errors import UserError
+from experiment.errors import UserError, nearest
 from worldmodel.data.formats.lerobot.frame_cache import Clip, cached_frames
 from worldmodel.data.formats.lerobot.index import Index, read_index, read_instructions
-from worldmodel.data.formats.lerobot.metadata import COUNTERS, read_info
+from worldmodel.data.formats.lerobot.metadata import read_info
 from worldmodel.data.formats.lerobot.tables import as_numbers, read_table
 from worldmodel.data.formats.storage import Storage
 from worldmodel.data.trajectories import Trajectories
 from worldmodel.tokenizer.pixel import PixelTokenizer
+
+COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class LeRobot:
         root = Path(self.root)
         files = Storage(str(root))
         info = read_info(files)
-        if info.feature(self.image).get("dtype", "video") != "video":
+        for name in (self.image, self.state, self.action):
+            if name not in info.features:
+                hint = nearest(name, info.features)
+                raise UserError(f"{info.name} lists no feature {name!r}.{hint}")
+        if info.features[self.image].get("dtype", "video") != "video":
             raise UserError(
                 f"{info.name}: {self.image!r} is no video: choose one of the cameras that is."
             )
-        for name in (self.state, self.action):
-            info.feature(name)
         index = read_index(files, info, [self.image])
         columns = [self.state, self.action, "episode_index", "task_index", "index"]
         rows = _rows(files, index, columns)

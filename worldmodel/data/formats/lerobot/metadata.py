@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiment.errors import UserError, nearest
+from experiment.errors import UserError
 from worldmodel.data.formats.episode import Column
 from worldmodel.data.formats.storage import MissingFile, Storage
 
@@ -20,12 +20,6 @@ _KEYS = {
     "v2.1": ("episode_chunk", "episode_index"),
     "v3.0": ("chunk_index", "file_index"),
 }
-VERSIONS = tuple(_KEYS)
-"""The versions of the format that are read."""
-
-COUNTERS = ("frame_index", "episode_index", "index", "task_index")
-"""The columns that count frames, episodes and instructions."""
-
 _NUMBERS = {"bool", "float16", "float32", "float64"}
 _NUMBERS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
@@ -60,12 +54,6 @@ class Info:
             video_key=camera, **dict(zip(_KEYS[self.version], numbers.tolist(), strict=True))
         )
 
-    def feature(self, name: str) -> Mapping[str, Any]:
-        """Return a feature; raises `UserError` where there is none of this name."""
-        if name not in self.features:
-            raise UserError(f"{self.name} lists no feature {name!r}.{nearest(name, self.features)}")
-        return self.features[name]
-
 
 def read_info(storage: Storage) -> Info:
     """Read `meta/info.json`; raises `UserError` where it is missing, damaged or not read here."""
@@ -82,8 +70,8 @@ def read_info(storage: Storage) -> Info:
         version = str(info["codebase_version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{name} is damaged ({error!r}): copy or make it again.") from error
-    if version not in VERSIONS:
-        raise UserError(f"{name} says version {version}: LeRobot {', '.join(VERSIONS)} are read.")
+    if version not in _KEYS:
+        raise UserError(f"{name} says version {version}: LeRobot {', '.join(_KEYS)} are read.")
 
     def entry(key: str, kinds: tuple[type, ...], otherwise: Any = ...) -> Any:
         value = info.get(key, otherwise)
