@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
 from experiment.errors import UserError
-from policies.evaluation.published import GRID_POSITIONS, GROUPS, LISTS, Entry
+from policies.evaluation.published import GRID_POSITIONS, GROUPS, LISTS, Entry, Reference
 
 V = TypeVar("V")
 
@@ -21,14 +21,15 @@ ALL = "all"
 GRID = "grid"
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf could not fill it inside of another
 class Protocol:
     """Episodes by a name: one of `published.LISTS`, or a rule from an index to an episode.
 
     The rule: robot poses take turns; so do the object positions (m; without any, the protocol grid
     has those of `published.GRID_POSITIONS`) and the layouts (their number), each with every pose
     once before the next one comes. Otherwise an episode's seed draws its own. `variant` is the
-    scene's. `episodes`: how many are run by default, None for all of a list.
+    scene's. `episodes`: how many are run by default, None for all of a list. `reference`: published
+    figures of the same list.
     """
 
     name: str = "default"
@@ -37,6 +38,7 @@ class Protocol:
     layouts: int = 0
     variant: str = VISUAL_MATCHING
     episodes: int | None = None
+    reference: Reference | None = None
 
 
 def episodes(

@@ -7,12 +7,23 @@ outside, the objects' positions inside. Lengths in metres. Where a task has one 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import cycle, product
 from typing import Any
 
 import numpy as np
 
 from envs.episode import VISUAL_MATCHING
+
+
+@dataclass  # not frozen: OmegaConf could not fill it inside of another
+class Reference:
+    """Published figures to stand beside ours, by the name of a line, and what differs in them."""
+
+    source: str
+    conditions: str
+    rates: dict[str, float]
+
 
 Entry = tuple[str, str, dict[str, Any]]
 """Task, variant, reset options."""

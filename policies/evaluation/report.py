@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from experiment.files import drop_torn_line, write_bytes
-from policies.evaluation.published import CAMERAS, LISTS
+from policies.evaluation.published import CAMERAS, LISTS, Reference
 from policies.evaluation.rates import Rate
 from policies.evaluation.tables import (
     GRASPED,
@@ -23,15 +23,6 @@ from policies.evaluation.tables import (
     published_lines,
     task_lines,
 )
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Published figures to stand beside ours, by the name of a line, and what differs in them."""
-
-    source: str
-    conditions: str
-    rates: dict[str, float]
 
 
 def read_records(path: Path) -> list[EpisodeRecord]:

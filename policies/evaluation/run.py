@@ -18,6 +18,7 @@ from experiment.run_folder import versions
 from experiment.settings import Description, flattened, plain
 from policies.evaluation import report
 from policies.evaluation.contact_sheet import write_contact_sheet
+from policies.evaluation.published import Reference
 
 RECORDS = "episodes.jsonl"
 
@@ -36,7 +37,7 @@ class Evaluation:
     episodes: list[Episode]
     env: Description
     policy: Description
-    reference: report.Reference | None = None
+    reference: Reference | None = None
     videos: bool = True
     workers: int = 1
     time_limit: float | None = None

@@ -12,8 +12,8 @@ from envs.rollout import run_episode
 from experiment.errors import UserError
 from policies.checkpoint import load_policy
 from policies.contract import Observation
-from policies.eval import Evaluation, evaluate
 from policies.evaluation.protocol import Protocol, episodes
+from policies.evaluation.run import Evaluation, evaluate
 from tests.envs.toy import ToyEnv
 from worldmodel.training.checkpoint import CONFIG, WEIGHTS
 

@@ -1,10 +1,10 @@
 """Evaluation on a toy world: records, resume, refusal of another run's folder."""
 
-import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from envs.workers import grouped
 from experiment.errors import UserError
-from experiment.settings import ROOT, compose
-from policies.eval import evaluation_of, main, settings_of
+from experiment.settings import ROOT, compose, plain
+from policies.eval import main
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
+from policies.evaluation.settings import EvalSettings
 from policies.evaluation.tables import published_lines
 from tests.envs import toy_tasks
 from tests.envs.toy import ToyPolicy
@@ -34,8 +35,12 @@ def evaluation(count: int, policy: str = "ToyPolicy", **arguments: object) -> Ev
     )
 
 
-def settings(*overrides: str) -> dict[str, object]:
-    return settings_of(compose("eval", ["policy=random", *overrides]))
+def settings(*overrides: str) -> EvalSettings:
+    return EvalSettings.of(plain(compose("eval", ["policy=random", *overrides]))).completed()
+
+
+def claim(out: Path, *overrides: str) -> None:
+    claim_folder(out, asdict(settings(*overrides)))
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +106,7 @@ def several(count: int, policy: str = "TaskPolicy", **arguments: object) -> Eval
 def test_several_tasks_in_one_run(tmp_path: Path) -> None:
     log = tmp_path / "log"
     one = several(9)
-    records = evaluate(dataclasses.replace(one, env={**one.env, "log": str(log)}), tmp_path)
+    records = evaluate(replace(one, env={**one.env, "log": str(log)}), tmp_path)
     tasks = {"open_top_drawer", "open_middle_drawer", "open_bottom_drawer"}
     assert {r.task for r in records} == tasks
     for record in records:
@@ -144,34 +149,35 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
-    claim_folder(tmp_path, settings("seed=1"))
-    claim_folder(tmp_path, settings("seed=2"))  # no record yet: still free
+    claim(tmp_path, "seed=1")
+    claim(tmp_path, "seed=2")  # no record yet: still free
     evaluate(evaluation(1), tmp_path)
-    claim_folder(tmp_path, settings("seed=2", "workers=7", "out=elsewhere"))
+    claim(tmp_path, "seed=2", "workers=7", "out=elsewhere")
     with pytest.raises(UserError, match=r"a run with seed=2, not 3"):
-        claim_folder(tmp_path, settings("seed=3"))
+        claim(tmp_path, "seed=3")
     with pytest.raises(UserError, match=r"policy.chunk=6, not 2"):
-        claim_folder(tmp_path, settings("seed=2", "policy.chunk=2"))
+        claim(tmp_path, "seed=2", "policy.chunk=2")
 
 
 def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"some")
-    overrides = ["policy=checkpoint", f"checkpoint={checkpoint}"]
-    before = settings_of(compose("eval", overrides))
+    (checkpoint / "config.json").write_text('{"robot": "google_robot"}')
+    of = ("policy=checkpoint", f"checkpoint={checkpoint}", "out=x")
+    before = settings(*of)
     (checkpoint / "model.safetensors").write_bytes(b"others")
-    after = settings_of(compose("eval", overrides))
-    assert before["weights"] != after["weights"]
-    assert {name for name in after if after[name] != before[name]} == {"weights"}
-    of_run = settings_of(compose("eval", ["policy=checkpoint", f"checkpoint={tmp_path}"]))
-    assert of_run == {**after, "checkpoint": str(tmp_path)}
+    after = settings(*of)
+    assert before.weights != after.weights
+    assert replace(after, weights=before.weights) == before
+    of_run = settings("policy=checkpoint", f"checkpoint={tmp_path}", "out=x")
+    assert of_run == replace(after, checkpoint=str(tmp_path))
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="holds other things"):
-        claim_folder(tmp_path, settings())
+        claim(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +189,10 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
         (["policy=random", "policy.chunks=3"], "Did you mean 'policy.chunk'"),
         (["policy=random", "seed=abc"], "seed"),
         (["policy=random", "checkpoint=x"], "means nothing to this policy"),
+        (
+            ["task=stack_cube", "checkpoint=policies/checkpoints/open_and_place"],
+            "is a policy of robot google_robot, but task stack_cube has robot widowx",
+        ),
         (["checkpoint=nowhere"], "there is no checkpoint nowhere"),
         (["protocol=visual_matching"], "give checkpoint= a folder"),
         (["protocol=visual_matching", "task=pick_object"], "no episodes of task pick_object"),
@@ -218,7 +228,7 @@ def test_bad_settings_get_one_sentence(
 
 
 def test_the_shipped_settings_run_one_task_on_after_success() -> None:
-    evaluation = evaluation_of(settings())
+    evaluation = settings().evaluation()
     assert len(evaluation.episodes) == 30
     assert {e.task for e in evaluation.episodes} == {"open_and_place"}
     assert evaluation.env["_target_"] == "envs.simpler.make"
@@ -227,7 +237,7 @@ def test_the_shipped_settings_run_one_task_on_after_success() -> None:
 
 
 def test_the_papers_figures_stand_beside_lines_of_the_table() -> None:
-    evaluation = evaluation_of(settings("protocol=self_flow_paper", "policy=oracle"))
+    evaluation = settings("protocol=self_flow_paper", "policy=oracle").evaluation()
     assert evaluation.reference is not None
     records = [blank_record(episode) for episode in evaluation.episodes]
     names = {line.name for line in published_lines(records)}
@@ -239,9 +249,20 @@ def blank_record(episode: Episode) -> EpisodeRecord:
 
 
 def test_the_original_simulator_is_a_back_end() -> None:
-    chosen = evaluation_of(settings("backend=original", "original.python=/there/bin/python"))
+    chosen = settings("backend=original", "original.python=/there/bin/python").evaluation()
     assert chosen.env["_target_"] == "envs.original.make"
     assert chosen.env["python"] == "/there/bin/python"
+
+
+def test_a_policy_that_ends_its_process_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
+    toy = ["env._target_=tests.policies.toy_task.make", "episodes=2", "workers=1"]
+    seed = episodes(Protocol(), "open_and_place", 1)[0].seed
+    exits = ["policy=tests.envs.toy.BrokenPolicy", "+policy.how=sys_exit", f"+policy.seed={seed}"]
+    bad = command(*exits, *toy, f"out={tmp_path / 'run'}")
+    assert bad.returncode == 2
+    assert "episode 0 of open_and_place" in bad.stderr
+    assert "called sys.exit(0)" in bad.stderr
+    assert "Traceback" not in bad.stderr
 
 
 def test_the_command_evaluates_any_class_and_names_a_missing_one(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from policies.evaluation import report
 from policies.evaluation.contact_sheet import write_contact_sheet
+from policies.evaluation.published import Reference
 
-REFERENCE = report.Reference("a paper", "other data", {"open_and_place": 0.29})
+REFERENCE = Reference("a paper", "other data", {"open_and_place": 0.29})
 
 
 def record(index: int, pose: str = "a0", success: bool = True) -> EpisodeRecord:

@@ -1,0 +1,121 @@
+"""The settings of an evaluation, typed: `configs/eval.yaml` and what follows from it."""
+
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from envs.episode import Episode
+from envs.workers import available_cores
+from experiment.errors import UserError, nearest
+from experiment.settings import Description, typed
+from policies.checkpoint import check_robot, checkpoint_folder
+from policies.evaluation.protocol import Protocol, episodes
+from policies.evaluation.published import Reference
+from policies.evaluation.run import Evaluation
+from worldmodel.training.checkpoint import WEIGHTS
+
+
+@dataclass  # not frozen: OmegaConf could not fill it inside of another
+class Task:
+    """A task by name, and what `configs/task` says of it."""
+
+    name: str
+    robot: str
+    robot_poses: list[str]
+    layouts: int
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What `configs/eval.yaml` says, setting by setting; `env`, `original` and `policy` are built.
+
+    `weights` is the digest of the weights of a policy with a checkpoint: it decides the outcome.
+    """
+
+    task: Task
+    protocol: Protocol
+    policy: dict[str, Any]
+    checkpoint: str | None
+    assets: str
+    asset_root: str | None
+    episodes: int | None
+    seed: int
+    workers: int | None
+    time_limit: float | None
+    resolution: list[int] | None
+    out: str | None
+    videos: bool
+    list: bool
+    backend: str
+    env: dict[str, Any]
+    original: dict[str, Any]
+    weights: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "EvalSettings":
+        """Check the types of `values`; raises `UserError` naming the first setting that is off."""
+        return typed(cls, values)
+
+    def chosen(self) -> Sequence[Episode]:
+        """Return the episodes to run; raises `UserError` if task and protocol do not fit."""
+        return episodes(self.protocol, self.task.name, self.episodes, self.seed)
+
+    def completed(self) -> "EvalSettings":
+        """Return the settings with checkpoint, workers and folder looked up or made.
+
+        Raises `UserError` for episodes that do not fit, and for a checkpoint that is missing, means
+        nothing to the policy, or is of another robot than a task.
+        """
+        tasks = sorted({episode.task for episode in self.chosen()})
+        policy, weights = dict(self.policy), None
+        if "checkpoint" in policy:
+            folder = checkpoint_folder(self.checkpoint or policy["checkpoint"])
+            weights = weights_digest(folder)
+            check_robot(folder, tasks)
+            policy["checkpoint"] = str(folder)
+        elif self.checkpoint is not None:
+            raise UserError(
+                f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "
+                "or use policy=checkpoint."
+            )
+        workers = available_cores() if self.workers is None else self.workers
+        out = self.out or str(self._dated_folder())
+        return replace(self, policy=policy, weights=weights, workers=workers, out=out)
+
+    def evaluation(self) -> Evaluation:
+        """Return the evaluation that completed settings mean; raises `UserError`."""
+        assert self.workers is not None
+        return Evaluation(
+            episodes=[*self.chosen()],
+            env=self._environment(),
+            policy=self.policy,
+            reference=self.protocol.reference or self.task.reference,
+            videos=self.videos,
+            workers=self.workers,
+            time_limit=self.time_limit,
+            protocol=self.protocol.name,
+        )
+
+    def _environment(self) -> Description:
+        backends = {"maniskill": self.env, "original": self.original}
+        if self.backend not in backends:
+            raise UserError(f"unknown backend '{self.backend}'.{nearest(self.backend, backends)}")
+        return backends[self.backend]
+
+    def _dated_folder(self) -> Path:
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        protocol = [] if self.protocol.name == "default" else [self.protocol.name]
+        policy = self.policy["_target_"].rpartition(".")[2]
+        return Path("runs") / "eval" / "_".join([self.task.name, *protocol, policy, now])
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
