@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,13 +21,22 @@ from tqdm import tqdm
 
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
-from worldmodel.data.batches import action_position, state_tokens
+from worldmodel.assembler import action_position
 from worldmodel.data.windows import WindowConfig
-from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel
+from worldmodel.model import (
+    Batch,
+    Modality,
+    ModelConfig,
+    Tokens,
+    WorldModel,
+    times_as_positions,
+)
 from worldmodel.objective import Objective, losses
 from worldmodel.schedule import Arm
-from worldmodel.text import tokenize
+from worldmodel.text import Instructions
+from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer.positions import frame_position, video_position
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 STATE, ACTION = 10, 7
@@ -36,27 +46,42 @@ PARTS = {
     "actions": ("frame", "state", "action"),
 }
 ARMS: tuple[Arm, ...] = ("flow_matching", "dual_timestep", "self_flow")
-RunningTrainer = Trainer[WorldModel, Batch]
+INSTRUCTION = "place apple into top drawer"
 
 
-def random_batch(names: tuple[str, ...], size: int, config: ModelConfig) -> Batch:
+@dataclass(frozen=True)
+class Step:
+    """Stands for what a loader yields."""
+
+    instructions: list[str]
+
+    def to(self, device: torch.device | str) -> "Step":  # noqa: ARG002
+        """Return itself: the batch is on the device already."""
+        return self
+
+
+def random_batch(names: tuple[str, ...], size: int, device: torch.device) -> Batch:
     """Return `size` sequences of the default shapes with the modalities `names`."""
     tokenizer, windows = PixelTokenizer(), WindowConfig()
     rng = torch.Generator().manual_seed(0)
 
     def tokens(channels: int, position: torch.Tensor) -> Tokens:
         shape = (size, position.shape[1], channels)
-        return Tokens.clean(torch.randn(shape, generator=rng), position)
+        values = torch.randn(shape, generator=rng).to(device)
+        return Tokens.clean(values, position.to(device))
 
     frame, video = tokenizer.modalities
     parts = {
-        "frame": tokens(frame.channels, tokenizer.video_position([0] * tokenizer.tubelet)),
-        "video": tokens(video.channels, tokenizer.video_position(windows.future)),
-        "state": state_tokens(torch.randn(size, STATE, generator=rng).numpy()),
+        "frame": tokens(frame.channels, frame_position(tokenizer, device)),
+        "video": tokens(video.channels, video_position(tokenizer, windows.future, device)),
+        "state": tokens(STATE, times_as_positions([0.0])),
         "action": tokens(ACTION, action_position(windows.chunk)),
     }
-    text = tokenize(["place apple into top drawer"] * size, config.text)
-    return Batch({name: parts[name] for name in names}, text)
+    text = Instructions(HashedWords()).tokens([INSTRUCTION] * size, device)
+    return {"text": text} | {name: parts[name] for name in names}
+
+
+RunningTrainer = Trainer[WorldModel, Step, Batch]
 
 
 def trainer(
@@ -66,15 +91,18 @@ def trainer(
     config = compose("pretrain", [f"trainer.precision={precision}"])
     model_config = build(config.model, ModelConfig)
     modalities = [
+        HashedWords().modality,
         *PixelTokenizer().modalities,
         Modality("state", STATE, predicted=False),
         Modality("action", ACTION),
     ]
     model = WorldModel(modalities, model_config, torch_generator(0))
-    batch = random_batch(names, size, model_config)
     loss = functools.partial(losses, settings=Objective(arm=arm))
     settings = build(config.trainer, TrainerConfig)
-    return RunningTrainer(model, loss, lambda _: batch, settings, folder, 0)
+    state = settings.state(model)
+    batch = random_batch(names, size, state.compute.device)
+    step = Step([INSTRUCTION] * size)
+    return RunningTrainer(state, lambda *_: batch, loss, lambda _: step, settings, folder, 0)
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:
@@ -93,7 +121,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 def _step(running: RunningTrainer) -> None:
     running.advance()
-    if running.device.type == "cuda":
+    if running.compute.device.type == "cuda":
         torch.cuda.synchronize()
 
 
@@ -125,19 +153,19 @@ def main() -> None:
             for variant in variants:
                 spent[variant].append(_seconds(functools.partial(_step, running[variant])))
         first = running[variants[0]]
-        rate = matrix_rate(first.device, first.precision)
-    weights = first.model.parameters_total()
+        device, precision = first.compute.device, first.compute.precision
+        rate = matrix_rate(device, precision)
+    weights = first.state.model.parameters_total()
     print(
-        f"{weights / 1e6:.1f}M weights, batch {arguments.batch}, {first.device.type}, "
-        f"{arguments.threads} threads, {first.precision}, "
+        f"{weights / 1e6:.1f}M weights, batch {arguments.batch}, {device.type}, "
+        f"{arguments.threads} threads, {precision}, "
         f"matrix products {rate / 1e9:.0f} GFLOP/s"
     )
     print("predicted        arm             ms a step  samples/s  tokens/s  of the limit")
     for parts, arm in variants:
         seconds = statistics.median(spent[parts, arm])
-        batch = random_batch(PARTS[parts], 1, first.model.config)
-        tokens = batch.text.ids.shape[1]
-        tokens += sum(part.values.shape[1] for part in batch.parts.values())
+        batch = random_batch(PARTS[parts], 1, device)
+        tokens = sum(part.values.shape[1] for part in batch.values())
         samples = arguments.batch / seconds
         limit = flops[parts, arm] / rate / seconds
         print(

@@ -9,9 +9,9 @@ def seed_of(*names: int) -> int:
     return int(np.random.SeedSequence(names).generate_state(1, np.uint64)[0] >> 1)
 
 
-def torch_generator(*names: int) -> torch.Generator:
-    """Return a CPU generator for `names`."""
-    return torch.Generator().manual_seed(seed_of(*names))
+def torch_generator(*names: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator for `names` on the device that draws from it."""
+    return torch.Generator(device).manual_seed(seed_of(*names))
 
 
 def numpy_generator(*names: int) -> np.random.Generator:

@@ -10,14 +10,18 @@ from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
+from worldmodel.device import Compute
 from worldmodel.training.checkpoint import CONFIG, read_config
 
 KINDS = (video_action.KIND, regression.KIND)
 
 
-def load_policy(checkpoint: str, **inference: Any) -> ChunkedPolicy:
+def load_policy(
+    checkpoint: str, device: str = "cpu", precision: str = "float32", **inference: Any
+) -> ChunkedPolicy:
     """Return the policy that `policies.finetune` wrote into the folder `checkpoint`.
 
+    It computes on `device` (auto, cpu, cuda), products in `precision` (auto, float32, bfloat16).
     `inference` changes how it acts: `execute` and, for a video-action model, the fields of its
     `Inference`; None leaves what the checkpoint says. Raises `UserError` naming the file or setting
     that is wrong.
@@ -25,7 +29,7 @@ def load_policy(checkpoint: str, **inference: Any) -> ChunkedPolicy:
     folder = checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
-        return _loaded(folder, given)
+        return _loaded(folder, given, Compute.of(device, precision, "policy"))
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
@@ -49,16 +53,16 @@ def checkpoint_folder(name: str) -> Path:
     )
 
 
-def _loaded(folder: Path, given: dict[str, Any]) -> ChunkedPolicy:
+def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPolicy:
     sections = read_config(folder)
     kind = sections.get("kind")
     predictor: Predictor
     if kind == video_action.KIND:
         _check(given, sections["inference"], kind)
-        predictor = video_action.predictor_of(str(folder), sections, given)
+        predictor = video_action.predictor_of(folder, sections, given, compute)
     elif kind == regression.KIND:
         _check(given, sections["inference"], kind)
-        predictor = regression.predictor_of(str(folder), sections)
+        predictor = regression.predictor_of(folder, sections, compute)
     elif kind is None:
         raise UserError(
             f"{folder / CONFIG} names no kind of policy: it is a pretrained model, which "

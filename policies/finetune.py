@@ -31,7 +31,7 @@ from worldmodel.training import checkpoint
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 
-def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
+def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
     settings: LearnerSettings = build(config.learner.settings, object)  # type: ignore[assignment]
     robot = str(config.task.robot)
@@ -53,22 +53,21 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
         data.windows,
         codec,
         data.augmentation,
-        learner.assemble,
         config.seed,
     )
     chosen = spread(held_out, config.validation_windows)
     validation = Validation(trajectories, chosen, data.windows, codec, normalisation, config.seed)
+    state = trainer_config.state(learner.model)
     folder = open_run("finetune", config)
 
     def observe(model: torch.nn.Module) -> Mapping[str, float]:
-        return validation(learner.predictor(model))
+        return validation(learner.predictor(model, state.compute))
 
     def export(model: torch.nn.Module, step: int, seconds: float) -> None:
         common = {
             "kind": learner.kind,
             "robot": robot,
             "gripper": codec_name(robot, config.gripper),
-            "tokenizer": asdict(settings.tokenizer),
             "windows": asdict(data.windows),
             "normalisation": normalisation.section(),
             "training": {
@@ -78,16 +77,16 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any]:
                 "episodes": trajectories.episodes,
                 "init": config.init,
                 "seed": config.seed,
-                "precision": trainer.precision,
+                "precision": state.compute.precision,
             },
             "versions": versions(),
         }
         checkpoint.save_module(folder / "checkpoint", model, {**common, **learner.sections()})
 
-    trainer: Trainer[Any, Any] = Trainer(
-        learner.model, learner.loss, batches, trainer_config, folder, config.seed, observe, export
-    )
-    return trainer
+    return Trainer(
+        state, learner.assemble, learner.loss, batches, trainer_config, folder, config.seed,
+        observe, export,
+    )  # fmt: skip
 
 
 @command("finetune", __doc__)

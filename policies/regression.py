@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.resize import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
+from worldmodel.device import CPU, Compute
+from worldmodel.model import Modality
 from worldmodel.teacher import Teacher
-from worldmodel.text import TextConfig, TextTokens, tokenize
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.text import Instructions, TextEncoder
+from worldmodel.tokenizer import Tokenizer
 from worldmodel.training import checkpoint
 
 KIND = "regression"
@@ -37,31 +40,20 @@ class RegressionConfig:
 
     channels: tuple[int, ...] = (32, 64, 96, 128)
     width: int = 384
-    text: TextConfig = field(default_factory=lambda: TextConfig(vocabulary=1024, width=16))
 
 
 @dataclass(frozen=True)
 class RegressionBatch:
     """`pictures` `(b, 3, h, w)` in [-1, 1], normalised `state` `(b, 10)` and `action` `(b, k, 7)`.
 
-    `valid` bool `(b, k)`: which actions count.
+    `text` as the encoder embeds it; `valid` bool `(b, k)`: which actions count.
     """
 
     pictures: Tensor
     state: Tensor
-    text: TextTokens
+    text: Tensor
     action: Tensor
     valid: Tensor
-
-    @property
-    def samples(self) -> int:
-        """Return the number of windows."""
-        return len(self.pictures)
-
-    def to(self, device: torch.device | str) -> "RegressionBatch":
-        """Return the batch on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
-        return replace(self, **moved)
 
 
 class Regression(nn.Module):
@@ -71,9 +63,11 @@ class Regression(nn.Module):
         self,
         config: RegressionConfig,
         picture: tuple[int, int],
+        text: Modality,
         chunk: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
+        """Draw the weights from `generator`; None leaves them to be loaded."""
         super().__init__()
         self.config, self.picture, self.chunk = config, picture, chunk
         layers: list[nn.Module] = []
@@ -86,29 +80,54 @@ class Regression(nn.Module):
             before = channels
         layers += [nn.Conv2d(before, _CHANNELS_OF_A_PLACE, 1), nn.Flatten()]
         self.encoder = nn.Sequential(*layers)
-        self.words = nn.Embedding(config.text.vocabulary, config.text.width)
+        self.words: nn.Module = nn.Identity()
+        if text.vocabulary is not None:
+            self.words = nn.Embedding(text.vocabulary, text.channels)
         self.grid: Tensor
         self.register_buffer("grid", _grid(*picture), persistent=False)
         with torch.no_grad():
             seen = self.encoder(torch.zeros(1, 5, *picture)).shape[1]
         width = config.width
         self.head = nn.Sequential(
-            nn.Linear(seen + STATE_SIZE + config.text.width, width),
+            nn.Linear(seen + STATE_SIZE + text.channels, width),
             nn.LayerNorm(width),
             nn.GELU(),
             nn.Linear(width, width),
             nn.GELU(),
             nn.Linear(width, chunk * ACTION_SIZE),
         )
-        _initialise(self, generator)
+        if generator is not None:
+            _initialise(self, generator)
 
-    def forward(self, pictures: Tensor, state: Tensor, text: TextTokens) -> Tensor:
+    def forward(self, pictures: Tensor, state: Tensor, text: Tensor) -> Tensor:
         """Return normalised actions `(b, chunk, 7)`."""
         grid = self.grid.expand(len(pictures), -1, -1, -1)
         seen = self.encoder(torch.cat([pictures, grid], 1))
-        said = self.words(text.ids).mean(1)
+        said = self.words(text).mean(1)
         actions = self.head(torch.cat([seen, state, said], 1))
         return rearrange(actions, "b (k a) -> b k a", a=ACTION_SIZE)
+
+
+@dataclass(frozen=True)
+class RegressionAssembler:
+    """Windows -> batches: pictures at the tokenizer's size, of which nothing else counts."""
+
+    picture: tuple[int, int]
+    text: Instructions
+    normalisation: Normalisation
+
+    def __call__(self, windows: WindowBatch) -> RegressionBatch:
+        """Return the normalised windows, on their device."""
+        device = windows.frame.device
+        state = self.normalisation.state(windows.state.cpu().numpy())
+        action = self.normalisation.action(windows.action.cpu().numpy())
+        return RegressionBatch(
+            pictures=rearrange(windows.frame, "b h w c -> b c h w").float() / 127.5 - 1.0,
+            state=torch.from_numpy(state).to(device),
+            text=self.text.tokens(windows.instructions, device).values,
+            action=torch.from_numpy(action).to(device),
+            valid=windows.action_valid,
+        )
 
 
 @dataclass(frozen=True)
@@ -116,31 +135,31 @@ class RegressionPredictor:
     """Predicts chunks in one pass."""
 
     model: Regression
-    tokenizer: PixelTokenizer
-    normalisation: Normalisation
+    assemble: RegressionAssembler
+    compute: Compute = CPU
     name: str = KIND
 
     @property
     def chunk(self) -> int:
-        """Return the number of actions predicted."""
+        """Number of actions predicted."""
         return self.model.chunk
 
     @torch.no_grad()
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         """Return `(b, chunk, 7)` in the model's units; nothing is random."""
-        seen = replace(
-            windows, frame=torch.from_numpy(self.tokenizer.resize(windows.frame.numpy()))
-        )
-        batch = assembled(seen, self.normalisation, self.model.config.text)
-        batch = batch.to(next(self.model.parameters()).device)
-        return self.model(batch.pictures, batch.state, batch.text).cpu().numpy()
+        frame = torch.from_numpy(resized(windows.frame.numpy(), self.assemble.picture))
+        batch = self.assemble(replace(windows, frame=frame).to(self.compute.device))
+        with self.compute.autocast():
+            predicted = self.model(batch.pictures, batch.state, batch.text)
+        return predicted.float().cpu().numpy()
 
 
 @dataclass(frozen=True)
 class RegressionSettings:
     """What is trained; of the `tokenizer` only the size of its pictures counts."""
 
-    tokenizer: PixelTokenizer
+    tokenizer: Tokenizer
+    text: TextEncoder
     model: RegressionConfig = field(default_factory=RegressionConfig)
     execute: int = 3
 
@@ -148,9 +167,11 @@ class RegressionSettings:
         self, windows: WindowConfig, normalisation: Normalisation, seed: int
     ) -> "RegressionLearner":
         """Build the network, its weights from `seed`."""
-        size = (self.tokenizer.height, self.tokenizer.width)
-        network = Regression(self.model, size, windows.chunk, torch_generator(seed, _MODEL))
-        return RegressionLearner(network, self.tokenizer, normalisation, self.execute)
+        picture, text = self.tokenizer.picture, self.text.modality
+        generator = torch_generator(seed, _MODEL)
+        network = Regression(self.model, picture, text, windows.chunk, generator)
+        assemble = RegressionAssembler(picture, Instructions(self.text), normalisation)
+        return RegressionLearner(network, assemble, self)
 
 
 @dataclass(frozen=True)
@@ -158,14 +179,9 @@ class RegressionLearner:
     """The baseline for `policies.finetune`; see `policies.learning.learner`."""
 
     model: Regression
-    tokenizer: PixelTokenizer
-    normalisation: Normalisation
-    execute: int
+    assemble: RegressionAssembler
+    settings: RegressionSettings
     kind: str = KIND
-
-    def assemble(self, windows: WindowBatch) -> RegressionBatch:
-        """Return the normalised windows."""
-        return assembled(windows, self.normalisation, self.model.config.text)
 
     def loss(
         self,
@@ -175,48 +191,40 @@ class RegressionLearner:
         generator: torch.Generator,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Return the mean absolute error of the actions, in the model's units."""
-        error = F.l1_loss(
-            model(batch.pictures, batch.state, batch.text), batch.action, reduction="none"
-        )
+        predicted = model(batch.pictures, batch.state, batch.text).float()
+        error = F.l1_loss(predicted, batch.action, reduction="none")
         weight = batch.valid.to(error)
         return {"total": (error.mean(-1) * weight).sum() / weight.sum().clamp(min=1.0)}
 
-    def predictor(self, model: Regression) -> RegressionPredictor:
+    def predictor(self, model: Regression, compute: Compute) -> RegressionPredictor:
         """Return `model` as a predictor."""
-        return RegressionPredictor(model, self.tokenizer, self.normalisation)
+        return RegressionPredictor(model, self.assemble, compute)
 
     def sections(self) -> Mapping[str, Any]:
         """Return the sections of `config.json`."""
-        return {"model": asdict(self.model.config), "inference": {"execute": self.execute}}
+        return {
+            "tokenizer": self.settings.tokenizer.config(),
+            "text": self.settings.text.config(),
+            "model": asdict(self.model.config),
+            "inference": {"execute": self.settings.execute},
+        }
 
 
-def assembled(
-    windows: WindowBatch, normalisation: Normalisation, text: TextConfig
-) -> RegressionBatch:
-    """Return the batch of windows whose pictures have the model's size."""
-    pictures = rearrange(windows.frame, "b h w c -> b c h w")
-    return RegressionBatch(
-        pictures=pictures.float() / 127.5 - 1.0,
-        state=torch.from_numpy(normalisation.state(windows.state.numpy())),
-        text=tokenize(windows.instructions, text),
-        action=torch.from_numpy(normalisation.action(windows.action.numpy())),
-        valid=windows.action_valid,
-    )
+def predictor_of(
+    folder: Path, sections: Mapping[str, Any], compute: Compute = CPU
+) -> RegressionPredictor:
+    """Load the predictor that `RegressionLearner` described; raises `UserError`."""
+    section, chunk = dict(sections["model"]), sections["windows"]["chunk"]
+    tokenizer, text = checkpoint.restored_parts(sections, folder)
+    normalisation = Normalisation.from_section(sections["normalisation"])
 
+    def build() -> Regression:
+        config = RegressionConfig(tuple(section["channels"]), section["width"])
+        return Regression(config, tokenizer.picture, text.modality, chunk, None)
 
-def predictor_of(folder: str, sections: Mapping[str, Any]) -> RegressionPredictor:
-    """Load the predictor that `RegressionLearner` described."""
-    values = dict(sections["model"])
-    config = RegressionConfig(
-        tuple(values["channels"]), values["width"], TextConfig(**values["text"])
-    )
-    tokenizer = PixelTokenizer(**sections["tokenizer"])
-    size, chunk = (tokenizer.height, tokenizer.width), sections["windows"]["chunk"]
-    model = Regression(config, size, chunk, torch_generator(0))
-    checkpoint.load_module(Path(folder), model)
-    return RegressionPredictor(
-        model.eval(), tokenizer, Normalisation.from_section(sections["normalisation"])
-    )
+    model = checkpoint.load_module(folder, section, build).to(compute.device)
+    assemble = RegressionAssembler(tokenizer.picture, Instructions(text), normalisation)
+    return RegressionPredictor(model, assemble, compute)
 
 
 def _grid(height: int, width: int) -> Tensor:

@@ -7,6 +7,7 @@ is left out of a share of the batches, so a policy need not pay for it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,16 +17,18 @@ from torch import Tensor
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from worldmodel.data.batches import Assembler, action_position, state_tokens
+from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
+from worldmodel.device import CPU, Compute
 from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
 from worldmodel.objective import Objective, losses
+from worldmodel.registry import compare
 from worldmodel.sampler import Sampling, sample
 from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
-from worldmodel.text import tokenize
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.text import TextEncoder
+from worldmodel.tokenizer import Tokenizer
 from worldmodel.training import checkpoint
 
 KIND = "video_action"
@@ -65,11 +68,12 @@ class VideoActionPredictor:
     model: WorldModel
     assembler: Assembler
     inference: Inference
+    compute: Compute = CPU
     name: str = KIND
 
     @property
     def chunk(self) -> int:
-        """Return the number of actions predicted."""
+        """Number of actions predicted."""
         return self.assembler.windows.chunk
 
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
@@ -78,23 +82,13 @@ class VideoActionPredictor:
 
     def denoised(self, windows: WindowBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`."""
-        tokenizer, assembler = self.assembler.tokenizer, self.assembler
-        device = next(self.model.parameters()).device
-        known = {"frame": tokenizer.frame_tokens(tokenizer.resize(windows.frame.numpy()))}
-        if assembler.with_state:
-            assert assembler.normalisation is not None
-            known["state"] = state_tokens(assembler.normalisation.state(windows.state.numpy()))
-        unknown = {"action": action_position(self.chunk)}
+        assembler, device = self.assembler, self.compute.device
+        known = assembler.known(windows.to(device))
+        unknown = {"action": action_position(self.chunk, device)}
         if self.inference.predict_video:
-            unknown["video"] = tokenizer.video_position(assembler.windows.future)
-        return sample(
-            self.model,
-            {name: tokens.to(device) for name, tokens in known.items()},
-            {name: position.to(device) for name, position in unknown.items()},
-            tokenize(windows.instructions, assembler.text).to(device),
-            self.inference.sampling,
-            generator,
-        )
+            unknown["video"] = assembler.video_position(device)
+        sampling = self.inference.sampling
+        return sample(self.model, known, unknown, sampling, generator, self.compute)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,8 @@ class VideoActionSettings:
     `state_noise`: states are noised up to this time, as the frame is.
     """
 
-    tokenizer: PixelTokenizer
+    tokenizer: Tokenizer
+    text: TextEncoder
     model: ModelConfig
     objective: Objective
     init: str | None = None
@@ -134,41 +129,42 @@ class VideoActionSettings:
     ) -> "VideoActionLearner":
         """Build the model and what it learns; raises `UserError` if `init` is of another size."""
         generator = torch_generator(seed, _MODEL)
+        assembler = Assembler(self.tokenizer, self.text, windows, normalisation, self.with_state)
         if self.init is None:
-            model = WorldModel(self.tokenizer.modalities, self.model, generator)
+            model = WorldModel(assembler.modalities, self.model, generator)
         else:
             model = self._pretrained(self.init)
         for modality in (_STATE, _ACTION) if self.with_state else (_ACTION,):
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
-        assembler = Assembler(
-            self.tokenizer, windows, model.config.text, normalisation, self.with_state
-        )
-        return VideoActionLearner(model.train(), assembler, self._joint(), self.inference)
+        objective = self._joint()
+        objective.check(model.modalities)
+        return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
     def _pretrained(self, init: str) -> WorldModel:
         found = checkpoint.load(init)
-        own = {"model": asdict(self.model), "tokenizer": asdict(self.tokenizer)}
-        for section, wanted in own.items():
-            for name, value in wanted.items():
-                other = found.sections[section].get(name)
-                if other != value:
-                    raise UserError(
-                        f"init={init} was trained with {section}.{name}={other}, not {value}: "
-                        f"set {section}.{name} to the same."
-                    )
+        here = {
+            "model": asdict(self.model),
+            "tokenizer": self.tokenizer.config(),
+            "text": self.text.config(),
+        }
+        for name, settings in here.items():
+            there = {key: v for key, v in found.sections[name].items() if key != "modalities"}
+            compare(settings, there, name, f"init={init}")
         return found.model
 
     def _joint(self) -> Objective:
         base = self.objective
         own = {"action": self.action_density} if self.timesteps == "own" else {}
-        noise = {"state": self.state_noise} if self.state_noise > 0 else {}
+        state = self.with_state
+        noise = {"state": self.state_noise} if state and self.state_noise > 0 else {}
+        dropout = {"state": self.state_dropout} if state else {}
         return replace(
             base,
             own_timesteps={**base.own_timesteps, **own},
             condition_noise={**base.condition_noise, **noise},
             weights={**base.weights, "action": self.action_weight, "video": self.video_weight},
-            dropout={**base.dropout, "video": self.video_dropout, "state": self.state_dropout},
+            dropout={**base.dropout, "video": self.video_dropout, **dropout},
         )
 
 
@@ -196,13 +192,15 @@ class VideoActionLearner:
         """Return the parts of the joint loss."""
         return losses(model, teacher, batch, generator, self.objective)
 
-    def predictor(self, model: WorldModel) -> VideoActionPredictor:
+    def predictor(self, model: WorldModel, compute: Compute) -> VideoActionPredictor:
         """Return `model` as a predictor with the default inference."""
-        return VideoActionPredictor(model, self.assembler, self.inference)
+        return VideoActionPredictor(model, self.assembler, self.inference, compute)
 
     def sections(self) -> Mapping[str, Any]:
         """Return the sections of `config.json`."""
         return {
+            "tokenizer": self.assembler.tokenizer.config(),
+            "text": self.assembler.text.config(),
             "model": self.model.description(),
             "with_state": self.assembler.with_state,
             "inference": asdict(self.inference),
@@ -211,17 +209,27 @@ class VideoActionLearner:
 
 
 def predictor_of(
-    folder: str, sections: Mapping[str, Any], overrides: Mapping[str, Any]
+    folder: Path,
+    sections: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    compute: Compute = CPU,
 ) -> VideoActionPredictor:
-    """Load the predictor that `VideoActionLearner` described; `overrides` change its inference."""
+    """Load the predictor that `VideoActionLearner` described; `overrides` change its inference.
+
+    Raises `UserError` for parts that do not fit each other.
+    """
     loaded = checkpoint.load(folder)
+    tokenizer, text = checkpoint.restored_parts(sections, folder)
+    normalisation = Normalisation.from_section(sections["normalisation"])
     windows = WindowConfig(**sections["windows"])
-    assembler = Assembler(
-        PixelTokenizer(**sections["tokenizer"]),
-        windows,
-        loaded.model.config.text,
-        Normalisation.from_section(sections["normalisation"]),
-        bool(sections["with_state"]),
-    )
+    with_state = bool(sections["with_state"])
+    assembler = Assembler(tokenizer, text, windows, normalisation, with_state)
+    needed = (*assembler.modalities, _ACTION, *((_STATE,) if with_state else ()))
+    for modality in needed:
+        stored = loaded.model.modalities.get(modality.name)
+        if stored != modality:
+            raise UserError(
+                f"{folder}: the model reads {stored}, the settings beside it make {modality}."
+            )
     inference = Inference(**{**sections["inference"], **overrides})
-    return VideoActionPredictor(loaded.model, assembler, inference)
+    return VideoActionPredictor(loaded.model.to(compute.device), assembler, inference, compute)

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -18,14 +19,14 @@ from experiment.command import command
 from experiment.errors import UserError, nearest
 from experiment.files import append_record, write_bytes
 from experiment.settings import build
-from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.batches import DataConfig
 from worldmodel.data.encoded import DTYPES, INDEX, read_shard, settings_of, write_shard
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.order import Place
 from worldmodel.data.source import AdaptedSet, joined
 from worldmodel.data.stream import Stream
-from worldmodel.text import TextConfig
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.device import Compute
+from worldmodel.tokenizer import Tokenizer
 
 PLAN = "plan.json"
 
@@ -39,9 +40,10 @@ def places_of(data: AdaptedSet, use: DataConfig, every: int) -> list[Place]:
 def encode(
     sets: list[AdaptedSet],
     use: DataConfig,
-    assembler: Assembler,
+    tokenizer: Tokenizer,
     out: Path,
     plan: dict[str, object],
+    device: torch.device,
 ) -> int:
     """Write what is missing of a plan; returns the number of windows in all shards."""
     size, every = int(str(plan["shard"])), int(str(plan["every"]))
@@ -57,13 +59,13 @@ def encode(
                 windows = []
                 for place in places[first : first + size]:
                     try:
-                        windows.append(data.piece(place, use.windows, assembler.tokenizer))
+                        windows.append(data.piece(place, use.windows, tokenizer))
                     except DamagedRecord as error:
                         if not skip:
                             raise
                         append_record(out / "skipped.jsonl", {"reason": str(error)})
                 if windows:
-                    write_shard(path, joined(windows), assembler, dtype)
+                    write_shard(path, joined(windows), tokenizer, dtype, device)
                 write_bytes(marker, json.dumps({"windows": len(windows)}).encode())
             count = int(json.loads(marker.read_text())["windows"])
             if count:
@@ -72,7 +74,7 @@ def encode(
         raise UserError(f"{out}: there is nothing to encode, every episode is too short.")
     read_shard(out / str(listed[-1]["file"]), int(str(listed[-1]["windows"])))
     index = {
-        "settings": settings_of(assembler.tokenizer, use.windows),
+        "settings": settings_of(tokenizer, use.windows),
         "plan": plan,
         "shards": listed,
     }
@@ -93,8 +95,8 @@ def main(config: DictConfig) -> None:
     if config.every < 1 or config.shard < 1:
         raise UserError("encode: every and shard must be at least 1.")
     use = build(config.data.use, DataConfig)
-    tokenizer = build(config.tokenizer, PixelTokenizer)
-    assembler = Assembler(tokenizer, use.windows, TextConfig())
+    tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
+    device = Compute.of(config.device, "float32", "encode").device
     out = Path(config.out)
     plan: dict[str, object] = {
         "data": source.source,
@@ -106,7 +108,7 @@ def main(config: DictConfig) -> None:
         **settings_of(tokenizer, use.windows),
     }
     _claim(out, plan)
-    windows = encode(source.open(), use, assembler, out, plan)
+    windows = encode(source.open(), use, tokenizer, out, plan, device)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print(f"{out}: {windows:,} windows, {size / 1e6:,.1f} MB")
 

@@ -1,7 +1,7 @@
 """One network over one sequence of tokens; a modality is one input and one output layer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from experiment.errors import UserError, nearest
 from worldmodel.path import Prediction
-from worldmodel.text import TextConfig, TextEmbedding, TextTokens
 from worldmodel.transformer import Transformer
 
 
@@ -17,75 +16,95 @@ from worldmodel.transformer import Transformer
 class Modality:
     """A kind of token: `channels` values each; `predicted` ones are noised and denoised.
 
-    `hidden` is the width of a hidden layer at the input, None for a linear input layer.
+    `hidden` is the width of a hidden layer at the input, None for a linear input layer. With a
+    `vocabulary`, tokens are whole numbers below it, each embedded in `channels` values.
     """
 
     name: str
     channels: int
     predicted: bool = True
     hidden: int | None = None
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)
 class Tokens:
     """Tokens of one modality.
 
-    `values` `(b, n, c)`, `tau` `(b, n)` their times (0 is clean), `position` `(b, n, 3)` or
-    `(1, n, 3)`: time in control steps, row and column in patches. `valid` bool `(b, n)` says which
-    tokens count in a loss, None for all; every token is attended to.
+    `values` `(b, n, c)`, or int64 `(b, n)` for a modality with a vocabulary. `levels` `(b, k)` are
+    the times of a sample (0 is clean) and `index` int64 `(b, n)` says which of them a token has.
+    `position` `(b, n, 3)` or `(1, n, 3)`: time in control steps, row and column in patches. `valid`
+    bool `(b, n)` says which tokens count in a loss, None for all; every token is attended to.
     """
 
     values: Tensor
-    tau: Tensor
+    levels: Tensor
+    index: Tensor
     position: Tensor
     valid: Tensor | None = None
 
     @classmethod
     def clean(cls, values: Tensor, position: Tensor, valid: Tensor | None = None) -> "Tokens":
         """Return tokens at time 0."""
-        return cls(values, values.new_zeros(values.shape[:2]), position, valid)
+        return cls.at(values, values.new_zeros(len(values), dtype=torch.float32), position, valid)
 
-    def to(self, device: torch.device | str) -> "Tokens":
-        """Return the tokens on `device`."""
-        valid = None if self.valid is None else self.valid.to(device)
-        return Tokens(self.values.to(device), self.tau.to(device), self.position.to(device), valid)
+    @classmethod
+    def at(
+        cls, values: Tensor, time: Tensor, position: Tensor, valid: Tensor | None = None
+    ) -> "Tokens":
+        """Return tokens that all have their sample's `time` `(b,)`."""
+        index = values.new_zeros(values.shape[:2], dtype=torch.int64)
+        return cls(values, time[:, None], index, position, valid)
+
+    @property
+    def tau(self) -> Tensor:
+        """The time of each token, `(b, n)`."""
+        return self.levels.gather(1, self.index)
 
 
-def times_as_positions(times: Sequence[float]) -> Tensor:
+Batch = Mapping[str, Tokens]
+"""Tokens by modality, those of one data sample at the same row of each."""
+
+
+def samples_in(batch: Batch) -> int:
+    """Return the number of sequences of a batch."""
+    return len(next(iter(batch.values())).values)
+
+
+def rows(batch: Batch, start: int, stop: int) -> Batch:
+    """Return some of the sequences of a batch."""
+
+    def cut(tokens: Tokens) -> Tokens:
+        position = tokens.position
+        return Tokens(
+            tokens.values[start:stop],
+            tokens.levels[start:stop],
+            tokens.index[start:stop],
+            position if len(position) == 1 else position[start:stop],
+            None if tokens.valid is None else tokens.valid[start:stop],
+        )
+
+    return {name: cut(tokens) for name, tokens in batch.items()}
+
+
+def times_as_positions(times: Sequence[float], device: torch.device | None = None) -> Tensor:
     """Return `(1, n, 3)` positions of tokens that have a time but no place in the picture."""
     position = torch.full((1, len(times), 3), -1.0)
     position[0, :, 0] = torch.tensor(times, dtype=torch.float32)
-    return position
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clean tokens (time 0) by modality, and the instruction."""
-
-    parts: Mapping[str, Tokens]
-    text: TextTokens
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on `device`."""
-        parts = {name: tokens.to(device) for name, tokens in self.parts.items()}
-        return Batch(parts, self.text.to(device))
-
-    @property
-    def samples(self) -> int:
-        """Return the number of sequences."""
-        return len(self.text.ids)
+    return position.to(device)
 
 
 @dataclass(frozen=True)
 class Output:
-    """`prediction` `(b, n, c)` by modality; `features` `(b, n_total, d)` by layer.
+    """`prediction` `(b, n, c)` by modality.
 
-    `spans` says where a modality's tokens lie in the whole sequence.
+    `features` `(b, n, d)` by layer are those of the predicted tokens, `projected` those of one
+    layer through the head h (Sec. 3.4).
     """
 
     prediction: Mapping[str, Tensor]
     features: Mapping[int, Tensor]
-    spans: Mapping[str, slice]
+    projected: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -97,9 +116,11 @@ class ModelConfig:
     heads: int = 3
     mlp_ratio: float = 4.0
     prediction: Prediction = "x"
-    text: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "mlp_ratio"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"model.{name}={getattr(self, name)} must be positive.")
         if self.prediction not in ("x", "v"):
             raise UserError(f"model.prediction={self.prediction!r} must be x or v.")
         if self.width % self.heads or (self.width // self.heads) % 2:
@@ -116,13 +137,16 @@ class WorldModel(nn.Module):
     """
 
     def __init__(
-        self, modalities: Sequence[Modality], config: ModelConfig, generator: torch.Generator
+        self,
+        modalities: Sequence[Modality],
+        config: ModelConfig,
+        generator: torch.Generator | None,
     ) -> None:
+        """Draw the weights from `generator`; None leaves them to be loaded."""
         super().__init__()
         self.config = config
         self.modalities: dict[str, Modality] = {}
         self.trunk = Transformer(config.width, config.depth, config.heads, config.mlp_ratio)
-        self.text = TextEmbedding(config.text, config.width)
         self.projection = nn.Sequential(
             nn.Linear(config.width, 2 * config.width),
             nn.SiLU(),
@@ -130,7 +154,7 @@ class WorldModel(nn.Module):
         )
         self.inputs = nn.ModuleDict()
         self.outputs = nn.ModuleDict()
-        for part in (self.trunk, self.text, self.projection):
+        for part in (self.trunk, self.projection):
             _initialise(part, generator)
         # Each block starts as the identity and learns how much to add (adaLN-zero of DiT).
         nn.init.zeros_(self.trunk.modulation.weight)
@@ -147,18 +171,21 @@ class WorldModel(nn.Module):
         """Return k = 0.7 D, after which the teacher's features are taken (Sec. 3.4)."""
         return max(self.student_layer + 1, round(0.7 * self.config.depth))
 
-    def add_modality(self, modality: Modality, generator: torch.Generator) -> None:
+    def add_modality(self, modality: Modality, generator: torch.Generator | None) -> None:
         """Give the model new input and output layers; everything else stays as it is."""
         if modality.name in self.modalities:
             raise ValueError(f"the model has a modality {modality.name!r} already")
         width, channels = self.config.width, modality.channels
         last = nn.Linear(modality.hidden or channels, width)
         layer: nn.Module = last
-        if modality.hidden is not None:
+        if modality.vocabulary is not None:
+            layer = nn.Sequential(nn.Embedding(modality.vocabulary, channels), last)
+        elif modality.hidden is not None:
             layer = nn.Sequential(nn.Linear(channels, modality.hidden), nn.GELU(), last)
         _initialise(layer, generator)
-        # The vector that tells a modality from the others is the bias of its input layer.
-        nn.init.normal_(last.bias, std=0.5, generator=generator)
+        if generator is not None:
+            # The vector that tells a modality from the others is the bias of its input layer.
+            nn.init.normal_(last.bias, std=0.5, generator=generator)
         self.inputs[modality.name] = layer
         if modality.predicted:
             output = nn.Linear(width, channels)
@@ -169,43 +196,53 @@ class WorldModel(nn.Module):
 
     def forward(
         self,
-        parts: Mapping[str, Tokens],
-        text: TextTokens,
+        batch: Batch,
         *,
         capture: Sequence[int] = (),
+        project: int | None = None,
         stop: int | None = None,
     ) -> Output:
-        """Run the sequence: instruction first, then `parts` in the model's order.
+        """Run the sequence, its modalities in the model's order.
 
-        Layers count from 1; with `stop` only that many blocks run and nothing is predicted.
+        Layers count from 1. The features after the layers in `capture` are returned, those after
+        layer `project` through the head h; with `stop` only that many blocks run and nothing is
+        predicted.
         """
-        for name in parts:
+        for name in batch:
             if name not in self.modalities:
                 raise ValueError(
                     f"no modality {name!r} in this model.{nearest(name, self.modalities)}"
                 )
-        embedded = [self.text(text)]
-        batch, words = text.ids.shape
-        tau = [embedded[0].new_zeros(batch, words)]
-        position = [_word_positions(words).to(embedded[0].device)]
+        embedded, levels, index, position = [], [], [], []
         spans: dict[str, slice] = {}
-        start = words
+        start = count = 0
         for name in self.modalities:
-            if name in parts:
-                tokens = parts[name]
+            if name in batch:
+                tokens = batch[name]
                 embedded.append(self.inputs[name](tokens.values))
-                tau.append(tokens.tau)
-                position.append(tokens.position)
+                levels.append(tokens.levels)
+                index.append(tokens.index + count)
+                position.append(tokens.position.expand(len(tokens.values), -1, -1))
                 spans[name] = slice(start, start + tokens.values.shape[1])
-                start = spans[name].stop
+                start, count = spans[name].stop, count + tokens.levels.shape[1]
+        wanted = {*capture} if project is None else {*capture, project}
         sequence, features = self.trunk(
-            torch.cat(embedded, 1), torch.cat(tau, 1), _joined(position), capture, stop
-        )
-        predicted = {} if stop is not None else {n: spans[n] for n in self.outputs if n in spans}
-        prediction = {
-            name: self.outputs[name](sequence[:, span]) for name, span in predicted.items()
+            torch.cat(embedded, 1), torch.cat(levels, 1), torch.cat(index, 1),
+            torch.cat(position, 1), tuple(wanted), stop,
+        )  # fmt: skip
+        predicted = {name: spans[name] for name in self.outputs if name in spans}
+        features = {
+            layer: torch.cat([values[:, span] for span in predicted.values()], 1)
+            for layer, values in features.items()
         }
-        return Output(prediction, features, spans)
+        projected = None if project is None else self.projection(features[project])
+        prediction = {}
+        if stop is None:
+            # Rounded to bfloat16, a prediction near time 0 would be off by more than is learned.
+            with torch.autocast(sequence.device.type, enabled=False):
+                for name, span in predicted.items():
+                    prediction[name] = self.outputs[name](sequence[:, span])
+        return Output(prediction, features, projected)
 
     def description(self) -> dict[str, Any]:
         """Return plain values from which `from_description` builds a model of the same shape."""
@@ -217,26 +254,16 @@ class WorldModel(nn.Module):
         """Build a model, its weights not yet meaningful; raises `TypeError`, `KeyError`."""
         values = dict(description)
         modalities = [Modality(**modality) for modality in values.pop("modalities")]
-        config = ModelConfig(**values | {"text": TextConfig(**values["text"])})
-        return cls(modalities, config, torch.Generator().manual_seed(0))
+        return cls(modalities, ModelConfig(**values), None)
 
     def parameters_total(self) -> int:
         """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def _word_positions(words: int) -> Tensor:
-    position = torch.full((1, words, 3), -1.0)
-    position[0, :, 2] = torch.arange(words)
-    return position
-
-
-def _joined(positions: Sequence[Tensor]) -> Tensor:
-    batch = max(len(position) for position in positions)
-    return torch.cat([position.expand(batch, -1, -1) for position in positions], 1)
-
-
-def _initialise(module: nn.Module, generator: torch.Generator) -> None:
+def _initialise(module: nn.Module, generator: torch.Generator | None) -> None:
+    if generator is None:
+        return
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, generator=generator)

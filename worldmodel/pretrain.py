@@ -21,17 +21,20 @@ from experiment.command import command
 from experiment.run_folder import open_run, versions
 from experiment.seeding import torch_generator
 from experiment.settings import build
-from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.assembler import Assembler
+from worldmodel.data.batches import DataConfig
 from worldmodel.data.feeds import Feed, feed_of
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.device import Compute
+from worldmodel.model import ModelConfig, WorldModel, rows, samples_in
 from worldmodel.objective import Objective, losses
 from worldmodel.sampler import Sampling, sample
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.text import TextEncoder
+from worldmodel.tokenizer import Tokenizer
 from worldmodel.training import checkpoint, contact_sheet
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
-_OBSERVED_WINDOWS = 256
+_OBSERVED_WINDOWS, _AT_ONCE = 256, 64
 # How a run reads, not what: may differ when it is gone on with. One that stopped at a damaged
 # record skipped nothing before it, so on_error may change as well.
 _READING = ("workers", "ahead", "memory", "cache", "download", "on_error")
@@ -46,6 +49,7 @@ class Observer:
     assembler: Assembler
     objective: Objective
     sampling: Sampling
+    compute: Compute
     clips: int
     picture: Path
     seed: int
@@ -56,29 +60,33 @@ class Observer:
         The last is that of a prediction that nothing moves: the floor. Writes the contact sheet.
         The same windows, noise and times at every call.
         """
-        device = next(model.parameters()).device
-        return {"held_out/generation": self._loss(model, device)} | self._samples(model, device)
+        return {"held_out/generation": self._loss(model)} | self._samples(model)
 
     @torch.no_grad()
-    def _loss(self, model: WorldModel, device: torch.device) -> float:
-        batch = self.assembler(self.feed.held_out(_OBSERVED_WINDOWS)).to(device)
+    def _loss(self, model: WorldModel) -> float:
         plain = Objective(
             arm="flow_matching",
             density=self.objective.density,
             condition_noise=self.objective.condition_noise,
         )
-        return losses(model, None, batch, torch_generator(self.seed, _OBSERVED), plain)[
-            "generation"
-        ].item()
+        batch = self.assembler(self.feed.held_out(_OBSERVED_WINDOWS).to(self.compute.device))
+        total, count = 0.0, samples_in(batch)
+        for start in range(0, count, _AT_ONCE):
+            part = rows(batch, start, start + _AT_ONCE)
+            generator = torch_generator(self.seed, _OBSERVED, start, device=self.compute.device)
+            with self.compute.autocast():
+                loss = losses(model, None, part, generator, plain)["generation"]
+            total += loss.item() * samples_in(part)
+        return total / count
 
-    def _samples(self, model: WorldModel, device: torch.device) -> dict[str, float]:
-        windows = self.feed.held_out(self.clips)
-        batch = self.assembler(windows).to(device)
-        generator = torch_generator(self.seed, _SAMPLED)
-        given = {"frame": batch.parts["frame"]}
-        unknown = {"video": batch.parts["video"].position}
-        values = sample(model, given, unknown, batch.text, self.sampling, generator)["video"]
-        predicted = self.assembler.tokenizer.decode(values)
+    def _samples(self, model: WorldModel) -> dict[str, float]:
+        windows, device = self.feed.held_out(self.clips), self.compute.device
+        batch = self.assembler(windows.to(device))
+        generator = torch_generator(self.seed, _SAMPLED, device=device)
+        given = {name: batch[name] for name in ("text", "frame")}
+        unknown = {"video": batch["video"].position}
+        values = sample(model, given, unknown, self.sampling, generator, self.compute)["video"]
+        predicted = self.assembler.tokenizer.decode(batch["frame"].values, values).cpu().numpy()
         future = self.assembler.windows.future
         frame, real = windows.frame.numpy(), windows.future.numpy()
         contact_sheet.write(self.picture, frame, real, predicted, future, windows.instructions)
@@ -93,7 +101,8 @@ def sections(
 ) -> dict[str, Any]:
     """Return what a checkpoint's `config.json` says beside the model."""
     return {
-        "tokenizer": asdict(assembler.tokenizer),
+        "tokenizer": assembler.tokenizer.config(),
+        "text": assembler.text.config(),
         "windows": asdict(assembler.windows),
         "training": {"steps": step, "seconds": round(seconds, 1), **extra},
         "versions": versions(),
@@ -103,22 +112,25 @@ def sections(
 @command("pretrain", __doc__)
 def main(config: DictConfig) -> None:
     """Compose the parts and train."""
-    tokenizer = build(config.tokenizer, PixelTokenizer)
+    tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
+    text = build(config.text, TextEncoder)  # type: ignore[type-abstract]
     model_config = build(config.model, ModelConfig)
     objective = build(config.objective, Objective)
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
     source: object = build(config.data.source, object)
     feed = feed_of(source, data, tokenizer, config.seed)
-    assembler = Assembler(tokenizer, data.windows, model_config.text)
-    model = WorldModel(tokenizer.modalities, model_config, torch_generator(config.seed, _MODEL))
+    assembler = Assembler(tokenizer, text, data.windows)
+    model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
+    objective.check(model.modalities)
+    state = trainer_config.state(model)
     folder = open_run("pretrain", config, _NOT_COMPARED)
-    batches = feed.batches(assembler, folder)
     observer = Observer(
         feed,
         assembler,
         objective,
         build(config.samples.sampling, Sampling),
+        state.compute,
         config.samples.clips,
         folder / "contact_sheet.png",
         config.seed,
@@ -129,13 +141,16 @@ def main(config: DictConfig) -> None:
             "data": feed.source,
             "seed": config.seed,
             "arm": objective.arm,
-            "precision": trainer.precision,
+            "precision": state.compute.precision,
         }
         described = sections(assembler, step, seconds, extra)
         checkpoint.save(folder / "checkpoint", averaged, described)
 
     loss = functools.partial(losses, settings=objective)
-    trainer = Trainer(model, loss, batches, trainer_config, folder, config.seed, observer, export)
+    trainer = Trainer(
+        state, assembler, loss, feed.batches(folder), trainer_config, folder, config.seed,
+        observer, export,
+    )  # fmt: skip
     finished = trainer.run()
     print(f"{folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:

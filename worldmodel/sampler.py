@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from experiment.errors import UserError
-from worldmodel.model import Tokens, WorldModel
+from worldmodel.device import CPU, Compute
+from worldmodel.model import Batch, Tokens, WorldModel, samples_in
 from worldmodel.path import velocity
 from worldmodel.schedule import timeshift
-from worldmodel.text import TextTokens
 
 State = dict[str, Tensor]
+
+LARGEST_STEPS = 1000
+"""More Euler steps than this are a slip: the paper takes 50."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,11 @@ class Sampling:
     start: Literal["noise", "zeros"] = "noise"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.shift <= 0:
-            raise UserError("sampling needs steps of at least 1 and a positive shift.")
+        if not (1 <= self.steps <= LARGEST_STEPS and self.shift > 0):
+            raise UserError(
+                f"sampling: steps={self.steps} must lie between 1 and {LARGEST_STEPS}, "
+                f"shift={self.shift} must be positive."
+            )
         if self.start not in ("noise", "zeros"):
             raise UserError(f"sampling.start={self.start!r} must be noise or zeros.")
 
@@ -51,31 +57,33 @@ def integrate(field: Callable[[State, float], State], state: State, times: list[
 @torch.no_grad()
 def sample(
     model: WorldModel,
-    known: Mapping[str, Tokens],
+    known: Batch,
     unknown: Mapping[str, Tensor],
-    text: TextTokens,
     sampling: Sampling,
     generator: torch.Generator,
+    compute: Compute = CPU,
 ) -> State:
     """Denoise the `unknown` modalities, given the `known` ones; return `(b, n, c)` by modality.
 
     `unknown` maps a predicted modality to the positions `(1 or b, n, 3)` of its tokens. Known
     tokens keep the times they carry (0: clean). The same call is a policy (actions unknown), a
-    world model (video unknown, actions known) and an inverse dynamics model (the reverse).
+    world model (video unknown, actions known) and an inverse dynamics model (the reverse). Products
+    run in the precision of `compute`, the integration in float32.
     """
-    batch, device = len(text.ids), text.ids.device
+    batch, device = samples_in(known), compute.device
 
     def start(name: str, position: Tensor) -> Tensor:
         shape = (batch, position.shape[1], model.modalities[name].channels)
         if sampling.start == "zeros":
             return torch.zeros(shape, device=device)
-        return torch.randn(shape, generator=generator).to(device)
+        return torch.randn(shape, generator=generator, device=generator.device).to(device)
 
     def field(state: State, t: float) -> State:
-        parts = dict(known)
+        tokens = dict(known)
         for name, x in state.items():
-            parts[name] = Tokens(x, x.new_full(x.shape[:2], t), unknown[name])
-        output = model(parts, text).prediction
+            tokens[name] = Tokens.at(x, x.new_full((batch,), t), unknown[name])
+        with compute.autocast():
+            output = model(tokens).prediction
         kind = model.config.prediction
         return {name: velocity(output[name], x, t, kind) for name, x in state.items()}
 

@@ -41,20 +41,31 @@ class TimestepDensity:
             raise UserError("objective.density: tail_share and tail_start must lie in [0, 1).")
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw `(count,)` times."""
-        logit = self.mean + self.std * torch.randn(count, generator=generator)
+        """Draw `(count,)` times on the generator's device."""
+        device = generator.device
+        logit = self.mean + self.std * torch.randn(count, generator=generator, device=device)
         bulk = timeshift(logit.sigmoid(), self.shift)
-        in_tail = torch.rand(count, generator=generator) < self.tail_share
-        tail = torch.rand(count, generator=generator)
+        in_tail = torch.rand(count, generator=generator, device=device) < self.tail_share
+        tail = torch.rand(count, generator=generator, device=device)
         return torch.where(in_tail, self.tail_start + (1 - self.tail_start) * tail, bulk)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Times of one batch: `tau` `(b, n)` per token, `tau_min` `(b,)` the teacher's."""
+    """Times of one batch, on the generator's device.
 
-    tau: Tensor
-    tau_min: Tensor
+    `levels` `(b, k)` are the times of a sample, `index` int64 `(b, n)` says which of them a token
+    has; `lowest` `(b,)` is the teacher's time.
+    """
+
+    levels: Tensor
+    index: Tensor
+    lowest: Tensor
+
+    @property
+    def tau(self) -> Tensor:
+        """The time of each token, `(b, n)`."""
+        return self.levels.gather(1, self.index)
 
 
 def draw(
@@ -67,20 +78,22 @@ def draw(
 ) -> Draw:
     """Draw the times of `batch` sequences of `tokens` tokens (Self-Flow, Eq. 4-5).
 
-    All arms but `diffusion_forcing` take the same numbers from the generator, so that two arms
-    differ in nothing but the rule. Every token's marginal density is p(t), except for
-    `full_masking`, which puts the masked tokens at pure noise.
+    All arms but `diffusion_forcing` take the same numbers from the generator and have two levels,
+    so that two arms differ in nothing but the rule. Every token's marginal density is p(t), except
+    for `full_masking`, which puts the masked tokens at pure noise.
     """
     if arm == "diffusion_forcing":
-        tau = density.sample(batch * tokens, generator).view(batch, tokens)
-        return Draw(tau, tau.amin(1))
+        levels = density.sample(batch * tokens, generator).view(batch, tokens)
+        index = torch.arange(tokens, device=generator.device).expand(batch, tokens)
+        return Draw(levels, index, levels.amin(1))
     if arm not in ARMS:
         raise UserError(f"objective.arm={arm!r} is unknown.{nearest(arm, ARMS)}")
     t = density.sample(batch, generator)
     s = density.sample(batch, generator)
-    masked = torch.rand(batch, tokens, generator=generator) < mask_ratio
+    chance = torch.rand(batch, tokens, generator=generator, device=generator.device)
+    masked = (chance < mask_ratio).long()
     if arm == "flow_matching":
-        return Draw(t[:, None].expand(batch, tokens), t)
+        return Draw(torch.stack([t, s], 1), torch.zeros_like(masked), t)
     if arm == "full_masking":
-        return Draw(torch.where(masked, 1.0, t[:, None]), t)
-    return Draw(torch.where(masked, s[:, None], t[:, None]), torch.minimum(t, s))
+        return Draw(torch.stack([t, torch.ones_like(t)], 1), masked, t)
+    return Draw(torch.stack([t, s], 1), masked, torch.minimum(t, s))

@@ -1,7 +1,9 @@
 """The trunk: a diffusion transformer conditioned on one timestep per token.
 
 After Self-Flow, App. A.3 (FLUX.2 style): modulation shared by all blocks, SwiGLU, bias on qkv,
-rotary positions over three axes (time, height, width), normalised queries and keys.
+rotary positions over three axes (time, height, width), normalised queries and keys. Under autocast
+the products run in the low precision; angles, norms, modulation and the residual stream stay in
+float32.
 """
 
 import math
@@ -13,7 +15,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 _TIME_FEATURES = 128
-_PLACE_OCTAVES = 8
+_POSITION_OCTAVES = 8
+_EPSILON = 1e-6
 
 
 def sinusoids(values: Tensor, frequencies: Tensor) -> Tensor:
@@ -33,20 +36,23 @@ class Rotary(nn.Module):
     """Rotary position embedding over (time, height, width), positions real-valued."""
 
     frequencies: Tensor
+    axis: Tensor
 
     def __init__(self, head_width: int, longest: float = 100.0) -> None:
         super().__init__()
-        axes = [longest ** (-torch.arange(n) / n) for n in axis_channels(head_width)]
-        frequencies = torch.zeros(3, head_width // 2)
-        start = 0
-        for axis, values in enumerate(axes):
-            frequencies[axis, start : start + len(values)] = values
-            start += len(values)
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        pairs = axis_channels(head_width)
+        frequencies = [longest ** (-torch.arange(n) / n) for n in pairs]
+        axis = torch.tensor([number for number, count in enumerate(pairs) for _ in range(count)])
+        self.register_buffer("frequencies", torch.cat(frequencies), persistent=False)
+        self.register_buffer("axis", axis, persistent=False)
 
     def forward(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines `(b, n, 1, head_width / 2)` of positions `(b, n, 3)`."""
-        angles = (position @ self.frequencies).unsqueeze(2)
+        """Return cosines and sines `(b, n, 1, head_width / 2)` of positions `(b, n, 3)`.
+
+        A plain product: autocast would take a matrix product in bfloat16, whose angles are off by
+        a quarter of a radian at position 60.
+        """
+        angles = (position[..., self.axis] * self.frequencies).unsqueeze(2)
         return angles.cos(), angles.sin()
 
 
@@ -75,16 +81,16 @@ class Timestep(nn.Module):
         return self.mlp(sinusoids(tau, self.frequencies))
 
 
-class Place(nn.Module):
+class PositionEmbedding(nn.Module):
     """Absolute positions `(b, n, 3)` -> `(b, n, width)`: rotary positions alone are relative."""
 
     frequencies: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        frequencies = math.pi * 2.0 ** -torch.arange(_PLACE_OCTAVES)
+        frequencies = math.pi * 2.0 ** -torch.arange(_POSITION_OCTAVES)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.out = nn.Linear(6 * _PLACE_OCTAVES, width)
+        self.out = nn.Linear(6 * _POSITION_OCTAVES, width)
 
     def forward(self, position: Tensor) -> Tensor:
         """Return the embedding of each position."""
@@ -115,9 +121,9 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b n (s h c) -> s b n h c", s=3, h=self.heads)
-        q = rotate(_unit(q) * self.query_scale, rotation)
-        k = rotate(_unit(k) * self.key_scale, rotation)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        q = rotate(_unit(q) * self.query_scale, rotation).to(v.dtype)
+        k = rotate(_unit(k) * self.key_scale, rotation).to(v.dtype)
+        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
         if x.device.type == "cpu":
             # On the CPU the backward pass of attention is three times slower in bfloat16.
             with torch.autocast("cpu", enabled=False):
@@ -129,32 +135,40 @@ class Block(nn.Module):
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Normalise `x` `(b, n, d)` over its channels, then scale and shift it per token."""
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale)
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=_EPSILON), scale)
 
 
 def _unit(x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:])
+    return F.rms_norm(x.float(), x.shape[-1:], eps=_EPSILON)
 
 
 class Transformer(nn.Module):
-    """Token embeddings `(b, n, d)` with times `(b, n)` and positions `(b, n, 3)` -> `(b, n, d)`."""
+    """Token embeddings `(b, n, d)` with times and positions `(b, n, 3)` -> `(b, n, d)`, float32.
+
+    The times of a sample are few: `levels` `(b, k)` holds them, `index` `(b, n)` says which of them
+    a token has.
+    """
+
+    ones: Tensor
 
     def __init__(self, width: int, depth: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
-        if width % heads or (width // heads) % 2:
-            raise ValueError(f"width {width} must be an even multiple of heads {heads}")
         # Two of SwiGLU's three matrices read the input: 2/3 keeps the cost of a plain MLP.
         hidden = 32 * round(mlp_ratio * width * 2 / 3 / 32)
-        self.place = Place(width)
+        self.place = PositionEmbedding(width)
         self.timestep = Timestep(width)
         self.modulation = nn.Linear(width, 8 * width)
         self.rotary = Rotary(width // heads)
         self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(depth))
+        # The layer's output is added to these: 1 for scales, 0 for shifts and gates.
+        ones = torch.tensor([0.0, 1, 0, 0, 1, 0, 0, 1]).repeat_interleave(width)
+        self.register_buffer("ones", ones, persistent=False)
 
     def forward(
         self,
         x: Tensor,
-        tau: Tensor,
+        levels: Tensor,
+        index: Tensor,
         position: Tensor,
         capture: Sequence[int] = (),
         stop: int | None = None,
@@ -163,9 +177,9 @@ class Transformer(nn.Module):
 
         With `stop` only that many blocks run and the output is the last one's, not normalised.
         """
-        *modulation, shift, scale = self._modulation(tau)
+        *modulation, shift, scale = self.modulations(levels, index)
         rotation = self.rotary(position)
-        x = x + self.place(position)
+        x = x.float() + self.place(position).float()
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
             x = block(x, modulation, rotation)
@@ -173,11 +187,9 @@ class Transformer(nn.Module):
                 features[layer] = x
         return (x if stop is not None else modulate(x, shift, scale)), features
 
-    def _modulation(self, tau: Tensor) -> list[Tensor]:
-        # A batch has few distinct times: the layers run once for each, and tokens look them up.
-        times, which = tau.unique(return_inverse=True)
-        rows = self.modulation(self.timestep(times))
-        scales_at_one = torch.zeros(8, device=rows.device, dtype=rows.dtype)
-        scales_at_one[[1, 4, 7]] = 1.0
-        table = rearrange(rows, "u (m d) -> m u d", m=8) + scales_at_one[:, None, None]
-        return [F.embedding(which, row) for row in table]
+    def modulations(self, levels: Tensor, index: Tensor) -> Sequence[Tensor]:
+        """Return the eight shifts, scales and gates of each token, `(b, n, d)` float32."""
+        # The layers run once for each time of a sample, and tokens look their row up.
+        rows = self.modulation(self.timestep(levels)).float() + self.ones
+        first = torch.arange(len(levels), device=index.device)[:, None] * levels.shape[1]
+        return F.embedding(index + first, rows.flatten(0, 1)).chunk(8, dim=-1)

@@ -1,9 +1,7 @@
 """Demonstrations as a policy learns from them: target levels of the gripper, a calm end."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic
 
 import numpy as np
 import torch
@@ -14,7 +12,6 @@ from worldmodel.data.augmentation import Augmentation
 from worldmodel.data.batches import Order
 from worldmodel.data.trajectories import Trajectories, cut
 from worldmodel.data.windows import WindowBatch, WindowConfig
-from worldmodel.training.trainer import AnyBatch
 
 _AUGMENTATION = 2
 
@@ -46,21 +43,20 @@ def cut_holding(
 
 
 @dataclass(frozen=True)
-class DemonstrationBatches(Generic[AnyBatch]):
-    """The training batch of each step: ordered, cut, augmented, assembled."""
+class DemonstrationBatches:
+    """The training windows of each step: ordered, cut, augmented."""
 
     trajectories: Trajectories
     order: Order
     windows: WindowConfig
     gripper: GripperCodec
     augmentation: Augmentation | None
-    assemble: Callable[[WindowBatch], AnyBatch]
     seed: int
 
-    def __call__(self, step: int) -> AnyBatch:
-        """Return the batch of `step`."""
+    def __call__(self, step: int) -> WindowBatch:
+        """Return the windows of `step`."""
         windows = cut_holding(self.trajectories, self.order(step), self.windows, self.gripper)
         if self.augmentation is not None:
             generator = numpy_generator(_AUGMENTATION, self.seed, step)
             windows = self.augmentation(windows, generator)
-        return self.assemble(windows)
+        return windows

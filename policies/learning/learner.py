@@ -9,8 +9,9 @@ from torch import Tensor
 from policies.chunking import Predictor
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
+from worldmodel.device import Compute
 from worldmodel.teacher import AnyModel, Teacher
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.trainer import AnyBatch
 
 
@@ -21,7 +22,7 @@ class Learner(Protocol[AnyModel, AnyBatch]):
     model: AnyModel
 
     def assemble(self, windows: WindowBatch) -> AnyBatch:
-        """Return the batch of the windows."""
+        """Return the batch of the windows, on their device."""
 
     def loss(
         self,
@@ -32,7 +33,7 @@ class Learner(Protocol[AnyModel, AnyBatch]):
     ) -> dict[str, Tensor]:
         """Return the named parts of the loss; `total` is minimised."""
 
-    def predictor(self, model: AnyModel) -> Predictor:
+    def predictor(self, model: AnyModel, compute: Compute) -> Predictor:
         """Return `model` as what predicts chunks, as it will by default when evaluated."""
 
     def sections(self) -> Mapping[str, Any]:
@@ -42,7 +43,7 @@ class Learner(Protocol[AnyModel, AnyBatch]):
 class LearnerSettings(Protocol):
     """The settings of a kind of policy, filled by Hydra."""
 
-    tokenizer: PixelTokenizer
+    tokenizer: Tokenizer
 
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int

@@ -1,6 +1,7 @@
 """A tiny data set of the toy world, and a small configuration to learn from it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,9 @@ def toy_demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def tiny_trainer(data: Path, out: Path, kind: str, *overrides: str, steps: int = 4) -> Trainer:
+def tiny_trainer(
+    data: Path, out: Path, kind: str, *overrides: str, steps: int = 4
+) -> Trainer[Any, Any, Any]:
     """Return the trainer of a small policy of `kind`."""
     size = {
         "video_action": ["model=tiny", "model.depth=2", "tokenizer.hidden=32"],

@@ -13,7 +13,7 @@ from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
-from worldmodel.text import TextConfig
+from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training import checkpoint
 
@@ -46,7 +46,6 @@ def test_resumed_equals_uninterrupted(kind: str, toy_demonstrations: Path, tmp_p
 
     broken = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
     broken.advance()
-    broken.step += 1
     broken.save()
     resumed = tiny_trainer(toy_demonstrations, tmp_path / "broken", kind)
     assert resumed.step == 1
@@ -62,11 +61,12 @@ def test_learning_one_batch_lowers_the_loss(
     trainer = tiny_trainer(
         toy_demonstrations, tmp_path / "run", kind, "trainer.learning_rate=3e-3", steps=30
     )
-    model, batch = trainer.model, trainer._batch(0)
+    state = trainer.state
+    model, batch = state.model, trainer._assemble(trainer._windows(0))
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(30):
-        parts = trainer._loss(model, trainer.teacher, batch, torch_generator(0))
+        parts = trainer._loss(model, state.teacher, batch, torch_generator(0))
         losses.append(parts["total"].item())
         optimiser.zero_grad()
         parts["total"].backward()
@@ -77,11 +77,13 @@ def test_learning_one_batch_lowers_the_loss(
 def pretrained(folder: Path, **sizes: int) -> None:
     """Write what worldmodel.pretrain would, of the tiny size."""
     tokenizer = PixelTokenizer(height=32, width=32, hidden=32)
-    text = TextConfig(words=6, vocabulary=1024, width=16)
-    config = ModelConfig(**{"width": 64, "depth": 2, "heads": 2, "text": text, **sizes})  # type: ignore[arg-type]
-    model = WorldModel(tokenizer.modalities, config, torch_generator(7))
+    text = HashedWords()
+    config = ModelConfig(**{"width": 64, "depth": 2, "heads": 2, **sizes})  # type: ignore[arg-type]
+    modalities = (text.modality, *tokenizer.modalities)
+    model = WorldModel(modalities, config, torch_generator(7))
     sections = {
-        "tokenizer": {"height": 32, "width": 32, "patch": 16, "tubelet": 2, "hidden": 32},
+        "tokenizer": tokenizer.config(),
+        "text": text.config(),
         "windows": {"future": [3, 6], "chunk": 6},
     }
     checkpoint.save(folder, model, sections)
@@ -98,7 +100,7 @@ def test_fine_tuning_starts_from_the_pretrained_weights(
         f"init={tmp_path / 'pretrained'}",
     )
     before, _ = checkpoint.read_tensors(tmp_path / "pretrained" / checkpoint.WEIGHTS)
-    now = trainer.model.state_dict()
+    now = trainer.state.model.state_dict()
     assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
     added = {name.split(".")[1] for name in now.keys() - before.keys()}
     assert added == {"state", "action"}
@@ -109,13 +111,14 @@ def test_a_pretrained_model_of_another_size_is_named(
 ) -> None:
     pretrained(tmp_path / "pretrained", depth=3)
     init = f"init={tmp_path / 'pretrained'}"
-    with pytest.raises(UserError, match=r"model.depth=3, not 2"):
+    with pytest.raises(UserError, match=r"has model.depth=3, these settings have 2"):
         tiny_trainer(toy_demonstrations, tmp_path / "run", "video_action", init)
 
 
 def settings(**changes: object) -> VideoActionSettings:
     return VideoActionSettings(
         PixelTokenizer(),
+        HashedWords(),
         ModelConfig(),
         Objective(),
         **changes,  # type: ignore[arg-type]
@@ -139,7 +142,7 @@ def test_a_policy_without_proprioception_has_no_state_layer(
         "learner.settings.with_state=false",
         steps=1,
     )
-    assert "state" not in trainer.model.modalities
+    assert "state" not in trainer.state.model.modalities
     assert trainer.run()
 
 

@@ -72,7 +72,7 @@ def test_records_are_read_once_while_their_block_lasts() -> None:
 def test_kept_pictures_are_those_read_and_memory_is_given_back(frames: int) -> None:
     episodes = ToyEpisodes((9,) * 8)
     data, fresh = (AdaptedSet(episodes, toy_adapter()) for _ in range(2))
-    each = TOKENIZER.height * TOKENIZER.width * 3
+    each = TOKENIZER.picture[0] * TOKENIZER.picture[1] * 3
     memory = Memory(frames * each)
     data.keep(2, memory)
     order = BlockOrder(np.arange(8), np.full(8, 9), seed=0, block=2)

@@ -27,8 +27,8 @@ def test_a_checkpoint_comes_back(folder: Path) -> None:
     assert not loaded.model.training
     with torch.no_grad():
         assert torch.equal(
-            loaded.model(batch.parts, batch.text).prediction["action"],
-            model(batch.parts, batch.text).prediction["action"],
+            loaded.model(batch).prediction["action"],
+            model(batch).prediction["action"],
         )
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from experiment.errors import UserError
+from worldmodel.assembler import Assembler
 from worldmodel.data.augmentation import Augmentation
-from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
+from worldmodel.data.batches import Batches, DataConfig, Order, usable
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories, cut
 from worldmodel.data.windows import WindowConfig
-from worldmodel.text import TextConfig, tokenize
+from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 
 RNG = np.random.default_rng(0)
@@ -137,38 +138,33 @@ def test_normalisation_can_be_undone_and_leaves_the_gripper() -> None:
 
 
 def test_a_batch_follows_from_seed_and_step_alone(trajectories: Trajectories) -> None:
-    text = TextConfig(words=5)
-    norm = Normalisation.of(trajectories.state, trajectories.action)
-    assembler = Assembler(TOKENIZER, WINDOWS, text, norm)
-
     def batches(seed: int) -> Batches:
         order = Order(usable(trajectories, [0, 1], 0), 4, seed)
-        return Batches(trajectories, order, assembler, Augmentation(shift=1), seed)
+        return Batches(trajectories, order, WINDOWS, Augmentation(shift=1), seed)
 
     one, other = batches(0), batches(0)
     other(3)
-    for name, part in one(5).parts.items():
-        assert torch.equal(part.values, other(5).parts[name].values)
-        assert torch.equal(part.tau, torch.zeros(4, part.values.shape[1]))
-    assert list(one(0).parts) == ["frame", "video", "state", "action"]
-    assert not torch.equal(one(5).parts["state"].values, batches(1)(5).parts["state"].values)
+    for name in ("frame", "future", "action", "state"):
+        assert torch.equal(getattr(one(5), name), getattr(other(5), name))
+    assert not torch.equal(one(5).state, batches(1)(5).state)
 
 
 def test_tokens_belong_to_the_same_window(trajectories: Trajectories) -> None:
     norm = Normalisation(np.full(6, -1.0), np.full(6, 1.0), np.zeros(10), np.ones(10))
-    assembler = Assembler(TOKENIZER, WINDOWS, TextConfig(words=5), norm)
+    text, cpu = HashedWords(words=5), torch.device("cpu")
+    assembler = Assembler(TOKENIZER, text, WINDOWS, norm)
     batch = assembler(cut(trajectories, np.array([2, 9]), WINDOWS))
-    assert batch.parts["state"].values[:, 0, 0].tolist() == [2, 9]
-    assert batch.parts["action"].values[:, 0, 0].tolist() == [2, 9]
-    assert batch.parts["action"].position[0, :, 0].tolist() == [0, 1, 2, 3]
-    frames = (batch.parts["frame"].values[:, 0, 0] + 1) * 127.5
+    assert set(batch) == {"text", "frame", "video", "state", "action"}
+    assert all((tokens.tau == 0).all() for tokens in batch.values())
+    assert batch["state"].values[:, 0, 0].tolist() == [2, 9]
+    assert batch["action"].values[:, 0, 0].tolist() == [2, 9]
+    assert batch["action"].position[0, :, 0].tolist() == [0, 1, 2, 3]
+    frames = (batch["frame"].values[:, 0, 0] + 1) * 127.5
     np.testing.assert_allclose(frames, [2, 9], atol=1e-4)
-    wanted = tokenize(["open top drawer", "place apple into top drawer"], TextConfig(words=5))
-    assert torch.equal(batch.text.ids, wanted.ids)
-    video_only = Assembler(TOKENIZER, WINDOWS, TextConfig(words=5))(
-        cut(trajectories, np.array([2]), WINDOWS)
-    )
-    assert list(video_only.parts) == ["frame", "video"]
+    wanted = text.embed(["open top drawer", "place apple into top drawer"], cpu)
+    assert torch.equal(batch["text"].values, wanted)
+    video_only = Assembler(TOKENIZER, text, WINDOWS)(cut(trajectories, np.array([2]), WINDOWS))
+    assert list(video_only) == ["text", "frame", "video"]
 
 
 def test_bad_settings_are_named() -> None:
@@ -178,5 +174,5 @@ def test_bad_settings_are_named() -> None:
         Augmentation(contrast=1.5)
     with pytest.raises(UserError, match="batch_size"):
         DataConfig(batch_size=0)
-    with pytest.raises(UserError, match="tubelets"):
-        Assembler(TOKENIZER, WindowConfig(future=(3,)), TextConfig())
+    with pytest.raises(UserError, match="do not fill tokens"):
+        Assembler(TOKENIZER, HashedWords(), WindowConfig(future=(3,)))

@@ -11,14 +11,15 @@ import torch
 from experiment.errors import UserError
 from tests.worldmodel.toy_streams import window_at
 from worldmodel import encode, pretrain
+from worldmodel.assembler import Assembler
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.batches import DataConfig
 from worldmodel.data.encoded import EncodedTokens, TokenFeed, read_shard
 from worldmodel.data.order import Place
 from worldmodel.data.source import AdaptedSet
 from worldmodel.data.stream import SetConfig
 from worldmodel.data.windows import WindowConfig
-from worldmodel.text import TextConfig
+from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training.curves import read_log
 
@@ -29,7 +30,7 @@ GIVEN = [
 ]  # fmt: skip
 TOKENIZER = PixelTokenizer(height=32, width=48)
 USE = DataConfig(batch_size=4, held_out=0.2, windows=WindowConfig((1, 2)), augmentation=None)
-ASSEMBLER = Assembler(TOKENIZER, USE.windows, TextConfig())
+ASSEMBLER = Assembler(TOKENIZER, HashedWords(), USE.windows)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, entry: object, *arguments: str) -> None:
@@ -69,12 +70,11 @@ def test_tokens_are_those_of_the_windows(folder: Path) -> None:
         for part in ("frame", "video"):
             values = shard.tensors[f"{part}.values"][i].float()
             # Half a grey level is 1/255: what is decoded is what was encoded.
-            assert (values - batch.parts[part].values[0]).abs().max() < 1 / 255
+            assert (values - batch[part].values[0]).abs().max() < 1 / 255
         assert np.array_equal(shard.tensors["action"][i], window.action[0])
         assert shard.instructions[i] == window.instructions[0]
-        assert np.array_equal(
-            TOKENIZER.decode(shard.tensors["video.values"][i : i + 1].float()), window.future
-        )
+        frame, video = (shard.tensors[f"{n}.values"][i : i + 1].float() for n in ("frame", "video"))
+        assert np.array_equal(TOKENIZER.decode(frame, video), window.future)
 
 
 def test_training_reads_them(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,14 +89,17 @@ def test_training_reads_them(folder: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_batches_follow_from_the_step_and_shown_windows_are_held_out(folder: Path) -> None:
     feeds = [TokenFeed(EncodedTokens(str(folder)), USE, TOKENIZER, seed=1) for _ in range(2)]
-    one, two = (feed.batches(ASSEMBLER, folder) for feed in feeds)
-    first = [one(step).parts["video"].values for step in range(4)]
-    assert torch.equal(two(3).parts["video"].values, first[3])
+    one, two = (feed.batches(folder) for feed in feeds)
+    first = [one(step).video for step in range(4)]
+    assert torch.equal(two(3).video, first[3])
     assert not torch.equal(first[0], first[1])
     shown = feeds[0].held_out(3)
     assert shown.frame.shape == (3, 32, 48, 3)
-    learned = torch.cat(first).flatten(1)
-    held_out = ASSEMBLER(shown).parts["video"].values.flatten(1)
+    batch = ASSEMBLER(one(0))
+    assert list(batch) == ["text", "frame", "video"]
+    assert torch.equal(batch["video"].values, first[0].float())
+    learned = torch.cat(first).float().flatten(1)
+    held_out = ASSEMBLER(shown)["video"].values.flatten(1)
     assert torch.cdist(held_out, learned).min() > 1
 
 
@@ -142,7 +145,7 @@ def test_tokens_of_another_tokenizer_or_damaged_ones_are_refused(folder: Path) -
     for path in folder.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"\.safetensors is damaged"):
-        feed.batches(ASSEMBLER, folder)(0)
+        feed.batches(folder)(0)
     for path in folder.glob("*.safetensors"):
         path.unlink()
     with pytest.raises(UserError, match=r"\.safetensors is missing"):

@@ -33,7 +33,7 @@ def test_student_and_teacher_see_the_same_data_and_noise() -> None:
     modalities = tiny.model().modalities
     seen = corrupt(batch, modalities, SELF_FLOW, tiny.generator())
     for name in ("video", "action"):
-        x0, x1 = batch.parts[name].values, seen.noise[name]
+        x0, x1 = batch[name].values, seen.noise[name]
         for tokens in (seen.student[name], seen.teacher[name]):
             assert torch.equal(tokens.values, interpolate(x0, x1, tokens.tau))
     for name in ("frame", "state"):
@@ -56,7 +56,7 @@ def test_only_the_condition_frame_is_noised_and_only_slightly() -> None:
     tau = seen.student["frame"].tau
     assert tau.min() >= 0
     assert 0.15 < tau.max() <= 0.2
-    assert torch.equal(seen.student["state"].values, batch.parts["state"].values)
+    assert torch.equal(seen.student["state"].values, batch["state"].values)
 
 
 def test_no_gradient_reaches_the_teacher() -> None:
@@ -120,17 +120,16 @@ def test_modalities_share_times_unless_one_has_its_own() -> None:
 
 def test_invalid_tokens_do_not_count() -> None:
     batch = tiny.batch()
-    action = batch.parts["action"]
+    action = batch["action"]
     valid = torch.ones(3, 6, dtype=torch.bool)
     valid[:, 4:] = False
     masked = dataclasses.replace(action, valid=valid)
     model = tiny.model()
     settings = Objective(arm="flow_matching")
-    parts = losses(model, None, Batch({"action": masked}, batch.text), tiny.generator(), settings)
-    seen = corrupt(
-        Batch({"action": masked}, batch.text), model.modalities, settings, tiny.generator()
-    )
-    output = model(seen.student, batch.text).prediction["action"]
+    alone = {"text": batch["text"], "action": masked}
+    parts = losses(model, None, alone, tiny.generator(), settings)
+    seen = corrupt(alone, model.modalities, settings, tiny.generator())
+    output = model(seen.student).prediction["action"]
     tau = seen.student["action"].tau.clamp(min=0.05).unsqueeze(-1)
     wanted = ((output - action.values) / tau).square()[:, :4].mean()
     torch.testing.assert_close(parts["generation"], wanted)
@@ -174,5 +173,20 @@ def test_bad_settings_are_named() -> None:
         Objective(arm="dual_timesteps")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="mask_ratio"):
         Objective(mask_ratio=0.7)
+    modalities = tiny.model().modalities
+    Objective(dropout={"video": 0.9}).check(modalities)
+    for settings, words in (
+        (
+            Objective(dropout={"video": 0.1, "action": 0.1}),
+            "all that is predicted",
+        ),
+        (Objective(condition_noise={"frames": 0.2}), "Did you mean 'frame'"),
+        (Objective(condition_noise={"video": 0.2}), "is predicted"),
+        (Objective(weights={"vidoe": 1.0}), "objective.weights.*Did you mean 'video'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            settings.check(modalities)
+    with pytest.raises(UserError, match=r"dropout.video=1.5 must lie"):
+        Objective(dropout={"video": 1.5})
     with pytest.raises(ValueError, match="needs a teacher"):
         losses(tiny.model(), None, tiny.batch(), tiny.generator(), SELF_FLOW)

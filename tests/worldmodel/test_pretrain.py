@@ -1,6 +1,5 @@
 """Pretraining from end to end, on a data set written here."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ from PIL import Image
 
 from tests.worldmodel import tiny
 from worldmodel import pretrain
+from worldmodel.text.words import HashedWords
+from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training import checkpoint, contact_sheet
 from worldmodel.training.curves import read_log
 
@@ -41,7 +42,7 @@ def test_from_data_set_to_checkpoint(tmp_path: Path) -> None:
     with Image.open(run / "contact_sheet.png") as sheet:
         assert sheet.width > 5 * 48
     loaded = checkpoint.load(run / "checkpoint")
-    assert list(loaded.model.modalities) == ["frame", "video"]
+    assert list(loaded.model.modalities) == ["text", "frame", "video"]
     assert loaded.sections["windows"] == {"future": [1, 2], "chunk": 6}
     assert loaded.sections["training"]["steps"] == 4
     assert json.loads((run / "run.json").read_text())[0]["versions"]["torch"]
@@ -76,9 +77,9 @@ def test_the_contact_sheet_shows_real_beside_predicted(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("command")
-def test_the_settings_of_the_tokenizer_are_in_the_checkpoint(tmp_path: Path) -> None:
+def test_tokenizer_and_text_are_named_in_the_checkpoint(tmp_path: Path) -> None:
     pretrain.main()
-    section = checkpoint.read_config(tmp_path / "run/checkpoint")["tokenizer"]
-    assert pretrain.PixelTokenizer(**section) == dataclasses.replace(
-        pretrain.PixelTokenizer(), height=32, width=48
-    )
+    folder = tmp_path / "run/checkpoint"
+    tokenizer, text = checkpoint.restored_parts(checkpoint.read_config(folder), folder)
+    assert tokenizer == PixelTokenizer(height=32, width=48)
+    assert text == HashedWords()

@@ -8,6 +8,7 @@ import torch
 
 from experiment.errors import UserError
 from tests.worldmodel import tiny
+from worldmodel.device import CPU, Compute
 from worldmodel.model import WorldModel
 from worldmodel.sampler import Sampling, grid, integrate, sample
 
@@ -49,12 +50,16 @@ def test_a_model_that_knows_the_data_samples_it(steps: int) -> None:
 
 
 def draw(
-    model: WorldModel, sampling: Sampling, unknown: tuple[str, ...] = ("action",), seed: int = 0
+    model: WorldModel,
+    sampling: Sampling,
+    unknown: tuple[str, ...] = ("action",),
+    seed: int = 0,
+    compute: Compute = CPU,
 ) -> dict[str, torch.Tensor]:
     batch = tiny.batch()
-    positions = {name: batch.parts[name].position for name in unknown}
-    given = {name: part for name, part in batch.parts.items() if name not in unknown}
-    return sample(model, given, positions, batch.text, sampling, tiny.generator(seed))
+    positions = {name: batch[name].position for name in unknown}
+    given = {name: part for name, part in batch.items() if name not in unknown}
+    return sample(model, given, positions, sampling, tiny.generator(seed), compute)
 
 
 @pytest.mark.parametrize("unknown", [("action",), ("video",), ("video", "action")])
@@ -74,8 +79,18 @@ def test_noise_follows_the_generator_and_zeros_need_none() -> None:
     assert torch.equal(draw(model, zeros)["action"], draw(model, zeros, seed=1)["action"])
 
 
+def test_the_sampler_uses_its_precision_and_agrees_within_a_bound() -> None:
+    low = Compute(torch.device("cpu"), "bfloat16")
+    exact = draw(tiny.model(), Sampling(steps=4))["action"]
+    rounded = draw(tiny.model(), Sampling(steps=4), compute=low)["action"]
+    assert rounded.dtype == torch.float32
+    error = (rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert 1e-5 < error < 0.02
+
+
 def test_bad_settings_are_named() -> None:
-    with pytest.raises(UserError, match="at least 1"):
-        Sampling(steps=0)
+    for steps in (0, 10**9):
+        with pytest.raises(UserError, match="between 1 and 1000"):
+            Sampling(steps=steps)
     with pytest.raises(UserError, match="noise or zeros"):
         Sampling(start="ones")  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def test_every_token_keeps_the_marginal_density(arm: str, ratio: float) -> None:
 
 def test_dual_timestep_gives_two_times_a_sample_and_the_teacher_the_smaller() -> None:
     drawn = draw("dual_timestep", PLAIN, 0.3, 500, 64, generator())
-    for tau, smallest in zip(drawn.tau, drawn.tau_min, strict=True):
+    for tau, smallest in zip(drawn.tau, drawn.lowest, strict=True):
         times = tau.unique()
         assert len(times) <= 2
         assert smallest <= times.min()
@@ -90,6 +90,15 @@ def test_arms_take_the_same_numbers_from_the_generator() -> None:
         draw(arm, PLAIN, 0.2, 8, 4, g)
         after.add(torch.rand((), generator=g).item())
     assert len(after) == 1
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_token_has_one_of_its_samples_few_levels(arm: str) -> None:
+    drawn = draw(arm, PLAIN, 0.3, 5, 16, generator())
+    assert drawn.levels.shape == (5, 16 if arm == "diffusion_forcing" else 2)
+    assert (drawn.index.shape, drawn.index.dtype) == ((5, 16), torch.int64)
+    for sample in range(5):
+        assert set(drawn.tau[sample].tolist()) <= set(drawn.levels[sample].tolist())
 
 
 def test_an_unknown_arm_is_named_with_the_nearest() -> None:

@@ -1,30 +1,80 @@
-"""Instructions as hashed words."""
+"""Instructions as hashed words, and the table of encoders."""
 
+import warnings
+
+import pytest
 import torch
 
-from worldmodel.text import TextConfig, TextEmbedding, tokenize
+from experiment.errors import UserError
+from worldmodel import text
+from worldmodel.text import Instructions
+from worldmodel.text.words import HashedWords
 
-CONFIG = TextConfig(words=4, vocabulary=8192, width=8)
+CPU = torch.device("cpu")
+
+
+def ids(*instructions: str, words: int = 4) -> torch.Tensor:
+    return HashedWords(words=words, width=8).embed(instructions, CPU)
 
 
 def test_words_have_numbers_that_never_change() -> None:
-    ids = tokenize(["Open top drawer.", "open  TOP drawer"], CONFIG).ids
-    assert torch.equal(ids[0], ids[1])
-    assert ids[0].tolist() == [1874, 5787, 1721, 0]
+    found = ids("Open top drawer.", "open  TOP drawer")
+    assert torch.equal(found[0], found[1])
+    assert found[0].tolist() == [1874, 5787, 1721, 0]
 
 
-def test_order_counts_and_long_instructions_are_cut() -> None:
-    ids = tokenize(["a b c d e", "a b c d", "b a c d"], CONFIG).ids
-    assert torch.equal(ids[0], ids[1])
-    assert not torch.equal(ids[1], ids[2])
+def test_order_counts_and_a_cut_is_said_once() -> None:
+    encoder = HashedWords(words=4, width=9)
+    with pytest.warns(UserWarning, match=r"'a b c d e' has 5 words .* text.words=4"):
+        found = encoder.embed(["a b c d e", "a b c d", "b a c d"], CPU)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.embed(["a b c d e f"], CPU)
+
+
+def test_no_instruction_of_the_tasks_is_cut_by_default() -> None:
+    longest = "pick rxbar chocolate from bottom drawer and place on counter"
+    both = "put the yellow block on top of the green block and move it to the left of the table"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert HashedWords().embed([longest, both], CPU)[1, 18] != 0
 
 
 def test_the_words_of_the_tasks_do_not_collide() -> None:
     words = "pick coke can move near place apple into open close top middle bottom drawer orange"
-    ids = {tokenize([word], CONFIG).ids[0, 0].item() for word in words.split()}
-    assert len(ids) == len(words.split())
+    assert len({ids(word)[0, 0].item() for word in words.split()}) == len(words.split())
 
 
-def test_embedding_has_one_token_a_word() -> None:
-    embedded = TextEmbedding(CONFIG, 16)(tokenize(["open drawer"], CONFIG))
-    assert embedded.shape == (1, 4, 16)
+def test_each_instruction_is_embedded_once_and_tokens_have_places() -> None:
+    asked: list[str] = []
+
+    class Counting(HashedWords):
+        def embed(self, instructions, device):  # type: ignore[no-untyped-def]
+            asked.extend(instructions)
+            return super().embed(instructions, device)
+
+    known = Instructions(Counting(words=4, width=8))
+    tokens = known.tokens(["open drawer", "close drawer", "open drawer"], CPU)
+    assert tokens.values.shape == (3, 4)
+    assert torch.equal(tokens.values[0], tokens.values[2])
+    assert tokens.position[0].tolist() == [[-1, -1, i] for i in range(4)]
+    known.tokens(["close drawer"], CPU)
+    assert asked == ["open drawer", "close drawer"]
+
+
+def test_an_encoder_is_restored_by_a_name_in_a_closed_table() -> None:
+    encoder = HashedWords(words=5, vocabulary=100, width=3)
+    assert text.restore(encoder.config()) == encoder
+    for section, words in (
+        (None, "must be an object"),
+        ({"kind": "os.system"}, r"text.kind='os.system' is unknown"),
+        ({"_target_": "os.system", "kind": "words"}, "has no such setting"),
+        ({"kind": "word"}, "Did you mean 'words'"),
+        ({"kind": "words", "words": "5"}, r"text.words='5' must be like 24"),
+        ({"kind": "words", "words": 0}, "at least 1"),
+        ({"kind": "transformers"}, "incomplete"),
+    ):
+        with pytest.raises(UserError, match=words):
+            text.restore(section)

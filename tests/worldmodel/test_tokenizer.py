@@ -1,76 +1,70 @@
-"""Pixel patches."""
+"""What every tokenizer keeps to, and pixel patches."""
 
-import numpy as np
 import pytest
 import torch
 
 from experiment.errors import UserError
+from worldmodel import tokenizer
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
 
-RNG = np.random.default_rng(0)
 TOKENIZER = PixelTokenizer(height=32, width=48, patch=16, tubelet=2)
+CPU = torch.device("cpu")
 
 
-def clips(length: int = 4) -> np.ndarray:
-    return RNG.integers(0, 256, size=(2, length, 32, 48, 3), dtype=np.uint8)
+def clip(length: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (2, 1 + length, 32, 48, 3), generator=generator)
+    frames = frames.to(torch.uint8)
+    return frames[:, 0], frames[:, 1:]
 
 
 def test_frames_come_back_exactly() -> None:
-    frames = clips()
-    tokens = TOKENIZER.video_tokens(frames, (1, 2, 3, 4))
-    assert tokens.values.shape == (2, 2 * 6, 2 * 16 * 16 * 3)
-    np.testing.assert_array_equal(TOKENIZER.decode(tokens.values), frames)
-    one = TOKENIZER.frame_tokens(frames[:, 0])
-    np.testing.assert_array_equal(TOKENIZER.decode_frame(one.values), frames[:, 0])
+    frame, future = clip()
+    condition, video = TOKENIZER.encode(frame, future)
+    assert video.shape == (2, 2 * 6, 2 * 16 * 16 * 3)
+    assert torch.equal(TOKENIZER.decode(condition, video), future)
+    assert torch.equal(TOKENIZER.decode_frame(condition), frame)
+    assert torch.equal(TOKENIZER.encode_frame(frame), condition)
 
 
 def test_values_lie_between_minus_one_and_one() -> None:
-    frames = np.zeros((1, 2, 32, 48, 3), dtype=np.uint8)
-    frames[0, 1] = 255
-    values = TOKENIZER.video_tokens(frames, (1, 2)).values
+    future = torch.zeros(1, 2, 32, 48, 3, dtype=torch.uint8)
+    future[0, 1] = 255
+    values = TOKENIZER.encode(future[:, 0], future)[1]
     assert (values.min(), values.max()) == (-1.0, 1.0)
 
 
 def test_a_token_is_a_patch_at_its_position() -> None:
-    frames = np.zeros((1, 4, 32, 48, 3), dtype=np.uint8)
-    frames[0, 2:, 16:, 32:] = 255
-    tokens = TOKENIZER.video_tokens(frames, (3, 6, 9, 12))
-    bright = (tokens.values == 1).all(-1)[0]
-    assert tokens.position[0, bright].tolist() == [[10.5, 1.0, 2.0]]
-    assert TOKENIZER.frame_tokens(frames[:, 0]).position[0, -1].tolist() == [0.0, 1.0, 2.0]
-    assert not bright[tokens.position[0, :, 0] == 4.5].any()
-    assert torch.equal(TOKENIZER.video_position((3, 6, 9, 12)), tokens.position)
+    future = torch.zeros(1, 4, 32, 48, 3, dtype=torch.uint8)
+    future[0, 2:, 16:, 32:] = 255
+    position = video_position(TOKENIZER, (3, 6, 9, 12), CPU)
+    bright = (TOKENIZER.encode(future[:, 0], future)[1] == 1).all(-1)[0]
+    assert position[0, bright].tolist() == [[10.5, 1.0, 2.0]]
+    assert frame_position(TOKENIZER, CPU)[0, -1].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(UserError, match="do not fill tokens of 2 frames"):
+        video_position(TOKENIZER, (3, 6, 9), CPU)
 
 
-def test_a_tubelet_counts_if_all_its_frames_do() -> None:
-    valid = np.array([[True, True, True, False], [False, True, True, True]])
-    tokens = TOKENIZER.video_tokens(clips(), (1, 2, 3, 4), valid)
-    assert tokens.valid is not None
-    assert tokens.valid.view(2, 2, 6).any(-1).tolist() == [[True, False], [False, True]]
-    assert tokens.valid.view(2, 2, 6).all(-1).tolist() == [[True, False], [False, True]]
-
-
-def test_resizing_averages_and_leaves_the_native_size_alone() -> None:
-    frames = clips()[0]
-    assert TOKENIZER.resize(frames) is frames
-    stripes = np.zeros((1, 64, 96, 3), dtype=np.uint8)
-    stripes[:, :, ::2] = 200
-    small = TOKENIZER.resize(stripes)
-    assert small.shape == (1, 32, 48, 3)
-    assert abs(int(small[0, 16, 24, 0]) - 100) <= 1
-    with pytest.raises(ValueError, match="uint8"):
-        TOKENIZER.resize(stripes.astype(np.float32))
+def test_a_token_counts_if_all_its_frames_do() -> None:
+    valid = torch.tensor([[True, True, True, False], [False, True, True, True]])
+    found = video_valid(TOKENIZER, valid).view(2, 2, 6)
+    assert found.any(-1).tolist() == [[True, False], [False, True]]
+    assert found.all(-1).tolist() == [[True, False], [False, True]]
 
 
 def test_modalities_match_the_tokens() -> None:
     frame, video = TOKENIZER.modalities
-    tokens = TOKENIZER.video_tokens(clips(), (1, 2, 3, 4))
-    assert (video.channels, video.predicted) == (tokens.values.shape[-1], True)
-    assert (frame.channels, frame.predicted) == (768, False)
+    condition, values = TOKENIZER.encode(*clip())
+    assert (frame.channels, frame.predicted) == (condition.shape[-1], False)
+    assert (video.channels, video.predicted) == (values.shape[-1], True)
 
 
-def test_bad_sizes_are_named() -> None:
+def test_bad_sizes_and_foreign_names_are_refused() -> None:
     with pytest.raises(UserError, match="must divide"):
         PixelTokenizer(height=100)
-    with pytest.raises(UserError, match="tubelets of 2"):
-        TOKENIZER.video_position((3, 6, 9))
+    with pytest.raises(UserError, match=r"tokenizer.patch=0 must be at least 1"):
+        PixelTokenizer(patch=0)
+    assert tokenizer.restore(TOKENIZER.config()) == TOKENIZER
+    with pytest.raises(UserError, match=r"tokenizer.kind='subprocess.Popen' is unknown"):
+        tokenizer.restore({"kind": "subprocess.Popen"})

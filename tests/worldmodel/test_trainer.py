@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,25 +26,46 @@ CONFIG = TrainerConfig(steps=12, warmup=3, log_every=4, observe_every=6, device=
 LOSS = functools.partial(losses, settings=Objective(mask_ratio=0.5))
 
 
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Stands for the windows of a step."""
+
+    number: int
+    instructions: list[str] = dataclasses.field(default_factory=lambda: list(tiny.INSTRUCTIONS))
+
+    def to(self, device: torch.device | str) -> "Step":  # noqa: ARG002
+        return self
+
+
+def made(
+    folder: Path,
+    config: TrainerConfig = CONFIG,
+    windows: Callable[[int], Step] = Step,
+    model: WorldModel | None = None,
+    loss: Any = LOSS,
+    **calls: Any,
+) -> Trainer[WorldModel, Step, Batch]:
+    state = config.state(model or tiny.model())
+
+    def assemble(step: Step) -> Batch:
+        return tiny.batch(seed=step.number)
+
+    return Trainer(state, assemble, loss, windows, config, folder, 0, **calls)
+
+
 def trainer(
     folder: Path, config: TrainerConfig = CONFIG, stop_at: int | None = None
-) -> Trainer[WorldModel, Batch]:
+) -> Trainer[WorldModel, Step, Batch]:
     """Return a trainer; with `stop_at` it is sent SIGTERM while that step is prepared."""
     folder.mkdir(exist_ok=True)
 
-    def batch(step: int) -> Batch:
+    def windows(step: int) -> Step:
         if step == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return tiny.batch(seed=step)
+        return Step(step)
 
-    return Trainer(
-        tiny.model(),
-        LOSS,
-        batch,
-        config,
-        folder,
-        0,
-        lambda m: {"first": next(m.parameters()).sum().item()},
+    return made(
+        folder, config, windows, observe=lambda m: {"first": next(m.parameters()).sum().item()}
     )
 
 
@@ -99,17 +122,16 @@ def test_finished_runs_end_at_once_and_leave_curves(tmp_path: Path) -> None:
     record = read_log(tmp_path / "run/log.jsonl")[-2]
     for name in ("total", "generation", "representation", "cosine", "tokens_per_second"):
         assert name in record
+    assert record["ema_span"] == pytest.approx(21 / 9)  # after step 11: decay 12 / 21
 
 
 def test_exports_are_of_the_averaged_model(tmp_path: Path) -> None:
     exported = []
-    run = Trainer(
-        tiny.model(), LOSS, lambda step: tiny.batch(seed=step), CONFIG, tmp_path, 0,
-        export=lambda model, step, _: exported.append((model, step)),
-    )  # fmt: skip
+    run = made(tmp_path, export=lambda model, step, _: exported.append((model, step)))
     run.run()
-    assert exported == [(run.teacher.model, 12)]
-    assert not torch.equal(run.teacher.model.text.out.weight, run.model.text.out.weight)
+    assert exported == [(run.state.teacher.model, 12)]
+    averaged, last = run.state.teacher.model.inputs, run.state.model.inputs
+    assert not torch.equal(averaged["text"][1].weight, last["text"][1].weight)
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
@@ -122,20 +144,39 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    def loss(model: WorldModel, *_: object) -> dict[str, torch.Tensor]:
-        return {"total": next(model.parameters()).sum() * float("nan")}
+    calls = iter(range(100))
 
-    run = Trainer(tiny.model(), loss, lambda _: tiny.batch(), CONFIG, tmp_path, 0)
-    with pytest.raises(UserError, match="no longer finite at step 4"):
+    def loss(model: WorldModel, *_: object) -> dict[str, torch.Tensor]:
+        factor = float("nan") if next(calls) == 6 else 1.0
+        return {"total": next(model.parameters()).sum() * factor}
+
+    config = dataclasses.replace(CONFIG, log_every=100, save_seconds=0.0)
+    run = made(tmp_path, config, loss=loss)
+    with pytest.raises(UserError, match=r"total is not finite in step 6, whose batch .* names"):
         run.run()
-    assert not (tmp_path / "state.safetensors").exists()
+    kept = load_file(tmp_path / "state.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+    named = json.loads((tmp_path / "broken_batch.json").read_text())
+    assert (named["step"], named["seed"]) == (6, 0)
+    assert named["instructions"] == list(tiny.INSTRUCTIONS)
+
+
+def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path: Path) -> None:
+    run = trainer(tmp_path, stop_at=2)
+    run.run()
+    good = (tmp_path / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        next(run.state.teacher.model.parameters()).fill_(float("inf"))
+    with pytest.raises(UserError, match=r"teacher/.* is no longer finite at step 3"):
+        run.save()
+    assert (tmp_path / "state.safetensors").read_bytes() == good
 
 
 def test_a_state_that_does_not_fit_is_named(tmp_path: Path) -> None:
     trainer(tmp_path, stop_at=1).run()
     other = tiny.model(config=dataclasses.replace(tiny.CONFIG, depth=3))
     with pytest.raises(UserError, match=r"state.safetensors does not fit this run"):
-        Trainer(other, LOSS, lambda _: tiny.batch(), CONFIG, tmp_path, 0)
+        made(tmp_path, model=other)
     path = tmp_path / "state.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"state.safetensors is truncated"):
@@ -154,10 +195,10 @@ def test_precision_is_that_of_products_not_of_weights_or_losses(
         return parts
 
     config = dataclasses.replace(CONFIG, steps=1, precision=precision)
-    run = Trainer(tiny.model(), loss, lambda _: tiny.batch(), config, tmp_path, 0)
+    run = made(tmp_path, config, loss=loss)
     run.run()
     assert kinds == [(getattr(torch, precision), torch.float32)]
-    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in run.state.model.parameters()} == {torch.float32}
 
 
 def test_bad_settings_are_named() -> None:
@@ -165,12 +206,13 @@ def test_bad_settings_are_named() -> None:
         ({"steps": 0}, "steps=0 must be at least 1"),
         ({"schedule": "linear"}, "cosine or constant"),
         ({"ema_decay": 1.0}, "ema_decay"),
-        ({"precision": "float16"}, "auto, float32 or bfloat16"),
+        ({"ema_warmup": -1}, "ema_warmup"),
     ):
         with pytest.raises(UserError, match=words):
             dataclasses.replace(CONFIG, **change)
-    with pytest.raises(UserError, match="is not usable here"):
-        Trainer(
-            tiny.model(), LOSS, lambda _: tiny.batch(),
-            dataclasses.replace(CONFIG, device="cuda:77"), Path("unused"), 0,
-        )  # fmt: skip
+    for name, value, words in (
+        ("device", "cuda:77", "is not usable here"),
+        ("precision", "float16", "auto, float32 or bfloat16"),
+    ):
+        with pytest.raises(UserError, match=words):
+            dataclasses.replace(CONFIG, **{name: value}).state(tiny.model())  # type: ignore[arg-type]

@@ -10,11 +10,14 @@ import pyarrow.parquet as pq
 import torch
 
 from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel, times_as_positions
-from worldmodel.text import TextConfig, tokenize
+from worldmodel.text import Instructions
+from worldmodel.text.words import HashedWords
 
-TEXT = TextConfig(words=3, vocabulary=64, width=8)
-CONFIG = ModelConfig(width=32, depth=4, heads=2, text=TEXT)
+TEXT = HashedWords(words=5, vocabulary=64, width=8)
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(width=32, depth=4, heads=2)
 MODALITIES = (
+    TEXT.modality,
     Modality("frame", 12, predicted=False, hidden=16),
     Modality("video", 24, hidden=16),
     Modality("action", 7),
@@ -44,13 +47,14 @@ def batch(size: int = 3, seed: int = 0) -> Batch:
         return Tokens.clean(values, torch.tensor([places], dtype=torch.float32))
 
     action = torch.randn(size, 6, 7, generator=generator)
-    parts = {
+    instructions = [INSTRUCTIONS[i % 2] for i in range(size)]
+    return {
+        "text": Instructions(TEXT).tokens(instructions, CPU),
         "frame": tokens(4, 12, 0.0),
         "video": tokens(4, 24, 4.5),
         "action": Tokens.clean(action, times_as_positions(range(6))),
         "state": tokens(1, 10, 0.0),
     }
-    return Batch(parts, tokenize([INSTRUCTIONS[i % 2] for i in range(size)], TEXT))
 
 
 def generator(seed: int = 0) -> torch.Generator:

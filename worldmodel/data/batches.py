@@ -1,63 +1,17 @@
-"""Batches of clean tokens: step -> windows -> tokens, in an order that follows from the seed."""
+"""Batches of windows, in an order that follows from the seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from experiment.errors import UserError
 from experiment.seeding import numpy_generator
 from worldmodel.data.augmentation import Augmentation
-from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.trajectories import Trajectories, cut
 from worldmodel.data.windows import WindowBatch, WindowConfig
-from worldmodel.model import Batch, Tokens, times_as_positions
-from worldmodel.text import TextConfig, tokenize
-from worldmodel.tokenizer.pixel import PixelTokenizer
 
 _ORDER, _AUGMENTATION = 1, 2
-
-
-@dataclass(frozen=True)
-class Assembler:
-    """Windows -> tokens: `frame` and `video`, and with a normalisation `state` and `action`."""
-
-    tokenizer: PixelTokenizer
-    windows: WindowConfig
-    text: TextConfig
-    normalisation: Normalisation | None = None
-    with_state: bool = True
-
-    def __post_init__(self) -> None:
-        # Whether the future fills its tubelets is better known now than at the first batch.
-        self.tokenizer.video_position(self.windows.future)
-
-    def __call__(self, windows: WindowBatch) -> Batch:
-        """Return the clean tokens of the windows."""
-        parts = {
-            "frame": self.tokenizer.frame_tokens(windows.frame.numpy()),
-            "video": self.tokenizer.video_tokens(
-                windows.future.numpy(), self.windows.future, windows.future_valid.numpy()
-            ),
-        }
-        if self.normalisation is not None:
-            if self.with_state:
-                parts["state"] = state_tokens(self.normalisation.state(windows.state.numpy()))
-            values = torch.from_numpy(self.normalisation.action(windows.action.numpy()))
-            valid = windows.action_valid
-            parts["action"] = Tokens.clean(values, action_position(windows.action.shape[1]), valid)
-        return Batch(parts, tokenize(windows.instructions, self.text))
-
-
-def state_tokens(state: np.ndarray) -> Tokens:
-    """Return one token a sample of normalised states `(b, s)`."""
-    return Tokens.clean(torch.from_numpy(state)[:, None], times_as_positions([0.0]))
-
-
-def action_position(chunk: int) -> torch.Tensor:
-    """Return `(1, chunk, 3)`: action i begins i control steps after the condition frame."""
-    return times_as_positions([float(i) for i in range(chunk)])
 
 
 class Order:
@@ -85,20 +39,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Batches:
-    """The training batch of each step: ordered, cut, augmented, tokenised."""
+    """The training windows of each step: ordered, cut, augmented."""
 
     trajectories: Trajectories
     order: Order
-    assembler: Assembler
+    windows: WindowConfig
     augmentation: Augmentation | None
     seed: int
 
-    def __call__(self, step: int) -> Batch:
-        """Return the batch of `step`."""
-        windows = cut(self.trajectories, self.order(step), self.assembler.windows)
+    def __call__(self, step: int) -> WindowBatch:
+        """Return the windows of `step`."""
+        windows = cut(self.trajectories, self.order(step), self.windows)
         if self.augmentation is not None:
             windows = self.augmentation(windows, numpy_generator(_AUGMENTATION, self.seed, step))
-        return self.assembler(windows)
+        return windows
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Tokens written ahead of time: shards of windows, encoded once, read in every epoch.
 
 A folder holds `tokens.json` (tokenizer, windows, data sets, shards) and shards in safetensors. A
-shard has, for each part of a window, `PART.values` `(w, n, c)` and, where some tokens do not count,
-`PART.valid` `(w, n)`; `action` `(w, k, 7)`, `action_valid` `(w, k)`, `state` `(w, s)`; instructions
-lie in its metadata. Nothing is assumed of n and c: they are the tokenizer's.
+shard has `frame.values` and `video.values` `(w, n, c)`, `video.valid` `(w, n)`, `action`
+`(w, k, a)`, `action_valid` `(w, k)` and `state` `(w, s)`; instructions lie in its metadata. Nothing
+is assumed of n and c: they are the tokenizer's.
 """
 
 import json
@@ -21,44 +21,61 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.files import write_bytes
-from worldmodel.data.batches import Assembler, DataConfig
+from worldmodel.data.batches import DataConfig
 from worldmodel.data.order import BlockOrder, Place
 from worldmodel.data.windows import WindowBatch
-from worldmodel.model import Batch, Tokens
-from worldmodel.text import tokenize
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
+from worldmodel.tokenizer.positions import video_valid
 
 INDEX = "tokens.json"
 PARTS = ("frame", "video")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def settings_of(tokenizer: PixelTokenizer, windows: Any) -> dict[str, Any]:
+def settings_of(tokenizer: Tokenizer, windows: Any) -> dict[str, Any]:
     """Return what tokens depend on, as plain values."""
-    described = {"tokenizer": asdict(tokenizer), "windows": asdict(windows)}
+    described = {"tokenizer": tokenizer.config(), "windows": asdict(windows)}
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
 
 
 def write_shard(
-    path: Path, windows: WindowBatch, assembler: Assembler, dtype: torch.dtype
-) -> dict[str, int]:
-    """Encode windows and write them in one stroke; returns the tokens of each part."""
-    batch = assembler(windows)
+    path: Path, windows: WindowBatch, tokenizer: Tokenizer, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Encode windows on `device` and write them atomically."""
+    frame, video = tokenizer.encode(windows.frame.to(device), windows.future.to(device))
     tensors: dict[str, Tensor] = {
+        "frame.values": frame.to(dtype).cpu(),
+        "video.values": video.to(dtype).cpu(),
+        "video.valid": video_valid(tokenizer, windows.future_valid),
         "action": windows.action,
         "action_valid": windows.action_valid,
         "state": windows.state,
     }
-    for name in PARTS:
-        tokens = batch.parts[name]
-        tensors[f"{name}.values"] = tokens.values.to(dtype)
-        if tokens.valid is not None:
-            tensors[f"{name}.valid"] = tokens.valid
     metadata = {"instructions": json.dumps(windows.instructions)}
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     write_bytes(path, to_safetensors(contiguous, metadata))
-    return {name: tensors[f"{name}.values"].shape[1] for name in PARTS}
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """A batch of windows whose pictures are tokens already; the rest as in `WindowBatch`.
+
+    `frame` `(b, n, c)`, `video` `(b, m, c)` and `video_valid` bool `(b, m)`.
+    """
+
+    frame: Tensor
+    video: Tensor
+    video_valid: Tensor
+    action: Tensor
+    action_valid: Tensor
+    state: Tensor
+    instructions: list[str]
+
+    def to(self, device: torch.device | str) -> "EncodedBatch":
+        """Return the batch on `device`."""
+        tensors = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return EncodedBatch(instructions=self.instructions, **tensors)
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,13 @@ def read_shard(path: Path, windows: int) -> Shard:
         raise UserError(f"{path} is missing: encode the data set again.") from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and encode again.") from error
-    wanted = {"action", "action_valid", "state", *(f"{name}.values" for name in PARTS)}
+    wanted = {
+        "action",
+        "action_valid",
+        "state",
+        "video.valid",
+        *(f"{name}.values" for name in PARTS),
+    }
     if not wanted <= set(tensors):
         raise UserError(f"{path} lacks {sorted(wanted - set(tensors))[0]!r}: encode again.")
     if {len(t) for t in tensors.values()} | {len(instructions)} != {windows}:
@@ -106,7 +129,7 @@ class TokenFeed:
     """Batches of tokens that were encoded before; a `Feed`."""
 
     def __init__(
-        self, source: EncodedTokens, use: DataConfig, tokenizer: PixelTokenizer, seed: int
+        self, source: EncodedTokens, use: DataConfig, tokenizer: Tokenizer, seed: int
     ) -> None:
         """Raises `UserError` for a folder that is none, or of another tokenizer or windows."""
         self.root, self.use, self.tokenizer = Path(source.root), use, tokenizer
@@ -134,15 +157,21 @@ class TokenFeed:
         self._shards: OrderedDict[int, Shard] = OrderedDict()
         self._keep = source.keep
 
-    def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:  # noqa: ARG002
-        """Return the batch of each step."""
+    def batches(self, folder: Path) -> Callable[[int], EncodedBatch]:  # noqa: ARG002
+        """Return the windows of each step."""
         size = self.use.batch_size
 
-        def batch(step: int) -> Batch:
+        def batch(step: int) -> EncodedBatch:
             places = [self._order(step * size + i) for i in range(size)]
-            parts = {name: self._tokens(name, places, assembler) for name in PARTS}
-            texts = [self._shard(p.episode).instructions[p.step] for p in places]
-            return Batch(parts, tokenize(texts, assembler.text))
+            return EncodedBatch(
+                frame=self._stacked("frame.values", places),
+                video=self._stacked("video.values", places),
+                video_valid=self._stacked("video.valid", places),
+                action=self._stacked("action", places),
+                action_valid=self._stacked("action_valid", places),
+                state=self._stacked("state", places),
+                instructions=[self._shard(p.episode).instructions[p.step] for p in places],
+            )
 
         return batch
 
@@ -150,27 +179,16 @@ class TokenFeed:
         """Return windows of the last shards, their pictures decoded from tokens."""
         places = [self._shown(i) for i in range(min(count, self._shown.size))]
         values = {name: self._stacked(f"{name}.values", places).float() for name in PARTS}
-        valid = self._stacked("action_valid", places)
-        future = torch.from_numpy(self.tokenizer.decode(values["video"]))
+        future = self.tokenizer.decode(values["frame"], values["video"])
         return WindowBatch(
-            frame=torch.from_numpy(self.tokenizer.decode_frame(values["frame"])),
+            frame=self.tokenizer.decode_frame(values["frame"]),
             future=future,
             future_valid=torch.ones(future.shape[:2], dtype=torch.bool),
             action=self._stacked("action", places),
-            action_valid=valid,
+            action_valid=self._stacked("action_valid", places),
             state=self._stacked("state", places),
             instructions=[self._shard(p.episode).instructions[p.step] for p in places],
         )
-
-    def _tokens(self, name: str, places: Sequence[Place], assembler: Assembler) -> Tokens:
-        values = self._stacked(f"{name}.values", places).float()
-        positions = {
-            "frame": assembler.tokenizer.frame_position(),
-            "video": assembler.tokenizer.video_position(assembler.windows.future),
-        }
-        has_valid = f"{name}.valid" in self._shard(places[0].episode).tensors
-        valid = self._stacked(f"{name}.valid", places) if has_valid else None
-        return Tokens.clean(values, positions[name], valid)
 
     def _stacked(self, name: str, places: Sequence[Place]) -> Tensor:
         return torch.stack([self._shard(p.episode).tensors[name][p.step] for p in places])

@@ -10,16 +10,15 @@ import numpy as np
 
 from experiment.errors import UserError
 from experiment.files import append_record
-from worldmodel.data.batches import Assembler, Batches, DataConfig, Order, usable
-from worldmodel.data.encoded import EncodedTokens, TokenFeed
+from worldmodel.data.batches import Batches, DataConfig, Order, usable
+from worldmodel.data.encoded import EncodedBatch, EncodedTokens, TokenFeed
 from worldmodel.data.formats.lerobot import LeRobot
 from worldmodel.data.loader import Loader
 from worldmodel.data.reader import Sample, StreamReader
 from worldmodel.data.stream import Stream
 from worldmodel.data.trajectories import Trajectories, cut
 from worldmodel.data.windows import WindowBatch
-from worldmodel.model import Batch
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 
 SKIPPED = "skipped.jsonl"
 
@@ -31,8 +30,8 @@ class Feed(Protocol):
     def source(self) -> str:
         """Names of the data sets, for checkpoints."""
 
-    def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:
-        """Return the batch of each step; what is passed over is listed in `folder`."""
+    def batches(self, folder: Path) -> Callable[[int], WindowBatch | EncodedBatch]:
+        """Return the windows of each step; what is passed over is listed in `folder`."""
 
     def held_out(self, count: int) -> WindowBatch:
         """Return up to `count` windows that are not learned from, the same at every call."""
@@ -51,10 +50,10 @@ class MemoryFeed:
         """Name of the data set."""
         return self.trajectories.source
 
-    def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:  # noqa: ARG002
+    def batches(self, folder: Path) -> Callable[[int], WindowBatch]:  # noqa: ARG002
         learned, _ = self.trajectories.split(self.use.held_out)
         order = Order(self._usable(learned), self.use.batch_size, self.seed)
-        return Batches(self.trajectories, order, assembler, self.use.augmentation, self.seed)
+        return Batches(self.trajectories, order, self.use.windows, self.use.augmentation, self.seed)
 
     def held_out(self, count: int) -> WindowBatch:
         indices = self._usable(self.trajectories.split(self.use.held_out)[1])
@@ -76,7 +75,7 @@ class StreamFeed:
         """Names of the data sets."""
         return self.reader.stream.source
 
-    def batches(self, assembler: Assembler, folder: Path) -> Callable[[int], Batch]:
+    def batches(self, folder: Path) -> Callable[[int], WindowBatch]:
         read = self.reader
         settings = (read.stream, read.use, read.tokenizer, read.seed, read.rank, read.world)
         # Without workers this process reads, with what it has open already.
@@ -86,13 +85,13 @@ class StreamFeed:
         for reason in sorted(seen):
             append_record(folder / SKIPPED, {"step": None, "reason": reason})
 
-        def batch(step: int) -> Batch:
+        def batch(step: int) -> WindowBatch:
             sample = ahead(step)
             for reason in sample.skipped:
                 if reason not in seen:
                     seen.add(reason)
                     append_record(folder / SKIPPED, {"step": step, "reason": reason})
-            return assembler(sample.windows)
+            return sample.windows
 
         return batch
 
@@ -100,7 +99,7 @@ class StreamFeed:
         return self.reader.held_out(count)
 
 
-def feed_of(source: object, use: DataConfig, tokenizer: PixelTokenizer, seed: int) -> Feed:
+def feed_of(source: object, use: DataConfig, tokenizer: Tokenizer, seed: int) -> Feed:
     """Return the feed of a data source; raises `UserError` for something that is none."""
     if isinstance(source, Stream):
         return StreamFeed(StreamReader(source, use, tokenizer, seed))

@@ -23,7 +23,7 @@ from worldmodel.data import look
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.reader import StreamReader
 from worldmodel.data.stream import Stream
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 
 
 @command("inspect", __doc__)
@@ -33,7 +33,7 @@ def main(config: DictConfig) -> None:
     if not isinstance(source, Stream):
         raise UserError("inspect looks at streamed data sets: data=lerobot or one of Open-X's.")
     use, shown = build(config.data.use, DataConfig), build(config.shown, look.Shown)
-    tokenizer = build(config.tokenizer, PixelTokenizer)
+    tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
     reader = StreamReader(source, use, tokenizer, config.seed)
     found = reader.statistics()
     # A file or a pipe has no width of its own.

@@ -1,4 +1,4 @@
-"""Windows of streamed data sets, batch by batch.
+"""WindowBatch of streamed data sets, batch by batch.
 
 The batch of a step follows from the settings, the seed, the step and the rank alone. How many
 worker processes read ahead changes nothing about it, nor does stopping and going on.
@@ -24,7 +24,7 @@ from worldmodel.data.statistics import Statistics, statistics
 from worldmodel.data.stream import Stream
 from worldmodel.data.trajectories import spread_out
 from worldmodel.data.windows import WindowBatch
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 
 _AUGMENTATION, _INSTEAD, _HELD_OUT = 2, 14, 15
 _ATTEMPTS = 100
@@ -57,7 +57,7 @@ class StreamReader:
         self,
         stream: Stream,
         use: DataConfig,
-        tokenizer: PixelTokenizer,
+        tokenizer: Tokenizer,
         seed: int,
         rank: int = 0,
         world: int = 1,

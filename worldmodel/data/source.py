@@ -12,8 +12,9 @@ from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import Place
 from worldmodel.data.picture_memory import Frames, Memory
+from worldmodel.data.resize import resized
 from worldmodel.data.windows import Window, WindowBatch, WindowConfig, stack
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class AdaptedSet:
                 self._frames.pop(oldest).release()
         return track
 
-    def piece(self, place: Place, config: WindowConfig, tokenizer: PixelTokenizer) -> Window:
+    def piece(self, place: Place, config: WindowConfig, tokenizer: Tokenizer) -> Window:
         """Return the window that begins at `place`; raises `DamagedRecord`.
 
         After the end of the episode the last frame is repeated and marked as not valid.
@@ -124,10 +125,10 @@ class AdaptedSet:
         )
 
     def _pictures(
-        self, number: int, steps: list[int], tokenizer: PixelTokenizer
+        self, number: int, steps: list[int], tokenizer: Tokenizer
     ) -> dict[int, np.ndarray]:
         """Return the pictures of `steps` by step, at the tokenizer's size."""
-        size = (tokenizer.height, tokenizer.width)
+        size = tokenizer.picture
         if size != self._size:
             for each in self._frames.values():
                 each.release()
@@ -138,8 +139,8 @@ class AdaptedSet:
         if missing:
             pictures = self.adapter.images(self.track(number).episode, missing)
             if self._crop:
-                pictures = cropped(pictures, tokenizer.width / tokenizer.height)
-            found |= frames.put(missing, tokenizer.resize(pictures))
+                pictures = cropped(pictures, size[1] / size[0])
+            found |= frames.put(missing, resized(pictures, tokenizer.picture))
         return found
 
 

@@ -1,25 +1,33 @@
 """Checkpoints: a folder with `model.safetensors` (weights) and `config.json` (all else).
 
-`config.json` has a section `model` from which the network is built, and sections of the caller:
-tokenizer, windows, normalisation, training, versions.
+`config.json` has a section `model` from which the network is built, `tokenizer` and `text`, each
+named by its kind, and sections of the caller: windows, normalisation, training, versions. A folder
+may come from elsewhere: sizes are believed only where the weights have them.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from experiment.errors import UserError
 from experiment.files import replace_folder, write_bytes
+from worldmodel import text, tokenizer
 from worldmodel.model import WorldModel
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_LARGEST_CONFIG = 1 << 24
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Checkpoint:
 
 
 def save(folder: Path, model: WorldModel, sections: Mapping[str, Any]) -> None:
-    """Write a checkpoint folder in one stroke, replacing an earlier one."""
+    """Write a checkpoint folder atomically, replacing an earlier one."""
     save_module(folder, model, {"model": model.description()} | dict(sections))
 
 
@@ -40,15 +48,27 @@ def load(folder: str | Path) -> Checkpoint:
     """Read a checkpoint folder; raises `UserError` naming the file that does not fit."""
     folder = Path(folder)
     sections = read_config(folder)
-    try:
-        model = WorldModel.from_description(sections["model"])
-    except (KeyError, TypeError, ValueError) as error:
+    section = sections.get("model")
+    if not isinstance(section, dict):
         raise UserError(
-            f"{folder / CONFIG} does not describe a world model ({error!s}): "
+            f"{folder / CONFIG} does not describe a world model (it has no section 'model'): "
             "give the folder that worldmodel.pretrain or policies.finetune wrote."
-        ) from error
-    load_module(folder, model)
-    return Checkpoint(model.eval(), sections, folder)
+        )
+    model = load_module(folder, section, lambda: WorldModel.from_description(section))
+    return Checkpoint(model, sections, folder)
+
+
+def restored_parts(
+    sections: Mapping[str, Any], folder: Path
+) -> tuple[tokenizer.Tokenizer, text.TextEncoder]:
+    """Return the tokenizer and the text encoder that a checkpoint names."""
+    try:
+        return (
+            tokenizer.restore(sections.get("tokenizer")),
+            text.restore(sections.get("text")),
+        )
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
 
 
 def save_module(folder: Path, module: nn.Module, sections: Mapping[str, Any]) -> None:
@@ -60,23 +80,38 @@ def save_module(folder: Path, module: nn.Module, sections: Mapping[str, Any]) ->
     replace_folder(new, folder)
 
 
-def load_module(folder: Path, module: nn.Module) -> None:
-    """Fill `module` with the weights in `folder`; names and shapes must match."""
-    path = folder / WEIGHTS
-    tensors, _ = read_tensors(path)
-    wanted = module.state_dict()
+def load_module(folder: Path, section: Mapping[str, Any], build: Callable[[], M]) -> M:
+    """Return what `build` makes of `section` with the weights in `folder`, ready for inference.
+
+    Nothing of a size that the weights do not have is allocated. Raises `UserError`.
+    """
+    weights, config = folder / WEIGHTS, folder / CONFIG
+    stored = _shapes(weights)
+    _check_sizes(section, stored, config)
+    try:
+        with torch.device("meta"):
+            outline = build()
+    except UserError as error:
+        raise UserError(f"{config}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{config} does not describe the model in {weights} ({str(error).splitlines()[0]})."
+        ) from error
+    wanted = outline.state_dict()
     for name, tensor in wanted.items():
-        if name not in tensors:
-            raise UserError(f"{path} has no weight {name!r}: it belongs to another model.")
-        if tensors[name].shape != tensor.shape:
+        if name not in stored:
+            raise UserError(f"{weights} has no weight {name!r}: it belongs to another model.")
+        if stored[name] != tuple(tensor.shape):
             raise UserError(
-                f"{path}: weight {name!r} has shape {tuple(tensors[name].shape)} where the model "
-                f"has {tuple(tensor.shape)}: the file belongs to a model of another size."
+                f"{weights}: weight {name!r} has shape {stored[name]} where the model has "
+                f"{tuple(tensor.shape)}: the file belongs to a model of another size."
             )
-    extra = sorted(tensors.keys() - wanted.keys())
+    extra = sorted(stored.keys() - wanted.keys())
     if extra:
-        raise UserError(f"{path} has a weight {extra[0]!r} that the model has not.")
-    module.load_state_dict(tensors)
+        raise UserError(f"{weights} has a weight {extra[0]!r} that the model has not.")
+    module = build()
+    module.load_state_dict(read_tensors(weights)[0])
+    return module.eval()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -85,16 +120,60 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is no checkpoint: it has no {CONFIG}.")
     try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise ValueError("it is far too large")
         sections = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train it again.") from error
     if not isinstance(sections, dict):
         raise UserError(f"{path} is damaged (no JSON object): copy or train it again.")
     return sections
 
 
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the header of a safetensors file alone; weights must be floating-point."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing.")
+    shapes = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                part = file.get_slice(name)
+                if part.get_dtype() not in _FLOATS:
+                    raise UserError(
+                        f"{path}: weight {name!r} has type {part.get_dtype()} where the model has "
+                        "floating-point numbers."
+                    )
+                shapes[name] = tuple(part.get_shape())
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+    return shapes
+
+
+def _check_sizes(
+    section: Mapping[str, Any], stored: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
+    """Refuse sizes beyond the number of stored weights, before anything is built from them."""
+    elements = sum(torch.Size(shape).numel() for shape in stored.values())
+    for name, value in _numbers(section, "model"):
+        limit = len(stored) if name == "model.depth" else elements
+        if not abs(value) <= limit:
+            raise UserError(f"{path}: {name}={value} is more than the weights beside it hold.")
+
+
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, int | float):
+        yield name, value
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file in one stroke; `metadata` are texts in its header."""
+    """Write a safetensors file atomically; `metadata` are texts in its header."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, to_safetensors(plain, metadata=dict(metadata)))
 
@@ -108,6 +187,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is truncated or no safetensors file ({error}): copy or train it again."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is truncated or no safetensors file ({error}): copy or train it again."
+    )

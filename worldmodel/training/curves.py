@@ -8,17 +8,21 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from experiment.errors import UserError
 from experiment.files import write_bytes
 
 _NOT_DRAWN = ("step", "seconds", "tokens")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a log; a last line cut short by a kill is left out."""
+    """Return the records of a log, without a last line that a kill cut short."""
     if not path.exists():
         return []
     lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    try:
+        return [json.loads(line) for line in lines[:-1] if line]
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): delete the line, or the file.") from error
 
 
 def draw(log: Path, picture: Path) -> None:

@@ -19,25 +19,30 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from experiment.errors import UserError
-from experiment.files import write_bytes
+from experiment.files import append_record, write_bytes
 from experiment.seeding import torch_generator
+from worldmodel.device import Compute, Precision
 from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.training.checkpoint import read_tensors, write_tensors
 from worldmodel.training.curves import draw, read_log
+from worldmodel.training.state import TrainingState, parameter_groups
+
+BROKEN = "broken_batch.json"
 
 
-class Trainable(Protocol):
-    """What a batch must offer."""
+class Readable(Protocol):
+    """What a loader yields."""
 
     @property
-    def samples(self) -> int:
-        """Return the number of samples."""
+    def instructions(self) -> list[str]:
+        """One for each sample."""
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the batch on `device`."""
+        """Return it on `device`."""
 
 
-AnyBatch = TypeVar("AnyBatch", bound=Trainable)
+AnyWindows = TypeVar("AnyWindows", bound=Readable)
+AnyBatch = TypeVar("AnyBatch")
 Loss = Callable[[AnyModel, Teacher[AnyModel], AnyBatch, torch.Generator], dict[str, Tensor]]
 
 
@@ -45,10 +50,11 @@ Loss = Callable[[AnyModel, Teacher[AnyModel], AnyBatch, torch.Generator], dict[s
 class TrainerConfig:
     """`steps` of AdamW; the rate warms up over `warmup` steps, then follows `schedule`.
 
-    `clip` bounds the norm of the gradient; `ema_decay` is the teacher's; the state is saved every
-    `save_seconds`; `observe` is called every `observe_every` steps and at the end. `precision` is
-    that of the products in the forward pass (weights, sums and losses are always float32); `auto`
-    takes bfloat16 where the processor computes with it, which changes results slightly.
+    `clip` bounds the norm of the gradient; `ema_decay` and `ema_warmup` are the teacher's; the
+    state is saved every `save_seconds`; `observe` is called every `observe_every` steps and at the
+    end. `precision` is that of the products in the forward pass (weights, sums and losses are
+    always float32); `auto` takes bfloat16 where the processor computes with it, which changes
+    results slightly.
     """
 
     steps: int
@@ -59,11 +65,12 @@ class TrainerConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     clip: float = 1.0
     ema_decay: float = 0.9999
+    ema_warmup: int = 10
     log_every: int = 50
     save_seconds: float = 300.0
     observe_every: int = 1000
     device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "observe_every"):
@@ -71,12 +78,22 @@ class TrainerConfig:
                 raise UserError(f"trainer.{name}={getattr(self, name)} must be at least 1.")
         if self.schedule not in ("cosine", "constant"):
             raise UserError(f"trainer.schedule={self.schedule!r} must be cosine or constant.")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise UserError(
-                f"trainer.precision={self.precision!r} must be auto, float32 or bfloat16."
-            )
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"trainer.ema_decay={self.ema_decay} must lie in [0, 1).")
+        if self.ema_warmup < 0:
+            raise UserError(f"trainer.ema_warmup={self.ema_warmup} must be 0 (none) or more.")
+
+    def state(self, model: AnyModel) -> TrainingState[AnyModel]:
+        """Return `model` on the device, with a teacher and an optimiser."""
+        compute = Compute.of(self.device, self.precision, "trainer")
+        model = model.to(compute.device)
+        groups = parameter_groups(model, self.weight_decay, self.learning_rate)
+        return TrainingState(
+            model,
+            Teacher(model, self.ema_decay, self.ema_warmup),
+            torch.optim.AdamW(groups, betas=self.betas, fused=True),
+            compute,
+        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step number `step`, counted from 0."""
@@ -86,44 +103,45 @@ class TrainerConfig:
         return rate
 
 
-class Trainer(Generic[AnyModel, AnyBatch]):
-    """Trains `model` in the run folder `folder`, going on from a state found there.
+class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
+    """Trains `state` in the run folder `folder`, resuming from what is saved there.
 
-    `loss(model, teacher, batch, generator)` returns named scalars, `total` is minimised and a
-    `tokens` count gives tokens/s; `batch(step)` makes the batch of a step. `observe(teacher's
-    model)` returns numbers for the log; `export(teacher's model, step, seconds)` writes a
-    checkpoint whenever the state is saved. Writes `log.jsonl`, `curves.png`, `state.safetensors`.
+    `windows(step)` reads the samples of a step, `assemble(windows)` makes the batch on the device.
+    `loss(model, teacher, batch, generator)` returns named scalars, `total` is minimised and
+    a `tokens` count gives tokens/s. `observe(teacher's model)` returns numbers for the log;
+    `export(teacher's model, step, seconds)` writes a checkpoint whenever the state is saved. Writes
+    `log.jsonl`, `curves.png`, `state.safetensors`.
     """
 
     def __init__(
         self,
-        model: AnyModel,
+        state: TrainingState[AnyModel],
+        assemble: Callable[[AnyWindows], AnyBatch],
         loss: Loss[AnyModel, AnyBatch],
-        batch: Callable[[int], AnyBatch],
+        windows: Callable[[int], AnyWindows],
         config: TrainerConfig,
         folder: Path,
         seed: int,
         observe: Callable[[AnyModel], Mapping[str, float]] | None = None,
         export: Callable[[AnyModel, int, float], None] | None = None,
     ) -> None:
-        self.config, self.folder, self.seed = config, folder, seed
-        self.device = _device(config.device)
-        self.precision = config.precision
-        if config.precision == "auto":
-            self.precision = "bfloat16" if _computes_bfloat16(self.device) else "float32"
-        self.model = model.to(self.device)
-        self.teacher = Teacher(self.model, config.ema_decay)
-        self.step, self.seconds = 0, 0.0
-        self._loss, self._batch, self._observe, self._export = loss, batch, observe, export
-        self._optimiser = torch.optim.AdamW(_groups(model, config), betas=config.betas, fused=True)
+        self.state, self.config, self.folder, self.seed = state, config, folder, seed
+        self.compute = state.compute
+        self._assemble, self._loss, self._windows = assemble, loss, windows
+        self._observe, self._export = observe, export
         self._sums: dict[str, list[float]] = {}
-        self._pending: list[dict[str, Tensor]] = []
+        self._pending: list[tuple[int, list[str], dict[str, Tensor]]] = []
         self._stop = False
         self._resume()
 
     @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
+
+    @property
     def finished(self) -> bool:
-        """Return whether all steps are done."""
+        """Whether all steps are done."""
         return self.step >= self.config.steps
 
     def run(self) -> bool:
@@ -132,11 +150,7 @@ class Trainer(Generic[AnyModel, AnyBatch]):
         total = self.config.steps
         with _stop_at_signals(self._ask_to_stop), tqdm(total=total, initial=self.step) as bar:
             while not self.finished and not self._stop:
-                begun = time.monotonic()
-                samples = self.advance()
-                self._count("samples_per_second", samples, time.monotonic() - begun)
-                self.seconds += time.monotonic() - begun
-                self.step += 1
+                self.advance()
                 bar.update()
                 if self.step % self.config.log_every == 0 or self.finished:
                     bar.set_postfix(self._log())
@@ -148,37 +162,47 @@ class Trainer(Generic[AnyModel, AnyBatch]):
                     saved = time.monotonic()
         return self.finished
 
-    def advance(self) -> int:
-        """Train on the batch of step `step`, without counting it; return its number of samples."""
-        generator = torch_generator(self.seed, self.step)
-        batch = self._batch(self.step).to(self.device)
-        low = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-            parts = self._loss(self.model, self.teacher, batch, generator)
-        self._optimiser.zero_grad()
-        parts["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        rate = self.config.rate(self.step)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.step()
-        self.teacher.update(self.model, self.step)
-        self._pending.append({n: p.detach() for n, p in parts.items()} | {"gradient_norm": norm})
-        return batch.samples
+    def advance(self) -> None:
+        """Train one step."""
+        begun = time.monotonic()
+        state, config = self.state, self.config
+        generator = torch_generator(self.seed, self.step, device=self.compute.device)
+        windows = self._windows(self.step)
+        batch = self._assemble(windows.to(self.compute.device))
+        with self.compute.autocast():
+            terms = self._loss(state.model, state.teacher, batch, generator)
+        state.optimiser.zero_grad()
+        terms["total"].backward()
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
+        for group in state.optimiser.param_groups:
+            group["lr"] = config.rate(self.step)
+        state.optimiser.step()
+        state.teacher.update(state.model, self.step)
+        terms = {name: term.detach() for name, term in terms.items()} | {"gradient_norm": norm}
+        self._pending.append((self.step, windows.instructions, terms))
+        state.step += 1
+        seconds = time.monotonic() - begun
+        state.seconds += seconds
+        self._count("samples_per_second", len(windows.instructions), seconds)
 
     def save(self) -> None:
-        """Write the state, the curves and, through `export`, a checkpoint."""
+        """Write the state, the curves and, through `export`, a checkpoint.
+
+        Raises `UserError` instead of replacing a good state by one that is not finite.
+        """
         self._collect()
-        tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
-        tensors |= {f"teacher/{n}": t for n, t in self.teacher.model.state_dict().items()}
-        for number, values in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{name}": t for name, t in values.items()}
-        progress = {"step": self.step, "seconds": self.seconds, "sums": self._sums}
+        broken = self.state.not_finite()
+        if broken is not None:
+            raise UserError(
+                f"{broken} is no longer finite at step {self.step}: the last good state is kept in "
+                f"{self.folder}; lower trainer.learning_rate and start a new run."
+            )
+        progress = {"step": self.step, "seconds": self.state.seconds, "sums": self._sums}
         path = self.folder / "state.safetensors"
-        write_tensors(path, tensors, {"progress": json.dumps(progress)})
+        write_tensors(path, self.state.tensors(), {"progress": json.dumps(progress)})
         draw(self.folder / "log.jsonl", self.folder / "curves.png")
         if self._export is not None:
-            self._export(self.teacher.model, self.step, self.seconds)
+            self._export(self.state.teacher.model, self.step, self.state.seconds)
 
     def _count(self, name: str, value: float, weight: float) -> None:
         sums = self._sums.setdefault(name, [0.0, 0.0])
@@ -187,10 +211,26 @@ class Trainer(Generic[AnyModel, AnyBatch]):
 
     def _collect(self) -> None:
         # Reading a number off a GPU waits for it, so it is done once for many steps.
-        for parts in self._pending:
-            for name, part in parts.items():
-                self._count(name, part.item(), 1.0)
+        for step, instructions, terms in self._pending:
+            values = {name: term.item() for name, term in terms.items()}
+            if not all(math.isfinite(value) for value in values.values()):
+                raise self._not_finite(step, instructions, values)
+            for name, value in values.items():
+                self._count(name, value, 1.0)
         self._pending = []
+
+    def _not_finite(
+        self, step: int, instructions: list[str], values: Mapping[str, float]
+    ) -> UserError:
+        path = self.folder / BROKEN
+        named = {name: repr(value) for name, value in values.items()}
+        record = {"step": step, "seed": self.seed, "terms": named, "instructions": instructions}
+        write_bytes(path, json.dumps(record, indent=2).encode() + b"\n")
+        name = next(name for name, value in values.items() if not math.isfinite(value))
+        return UserError(
+            f"{name} is not finite in step {step}, whose batch {path} names: look at those samples "
+            "or lower trainer.learning_rate, and start a new run."
+        )
 
     def _log(self) -> dict[str, float]:
         """Append the means since the last record to `log.jsonl`; return those worth showing."""
@@ -200,22 +240,16 @@ class Trainer(Generic[AnyModel, AnyBatch]):
             seconds = self._sums["samples_per_second"][1]
             means["tokens_per_second"] = self._sums["tokens"][0] / seconds
         self._sums = {}
-        if not math.isfinite(means["total"]):
-            raise UserError(
-                f"the loss is no longer finite at step {self.step}: "
-                "lower trainer.learning_rate and start a new run."
-            )
+        span = 1 / (1 - self.state.teacher.decay_at(self.step - 1))
         rate = self.config.rate(self.step - 1)
-        self._append({"step": self.step, "seconds": self.seconds, "learning_rate": rate} | means)
+        record = {"step": self.step, "seconds": self.state.seconds, "learning_rate": rate}
+        append_record(self.folder / "log.jsonl", record | {"ema_span": span} | means)
         return {name: means[name] for name in ("total", "cosine") if name in means}
 
     def _observed(self) -> None:
         if self._observe is not None:
-            self._append({"step": self.step} | dict(self._observe(self.teacher.model)))
-
-    def _append(self, record: Mapping[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            record = {"step": self.step} | dict(self._observe(self.state.teacher.model))
+            append_record(self.folder / "log.jsonl", record)
 
     def _resume(self) -> None:
         path = self.folder / "state.safetensors"
@@ -223,61 +257,20 @@ class Trainer(Generic[AnyModel, AnyBatch]):
         if path.exists():
             tensors, metadata = read_tensors(path)
             try:
-                self._restore(tensors, json.loads(metadata["progress"]))
+                progress: dict[str, Any] = json.loads(metadata["progress"])
+                self.state.restore(tensors, int(progress["step"]), float(progress["seconds"]))
+                self._sums = {name: list(sums) for name, sums in progress["sums"].items()}
             except (KeyError, ValueError, RuntimeError) as error:
                 raise UserError(
-                    f"{path} does not fit this run ({error}): give another out=FOLDER."
+                    f"{path} does not fit this run ({str(error).splitlines()[0]}): give another "
+                    "out=FOLDER."
                 ) from error
         # What was logged after the last save will be logged again.
         kept = [record for record in read_log(log) if record["step"] <= self.step]
         write_bytes(log, b"".join(json.dumps(record).encode() + b"\n" for record in kept))
 
-    def _restore(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
-        def part(name: str) -> dict[str, Tensor]:
-            start = f"{name}/"
-            return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-        self.model.load_state_dict(part("model"))
-        self.teacher.model.load_state_dict(part("teacher"))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in part("optimiser").items():
-            number, key = name.split("/")
-            state.setdefault(int(number), {})[key] = tensor
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
-        self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
-        self._sums = {name: list(sums) for name, sums in progress["sums"].items()}
-
     def _ask_to_stop(self) -> None:
         self._stop = True
-
-
-def _groups(model: nn.Module, config: TrainerConfig) -> list[dict[str, Any]]:
-    # Weight decay pulls matrices only: biases and scales have no reason to be small.
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    return [
-        {"params": matrices, "weight_decay": config.weight_decay, "lr": config.learning_rate},
-        {"params": others, "weight_decay": 0.0, "lr": config.learning_rate},
-    ]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"trainer.device={name!r} is not usable here: take cpu or auto.") from error
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
-    """Return whether products in bfloat16 are faster than in float32 (elsewhere: far slower)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    facts = Path("/proc/cpuinfo")
-    flags = facts.read_text().split() if facts.exists() else []
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @contextlib.contextmanager

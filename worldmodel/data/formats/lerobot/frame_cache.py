@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from experiment.errors import UserError
 from experiment.files import disk_error
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.data.resize import resized
+from worldmodel.tokenizer import Tokenizer
 
 _FRAMES_AT_ONCE = 64
 
@@ -28,7 +29,7 @@ class Clip:
 
 
 def cached_frames(
-    folder: Path, name: str, clips: Sequence[Clip], tokenizer: PixelTokenizer
+    folder: Path, name: str, clips: Sequence[Clip], tokenizer: Tokenizer
 ) -> np.ndarray:
     """Return the frames of all clips, end to end, uint8 `(n, h, w, 3)`, read-only.
 
@@ -38,7 +39,7 @@ def cached_frames(
     for path in dict.fromkeys(clip.path for clip in clips):
         if not path.is_file():
             raise UserError(f"{path} is missing: the data set is incomplete, copy it again.")
-    size = f"{tokenizer.height}x{tokenizer.width}"
+    size = f"{tokenizer.picture[0]}x{tokenizer.picture[1]}"
     target = folder / f"{name}-{size}-{_digest(clips)}.npy"
     if not target.exists():
         _write(target, clips, tokenizer)
@@ -54,8 +55,8 @@ def _digest(clips: Sequence[Clip]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _write(target: Path, clips: Sequence[Clip], tokenizer: PixelTokenizer) -> None:
-    shape = (sum(clip.length for clip in clips), tokenizer.height, tokenizer.width, 3)
+def _write(target: Path, clips: Sequence[Clip], tokenizer: Tokenizer) -> None:
+    shape = (sum(clip.length for clip in clips), *tokenizer.picture, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     partial = target.with_name(f".{target.name}.partial")
     frames = iter(tqdm(_frames(clips), total=shape[0], desc="decoding video", unit="frame"))
@@ -65,7 +66,7 @@ def _write(target: Path, clips: Sequence[Clip], tokenizer: PixelTokenizer) -> No
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             while several := list(itertools.islice(frames, _FRAMES_AT_ONCE)):
-                file.write(tokenizer.resize(np.stack(several)).tobytes())
+                file.write(resized(np.stack(several), tokenizer.picture).tobytes())
         partial.replace(target)
     except OSError as error:
         raise disk_error(error, target) from error

@@ -14,7 +14,7 @@ from worldmodel.data.formats.lerobot.metadata import read_info
 from worldmodel.data.formats.lerobot.tables import as_numbers, read_table
 from worldmodel.data.formats.storage import Storage
 from worldmodel.data.trajectories import Trajectories
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer import Tokenizer
 
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
@@ -28,7 +28,7 @@ class LeRobot:
     state: str = "observation.state"
     action: str = "action"
 
-    def read(self, tokenizer: PixelTokenizer) -> Trajectories:
+    def read(self, tokenizer: Tokenizer) -> Trajectories:
         """Read all episodes, pictures at the tokenizer's size.
 
         Raises `UserError` naming the file that is missing, damaged or lacks a key.

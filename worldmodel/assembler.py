@@ -1,0 +1,84 @@
+"""Windows -> tokens: pictures and instructions are tokenised on the device of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from worldmodel.data.encoded import EncodedBatch
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.resize import resized
+from worldmodel.data.windows import WindowBatch, WindowConfig
+from worldmodel.model import Batch, Modality, Tokens, times_as_positions
+from worldmodel.text import Instructions, TextEncoder
+from worldmodel.tokenizer import Tokenizer
+from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`."""
+
+    tokenizer: Tokenizer
+    text: TextEncoder
+    windows: WindowConfig
+    normalisation: Normalisation | None = None
+    with_state: bool = True
+    _instructions: Instructions = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Whether the future fills its tokens is better known now than at the first batch.
+        video_position(self.tokenizer, self.windows.future, torch.device("cpu"))
+        object.__setattr__(self, "_instructions", Instructions(self.text))
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Text, frame and video, in the model's order."""
+        return (self.text.modality, *self.tokenizer.modalities)
+
+    def __call__(self, windows: WindowBatch | EncodedBatch) -> Batch:
+        """Return the clean tokens of the windows, on their device."""
+        device = windows.frame.device
+        if isinstance(windows, EncodedBatch):
+            frame, video, valid = windows.frame.float(), windows.video.float(), windows.video_valid
+        else:
+            frame, video = self.tokenizer.encode(windows.frame, windows.future)
+            valid = video_valid(self.tokenizer, windows.future_valid)
+        tokens = self._known(frame, windows.state, windows.instructions)
+        tokens["video"] = Tokens.clean(video, self.video_position(device), valid)
+        if self.normalisation is not None:
+            action = self.normalisation.action(windows.action.cpu().numpy())
+            position = action_position(action.shape[1], device)
+            values = torch.from_numpy(action).to(device)
+            tokens["action"] = Tokens.clean(values, position, windows.action_valid)
+        return tokens
+
+    def known(self, windows: WindowBatch) -> Batch:
+        """Return what is known at inference: text, frame and state, whatever the pictures' size."""
+        size, device = self.tokenizer.picture, windows.frame.device
+        frame = torch.from_numpy(resized(windows.frame.cpu().numpy(), size)).to(device)
+        encoded = self.tokenizer.encode_frame(frame)
+        return self._known(encoded, windows.state, windows.instructions)
+
+    def video_position(self, device: torch.device) -> Tensor:
+        """Return the positions `(1, m, 3)` of the video's tokens."""
+        return video_position(self.tokenizer, self.windows.future, device)
+
+    def _known(
+        self, frame: Tensor, state: Tensor, instructions: Sequence[str]
+    ) -> dict[str, Tokens]:
+        device = frame.device
+        tokens = {
+            "text": self._instructions.tokens(instructions, device),
+            "frame": Tokens.clean(frame, frame_position(self.tokenizer, device)),
+        }
+        if self.normalisation is not None and self.with_state:
+            values = torch.from_numpy(self.normalisation.state(state.cpu().numpy())).to(device)
+            tokens["state"] = Tokens.clean(values[:, None], times_as_positions([0.0], device))
+        return tokens
+
+
+def action_position(chunk: int, device: torch.device | None = None) -> Tensor:
+    """Return `(1, chunk, 3)`: action i begins i control steps after the condition frame."""
+    return times_as_positions(range(chunk), device)

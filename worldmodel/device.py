@@ -1,0 +1,57 @@
+"""Where a model computes, and how precisely."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from experiment.errors import UserError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Of the products in a forward pass; weights, sums, norms and losses are always float32."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device that is usable here, and the precision that products have on it."""
+
+    device: torch.device
+    precision: Literal["float32", "bfloat16"]
+
+    @classmethod
+    def of(cls, device: str, precision: str, section: str) -> "Compute":
+        """Look up what is there; `auto` takes a GPU, and bfloat16 where it is the faster one.
+
+        Raises `UserError` naming the setting in `section`.
+        """
+        if precision not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"{section}.precision={precision!r} must be auto, float32 or bfloat16.")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            found = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"{section}.device={device!r} is not usable here: take cpu or auto."
+            ) from error
+        low = _computes_bfloat16(found) if precision == "auto" else precision == "bfloat16"
+        return cls(found, "bfloat16" if low else "float32")
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which products have this precision."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+
+
+CPU = Compute(torch.device("cpu"), "float32")
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Return whether products in bfloat16 are faster than in float32 (elsewhere: far slower)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    facts = Path("/proc/cpuinfo")
+    flags = facts.read_text().split() if facts.exists() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,62 @@
+"""Instructions as hashed words, whose embeddings are learned with the model: no vocabulary file."""
+
+import re
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from experiment.errors import UserError
+from worldmodel.model import Modality
+from worldmodel.registry import described
+
+_WORD = re.compile(r"[a-z0-9]+")
+_warned: set["HashedWords"] = set()
+
+
+@dataclass(frozen=True)
+class HashedWords:
+    """`words` tokens an instruction, `vocabulary` hash buckets, embeddings of `width`.
+
+    24 words hold every instruction of SIMPLER and RT-1; a longer one is cut, with one warning.
+    """
+
+    kind: ClassVar[str] = "words"
+
+    words: int = 24
+    vocabulary: int = 8192
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        if self.words < 1 or self.vocabulary < 2 or self.width < 1:
+            raise UserError("text: words and width must be at least 1, vocabulary at least 2.")
+
+    @property
+    def modality(self) -> Modality:
+        return Modality("text", self.width, predicted=False, vocabulary=self.vocabulary)
+
+    def embed(self, instructions: Sequence[str], device: torch.device) -> Tensor:
+        """Return word numbers int64 `(b, words)`, 0 after the end.
+
+        Case and punctuation do not count.
+        """
+        ids = torch.zeros(len(instructions), self.words, dtype=torch.int64)
+        for row, instruction in enumerate(instructions):
+            words = _WORD.findall(instruction.lower())
+            if len(words) > self.words and self not in _warned:
+                _warned.add(self)
+                warnings.warn(
+                    f"the instruction '{instruction}' has {len(words)} words and is cut after "
+                    f"text.words={self.words}; others may be too.",
+                    stacklevel=2,
+                )
+            for column, word in enumerate(words[: self.words]):
+                ids[row, column] = 1 + zlib.crc32(word.encode()) % (self.vocabulary - 1)
+        return ids.to(device)
+
+    def config(self) -> dict[str, Any]:
+        return described(self)

@@ -1,0 +1,47 @@
+"""Where tokens lie: time in control steps, row and column in patches."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+
+from experiment.errors import UserError
+from worldmodel.tokenizer import Tokenizer
+
+
+def frame_position(tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """Return `(1, n, 3)`, the positions of the tokens of the condition frame."""
+    return _positions((0.0,), 1, tokenizer.grid, device)
+
+
+def video_position(tokenizer: Tokenizer, times: Sequence[float], device: torch.device) -> Tensor:
+    """Return `(1, m, 3)` of a clip whose future frames lie at `times`, in control steps.
+
+    A token lies in the middle of its frames. Raises `UserError` for times that do not fill tokens.
+    """
+    if len(times) % tokenizer.depth:
+        raise UserError(
+            f"{len(times)} future frames do not fill tokens of {tokenizer.depth} frames: "
+            "change data.windows.future or the tokenizer."
+        )
+    return _positions(tuple(times), tokenizer.depth, tokenizer.grid, device)
+
+
+def video_valid(tokenizer: Tokenizer, valid: Tensor) -> Tensor:
+    """Return bool `(b, m)`: a token counts if all its frames do, `valid` bool `(b, t)`."""
+    whole = reduce(valid, "b (t d) -> b t", "min", d=tokenizer.depth)
+    rows, columns = tokenizer.grid
+    return whole.repeat_interleave(rows * columns, dim=1)
+
+
+# A batch has the positions of the one before: made once, they need no copy to the device.
+@lru_cache(maxsize=64)
+def _positions(
+    times: tuple[float, ...], depth: int, grid: tuple[int, int], device: torch.device
+) -> Tensor:
+    steps = reduce(torch.tensor(times, dtype=torch.float32), "(t d) -> t", "mean", d=depth)
+    axes = (steps, *(torch.arange(count, dtype=torch.float32) for count in grid))
+    mesh = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    return rearrange(mesh, "t h w a -> 1 (t h w) a").to(device)
