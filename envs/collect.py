@@ -109,8 +109,9 @@ def collect(collection: Collection) -> None:
     settings, the policy hardly ever succeeds, or the disk is full.
     """
     claim(collection)
-    if total_episodes(collection.out) >= collection.episodes:
-        print(f"{collection.out} has its {collection.episodes} episodes already.")
+    present = total_episodes(collection.out)
+    if present >= collection.episodes:
+        print(f"{collection.out} has {present} episodes already: nothing to collect.")
         return
     started = time.perf_counter()
     staged = _make_episodes(collection)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from envs.descriptions import Latest
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
-from experiment.errors import UserError
+from experiment.errors import InterruptedRun, UserError
 from experiment.processes import die_with_parent
 from experiment.settings import Description, build
 
@@ -34,6 +34,7 @@ from experiment.settings import Description, build
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _CLOSING_SECONDS = 20.0
+_RESUMES = "the finished episodes are kept; the same command with the same out= resumes"
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ class Workers:
         """Yield the records of `episodes` as they finish; `progress` names a progress bar.
 
         Raises `UserError`: what a policy or environment raised as one, and, naming the episode, for
-        every other exception, an exit and a killed process. An episode that reaches the time limit
-        is given up; the others are run to the end before the error is raised.
+        every other exception, an exit and a killed process. Raises `InterruptedRun` at Ctrl-C. An
+        episode that reaches the time limit is given up; the others are run to the end before the
+        error is raised.
         """
         records = self._records(episodes)
         if progress is None:
@@ -142,6 +144,8 @@ class Workers:
                 for error in outcomes:
                     if isinstance(error, UserError):
                         raise error
+        except KeyboardInterrupt:
+            raise InterruptedRun(f"{_RESUMES}.") from None
         finally:
             # Left early: an unfinished episode must not answer for one of the next run.
             for worker in busy.values():
@@ -149,8 +153,7 @@ class Workers:
         if given_up:
             others = f" (and {len(given_up) - 1} more)" if len(given_up) > 1 else ""
             raise UserError(
-                f"{given_up[0]}{others}: the finished episodes are kept; start the same command "
-                "again to try it once more, or give a larger time_limit."
+                f"{given_up[0]}{others}: {_RESUMES}; a larger time_limit gives them longer."
             )
 
     def _hand_out(self, waiting: deque[Episode], busy: "dict[Connection, _Worker]") -> None:
@@ -204,8 +207,7 @@ class _Worker:
             self.process.join()
             return UserError(
                 f"{_name(self.episode)} ended its worker process "
-                f"({_exit(self.process.exitcode)}): the finished episodes are kept; start the same "
-                "command again to continue."
+                f"({_exit(self.process.exitcode)}): {_RESUMES}."
             )
         assert outcome is None or isinstance(outcome, EpisodeRecord | UserError)
         return outcome

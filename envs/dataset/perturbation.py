@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 
 import envs.simpler
+from experiment.errors import UserError
 
 START_PROBABILITY = 0.15
 BURST_STEPS = (1, 3)
@@ -25,6 +26,8 @@ class ActionPerturbation(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any], scale: float) -> None:
         """Args: `scale` multiplies every episode's drawn scale; 0 disturbs nothing."""
+        if not isinstance(scale, int | float) or not 0 <= scale < np.inf:
+            raise UserError(f"perturbation={scale}: give a number, 0 for none.")
         super().__init__(env)
         self.scale = scale
         self._generator = np.random.default_rng(0)

@@ -5,8 +5,10 @@ import threading
 
 from envs.episode import Episode
 from envs.workers import Workers
+from experiment.errors import exit_on_user_error
 
 
+@exit_on_user_error
 def main() -> None:
     """Entry point."""
     policy = {"_target_": "tests.envs.toy.BrokenPolicy", "how": "hang"}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -106,19 +108,40 @@ def test_a_worker_killed_from_outside_is_one_sentence() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.envs.hanging_run"], text=True, stdout=subprocess.PIPE
-    )
-    assert parent.stdout is not None
-    workers = [int(number) for number in parent.stdout.readline().split()]
-    assert len(workers) == 2
+def test_workers_end_with_a_killed_parent() -> None:
+    parent, workers = hanging_run()
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 20
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_worker() -> None:
+    parent, workers = hanging_run()
+    os.killpg(parent.pid, signal.SIGINT)
+    _, errors = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert errors.strip() == (
+        "interrupted: the finished episodes are kept; the same command with the same out= resumes."
+    )
+    assert not any(alive(worker) for worker in workers)
+
+
+def hanging_run() -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a run in a process group of its own; return it and its workers' process ids."""
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.envs.hanging_run"],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    workers = [int(number) for number in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    return parent, workers
 
 
 def alive(process: int) -> bool:
