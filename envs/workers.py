@@ -25,7 +25,7 @@ from tqdm import tqdm
 from envs.descriptions import Latest
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
-from experiment.errors import InterruptedRun, UserError
+from experiment.errors import UserError
 from experiment.processes import die_with_parent
 from experiment.settings import Description, build
 
@@ -98,9 +98,8 @@ class Workers:
         """Yield the records of `episodes` as they finish; `progress` names a progress bar.
 
         Raises `UserError`: what a policy or environment raised as one, and, naming the episode, for
-        every other exception, an exit and a killed process. Raises `InterruptedRun` at Ctrl-C. An
-        episode that reaches the time limit is given up; the others are run to the end before the
-        error is raised.
+        every other exception, an exit and a killed process. An episode that reaches the time limit
+        is given up; the others are run to the end before the error is raised.
         """
         records = self._records(episodes)
         if progress is None:
@@ -144,8 +143,6 @@ class Workers:
                 for error in outcomes:
                     if isinstance(error, UserError):
                         raise error
-        except KeyboardInterrupt:
-            raise InterruptedRun(f"{_RESUMES}.") from None
         finally:
             # Left early: an unfinished episode must not answer for one of the next run.
             for worker in busy.values():

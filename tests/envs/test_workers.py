@@ -123,9 +123,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_worker() -> None:
     os.killpg(parent.pid, signal.SIGINT)
     _, errors = parent.communicate(timeout=60)
     assert parent.returncode == 130
-    assert errors.strip() == (
-        "interrupted: the finished episodes are kept; the same command with the same out= resumes."
-    )
+    assert errors.strip() == "interrupted"
     assert not any(alive(worker) for worker in workers)
 
 
