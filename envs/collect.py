@@ -7,7 +7,6 @@ Started again with the same out=, it resumes. Episode i is the same whenever and
 wherever it is made; the data set holds the successful episodes of the lowest indices.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from envs.episode import DEMONSTRATIONS, Episode, episode_seed
 from envs.workers import Workers, available_cores
 from experiment.command import command
 from experiment.errors import UserError
-from experiment.files import write_bytes
+from experiment.run_folder import open_run
 from experiment.settings import Description, plain
 
 _TRIED_BEFORE_GIVING_UP, _LEAST_SUCCESS = 40, 0.05
@@ -108,7 +107,14 @@ def collect(collection: Collection) -> None:
     Goes on where an earlier run was cut off. Raises `UserError` when the folder belongs to other
     settings, the policy hardly ever succeeds, or the disk is full.
     """
-    claim(collection)
+    open_run(
+        "collect",
+        collection.identity(),
+        out=collection.out,
+        results=("meta/info.json", ".staging/episode_*.json"),
+        file="collect.json",
+        history=False,
+    )
     present = total_episodes(collection.out)
     if present >= collection.episodes:
         print(f"{collection.out} has {present} episodes already: nothing to collect.")
@@ -124,28 +130,6 @@ def collect(collection: Collection) -> None:
         f"{collection.out}: {collection.episodes} episodes ({len(kept)} of {tried} tried were "
         f"kept) in {time.perf_counter() - started:.0f} s."
     )
-
-
-def claim(collection: Collection) -> None:
-    """Mark the folder as this collection's; raises `UserError` if it is another's."""
-    mark = collection.out / "collect.json"
-    identity = collection.identity()
-    begun = (collection.out / "meta").exists() or any(collection.staging.glob("episode_*.json"))
-    if not begun:
-        write_bytes(mark, json.dumps(identity, indent=2).encode())
-        return
-    if not mark.exists():
-        raise UserError(f"{collection.out} holds a data set made otherwise: give another out=.")
-    try:
-        other = json.loads(mark.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{mark} is damaged ({error}): give another out=.") from error
-    for name, value in identity.items():
-        if other.get(name) != value:
-            raise UserError(
-                f"{collection.out} was collected with {name}={other.get(name)}, now it is {value}: "
-                "give another out=, or the old setting."
-            )
 
 
 def wanted(staged: Mapping[int, StagedEpisode], episodes: int) -> list[int]:

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiment.errors import exit_on_user_error
+from experiment import run_folder
+from experiment.errors import InterruptedRun, exit_on_user_error
 from experiment.settings import compose, draft, flattened, shown
 from experiment.settings_files import Files, options
 
@@ -35,11 +36,21 @@ def command(
             if len(settings) < len(given):
                 print(help_text(name, usage or "", settings))
             else:
-                main(compose(name, settings))
+                _held(main, compose(name, settings))
 
         return run
 
     return decorate
+
+
+def _held(main: Callable[[DictConfig], None], config: DictConfig) -> None:
+    """Run `main` and give its folder back; a run that is stopped says how to resume it."""
+    try:
+        main(config)
+    except KeyboardInterrupt as stop:
+        raise InterruptedRun(run_folder.resume_hint() or str(stop)) from stop
+    finally:
+        run_folder.release()
 
 
 def help_text(name: str, usage: str, arguments: Sequence[str] = ()) -> str:

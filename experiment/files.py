@@ -1,10 +1,11 @@
-"""Files and folders that are whole or absent: write to a temporary name, flush, rename."""
+"""Files and folders that are whole or absent (write to a temporary name, flush, rename); logs."""
 
 import contextlib
 import errno
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from experiment.errors import UserError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one stroke; a kill leaves the old file or the new one.
+    """Write `data` to `path` atomically; a kill leaves the old file or the new one.
 
     Raises `UserError` when the disk is full or the folder is not writable; nothing is left behind.
     """
@@ -30,8 +31,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise disk_error(error, path) from error
 
 
-def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Append `record` to a log as one line of JSON; raises `UserError` when the disk is full."""
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Append `record` to a log as one line of JSON; raises `UserError` as `append_line` does."""
     append_line(path, json.dumps(record))
 
 
@@ -39,12 +40,11 @@ def append_line(path: Path, line: str) -> None:
     """Append one line to a log such as `episodes.jsonl`; a line that does not fit is taken back.
 
     A last line that a kill cut short is dropped first, so that the file stays readable.
-    Raises `UserError` when the disk is full or the folder is not writable.
+    Raises `UserError` when the disk is full, the folder is gone or it is not writable.
     """
     if "\n" in line:
         raise ValueError("a log line must not contain a line break")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         drop_torn_line(path)
         whole = path.stat().st_size if path.exists() else 0
         try:
@@ -53,7 +53,8 @@ def append_line(path: Path, line: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            os.truncate(path, whole)
+            if path.exists():
+                os.truncate(path, whole)
             raise
     except OSError as error:
         raise disk_error(error, path) from error
@@ -61,11 +62,32 @@ def append_line(path: Path, line: str) -> None:
 
 def drop_torn_line(path: Path) -> None:
     """Cut a last line without its line break, which only a kill or a full disk leaves behind."""
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
         return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        os.truncate(path, data.rfind(b"\n") + 1)
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a log, none where there is no file; a torn last line is left out.
+
+    Raises `UserError` naming a line that is not a record.
+    """
+    if not path.exists():
+        return []
+    records = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("not a JSON object")
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
+        records.append(record)
+    return records
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -88,4 +110,5 @@ def disk_error(error: OSError, path: Path) -> UserError:
             f"the disk is full, {path} could not be written: free some space and start the same "
             "command again (what was finished before is kept)."
         )
-    return UserError(f"{path} could not be written ({error.strerror or error}): check the folder.")
+    reason = error.strerror or str(error)
+    return UserError(f"{path} could not be written ({reason}): check that its folder is there.")

@@ -12,17 +12,20 @@ Started again with the same out=, it resumes.
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
 from experiment.command import command
+from experiment.run_folder import open_run
 from experiment.settings import plain
 from policies.evaluation import report
 from policies.evaluation.protocol import listing
-from policies.evaluation.run import claim_folder, evaluate
+from policies.evaluation.run import RECORDS, evaluate
 from policies.evaluation.settings import EvalSettings
+
+# What may differ when a run is resumed: it changes neither an episode nor which ones are run.
+_FREE = ("out", "workers", "time_limit", "list")
 
 
 @command("eval", __doc__, flags=("list",))
@@ -34,8 +37,7 @@ def main(config: DictConfig) -> None:
         return
     settings = settings.completed()
     evaluation = settings.evaluation()
-    out = Path(str(settings.out))
-    claim_folder(out, asdict(settings))
+    out = open_run("evaluation", asdict(settings), _FREE, results=(RECORDS,))
     started = time.perf_counter()
     records = evaluate(evaluation, out)
     console = Console()

@@ -8,7 +8,6 @@ The run folder holds the resolved configuration, `log.jsonl`, `curves.png` and `
 goes on with a run that was stopped.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -96,10 +95,7 @@ def main(config: DictConfig) -> None:
     finished = trainer.run()
     print(f"{trainer.folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:
-        arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
-        sys.exit(
-            f"to go on: python -m policies.finetune {' '.join(arguments)} out={trainer.folder}"
-        )
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from experiment.command import command
 from experiment.errors import UserError, nearest
 from experiment.files import append_record, write_bytes
+from experiment.run_folder import open_run
 from experiment.settings import build
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.encoded import DTYPES, INDEX, read_shard, settings_of, write_shard
@@ -97,7 +98,6 @@ def main(config: DictConfig) -> None:
     use = build(config.data.use, DataConfig)
     tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
     device = Compute.of(config.device, "float32", "encode").device
-    out = Path(config.out)
     plan: dict[str, object] = {
         "data": source.source,
         "every": int(config.every),
@@ -107,27 +107,11 @@ def main(config: DictConfig) -> None:
         "on_error": source.on_error,
         **settings_of(tokenizer, use.windows),
     }
-    _claim(out, plan)
+    shards = ("*.safetensors", "*-*.json")
+    out = open_run("encode", plan, out=config.out, results=shards, file=PLAN, history=False)
     windows = encode(source.open(), use, tokenizer, out, plan, device)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print(f"{out}: {windows:,} windows, {size / 1e6:,.1f} MB")
-
-
-def _claim(out: Path, plan: dict[str, object]) -> None:
-    """Make `out` the folder of this plan, or see that it already is."""
-    path = out / PLAN
-    if path.is_file():
-        before = json.loads(path.read_text())
-        for key, value in plan.items():
-            if before.get(key) != value:
-                raise UserError(
-                    f"out={out} holds tokens made with {key}={before.get(key)}, not {value}: name "
-                    "a new folder."
-                )
-        return
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"out={out} holds other things than tokens: name a new folder.")
-    write_bytes(path, json.dumps(plan, indent=1).encode())
 
 
 if __name__ == "__main__":

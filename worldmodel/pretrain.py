@@ -8,7 +8,6 @@ goes on with a run that was stopped.
 """
 
 import functools
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -154,8 +153,7 @@ def main(config: DictConfig) -> None:
     finished = trainer.run()
     print(f"{folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:
-        arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
-        sys.exit(f"to go on: python -m worldmodel.pretrain {' '.join(arguments)} out={folder}")
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -113,9 +113,12 @@ def test_a_killed_collection_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"policy": {"_target_": "tests.envs.toy.ToyPolicy", "chunk": 3}}, "policy="),
-        ({"env": {"_target_": "tests.envs.toy.ToyEnv"}}, "env="),
-        ({"keep_failures": True}, "keep_failures=False, now it is True"),
+        (
+            {"policy": {"_target_": "tests.envs.toy.ToyPolicy", "chunk": 3}},
+            "policy.chunk=null, not 3",
+        ),
+        ({"env": {"_target_": "tests.envs.toy.ToyEnv"}}, "env.fails_on=3, not null"),
+        ({"keep_failures": True}, "keep_failures=false, not true"),
         ({"robot_poses": ()}, "robot_poses="),
     ],
 )
@@ -131,7 +134,7 @@ def test_a_folder_of_other_settings_is_refused(
 
 def test_a_folder_of_another_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
-    with pytest.raises(UserError, match="made otherwise"):
+    with pytest.raises(UserError, match="holds other things"):
         collect(collection(tmp_path))
 
 

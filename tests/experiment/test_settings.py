@@ -1,14 +1,12 @@
-"""Settings from the command line, and the folder of a run."""
+"""Settings from the command line."""
 
 import re
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from experiment.command import help_text
 from experiment.errors import UserError
-from experiment.run_folder import open_run
 from experiment.settings import CONFIGS, build, compose
 from worldmodel.model import ModelConfig
 from worldmodel.objective import Objective
@@ -135,24 +133,3 @@ def test_every_comment_of_a_commands_own_file_is_in_its_help(name: str) -> None:
     text = help_text(name, "")
     assert comments
     assert [comment for comment in comments if comment not in text] == []
-
-
-def test_a_run_folder_explains_itself_and_belongs_to_one_run(tmp_path: Path) -> None:
-    config = OmegaConf.create({"seed": 0, "out": str(tmp_path / "run"), "trainer": {"steps": 3}})
-    folder = open_run("pretrain", config)
-    assert folder == tmp_path / "run"
-    assert OmegaConf.load(folder / "config.yaml") == config
-    assert '"torch"' in (folder / "run.json").read_text()
-    assert open_run("pretrain", config) == folder
-    assert (folder / "run.json").read_text().count('"started"') == 2
-    config.trainer.steps = 4
-    with pytest.raises(UserError, match=r"there trainer.steps=3, here trainer.steps=4"):
-        open_run("pretrain", config)
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("dear")
-    config = OmegaConf.create({"out": str(tmp_path)})
-    with pytest.raises(UserError, match="is no run of this kind"):
-        open_run("pretrain", config)
-    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

@@ -1,10 +1,11 @@
 """Evaluation on a toy world: records, resume, refusal of another run's folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from envs.workers import grouped
 from experiment.errors import UserError
 from experiment.settings import ROOT, compose, plain
 from policies.eval import main
+from policies.evaluation import run
 from policies.evaluation.protocol import Protocol, episodes
-from policies.evaluation.run import RECORDS, Evaluation, claim_folder, evaluate
+from policies.evaluation.run import RECORDS, Evaluation, evaluate
 from policies.evaluation.settings import EvalSettings
 from policies.evaluation.tables import published_lines
 from tests.envs import toy_tasks
@@ -37,10 +39,6 @@ def evaluation(count: int, policy: str = "ToyPolicy", **arguments: object) -> Ev
 
 def settings(*overrides: str) -> EvalSettings:
     return EvalSettings.of(plain(compose("eval", ["policy=random", *overrides]))).completed()
-
-
-def claim(out: Path, *overrides: str) -> None:
-    claim_folder(out, asdict(settings(*overrides)))
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,17 +146,6 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     assert (tmp_path / RECORDS).read_bytes() == before
 
 
-def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
-    claim(tmp_path, "seed=1")
-    claim(tmp_path, "seed=2")  # no record yet: still free
-    evaluate(evaluation(1), tmp_path)
-    claim(tmp_path, "seed=2", "workers=7", "out=elsewhere")
-    with pytest.raises(UserError, match=r"a run with seed=2, not 3"):
-        claim(tmp_path, "seed=3")
-    with pytest.raises(UserError, match=r"policy.chunk=6, not 2"):
-        claim(tmp_path, "seed=2", "policy.chunk=2")
-
-
 def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
@@ -174,10 +161,21 @@ def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     assert of_run == replace(after, checkpoint=str(tmp_path))
 
 
-def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(UserError, match="holds other things"):
-        claim(tmp_path)
+def test_a_folder_that_is_deleted_meanwhile_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, lines = run.append_line, 0
+
+    def deleting(log: Path, line: str) -> None:
+        nonlocal lines
+        append(log, line)
+        lines += 1
+        if lines == 2:
+            shutil.rmtree(log.parent)
+
+    monkeypatch.setattr(run, "append_line", deleting)
+    with pytest.raises(UserError, match="was deleted or emptied"):
+        evaluate(evaluation(4), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,9 @@ def test_another_plan_needs_another_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(monkeypatch, capsys, *GIVEN, f"out={folder}", "every=2", "shard=3")
-    assert "made with every=3, not 2" in said
+    assert "holds a run with every=3, not 2" in said
     said = refused(monkeypatch, capsys, *GIVEN, f"out={ROOT}")
-    assert "holds other things than tokens" in said
+    assert "holds other things than a run of encode" in said
     assert "needs out=FOLDER" in refused(monkeypatch, capsys, *GIVEN)
     assert "unknown dtype 'int8'" in refused(monkeypatch, capsys, *GIVEN, "out=x", "dtype=int8")
 

@@ -1,28 +1,20 @@
 """Training curves: `log.jsonl` -> `curves.png`."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from experiment.errors import UserError
-from experiment.files import write_bytes
+from experiment.files import read_records, write_bytes
 
 _NOT_DRAWN = ("step", "seconds", "tokens")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the records of a log, without a last line that a kill cut short."""
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    try:
-        return [json.loads(line) for line in lines[:-1] if line]
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): delete the line, or the file.") from error
+    return read_records(path)
 
 
 def draw(log: Path, picture: Path) -> None:

@@ -266,7 +266,7 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
                     "out=FOLDER."
                 ) from error
         # What was logged after the last save will be logged again.
-        kept = [record for record in read_log(log) if record["step"] <= self.step]
+        kept = [record for record in read_log(log) if record.get("step", 0) <= self.step]
         write_bytes(log, b"".join(json.dumps(record).encode() + b"\n" for record in kept))
 
     def _ask_to_stop(self) -> None:
