@@ -84,11 +84,11 @@ class DrawerExpert(OpenAndPlaceExpert):
     def _let_go(self, state: DrawerState) -> Goal:
         """Open the hand, then up and out of the drawer."""
         if state.fingers > 0.62 and state.hand_at_board[2] < 0.0:
-            return Goal(state.hand, state.rotation, OPEN, phase="let go")
+            return state.stay(OPEN, "let go")
         if state.hand_at_board[2] < 0.015:
             up = state.hand + np.array([0.01, 0.0, 0.06])
-            return Goal(up, state.rotation, OPEN, phase="retreat")
-        return Goal(state.hand, state.rotation, OPEN, phase="rest")
+            return Goal(up, state.rotation, OPEN, "retreat")
+        return state.stay(OPEN, "rest")
 
     # ---- closing --------------------------------------------------------------------------
 
@@ -99,23 +99,21 @@ class DrawerExpert(OpenAndPlaceExpert):
         if shut or self._finished:
             self._finished = True
             if at[0] < 0.06:
-                return Goal(
-                    state.hand + np.array([0.06, 0.0, 0.0]), rotation, SHUT, phase="retreat"
-                )
-            return Goal(state.hand, state.rotation, SHUT, phase="rest")
+                return Goal(state.hand + np.array([0.06, 0.0, 0.0]), rotation, SHUT, "retreat")
+            return state.stay(SHUT, "rest")
         edge = state.board + np.array([0.0, self._varied["pinch_y"], 0.0])
         aside, high = abs(at[1] - self._varied["pinch_y"]), abs(at[2] - PUSH_HEIGHT)
         if aside < 0.05 and high < 0.035 and state.turn_to(rotation) < 0.3 and at[0] < 0.16:
             ahead = np.array([-0.06 * self._speed, 0.0, PUSH_HEIGHT])
-            return Goal(edge + ahead + self._reach(at), rotation, SHUT, phase="push")
+            return Goal(edge + ahead + self._reach(at), rotation, SHUT, "push")
         if at[0] < 0.03 and at[2] < 0.06:
             # In, on or behind the board: come out first.
             out = state.hand + np.array([0.08, 0.0, 0.0])
-            return Goal(out, state.rotation, SHUT, phase="come out")
+            return Goal(out, state.rotation, SHUT, "come out")
         if at[2] > 0.10 and at[0] < 0.03:
             over = np.array([edge[0] + CLEAR, state.hand[1], state.hand[2] - 0.04])
-            return Goal(over, rotation, SHUT, phase="go round")
-        return Goal(edge + BEFORE_BOARD, rotation, SHUT, phase="go to drawer")
+            return Goal(over, rotation, SHUT, "go round")
+        return Goal(edge + BEFORE_BOARD, rotation, SHUT, "go to drawer")
 
     @staticmethod
     def _reach(at: Vector) -> Vector:

@@ -39,6 +39,15 @@ def shortened(vector: Vector, limit: float) -> Vector:
     return vector if length <= limit else vector * (limit / length)
 
 
+class Goal(NamedTuple):
+    """A gripper pose in the world, the gripper command of its environment, and what it is for."""
+
+    position: Vector
+    rotation: Vector
+    fingers: float
+    phase: str
+
+
 class RobotState:
     """The robot's true state in the world frame: base, hand (the gripper point) and fingers."""
 
@@ -53,17 +62,12 @@ class RobotState:
         """Angle (rad) between the hand and `rotation`."""
         return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
 
+    def stay(self, fingers: float, phase: str) -> Goal:
+        """The hand as it is."""
+        return Goal(self.hand, self.rotation, fingers, phase)
+
 
 S = TypeVar("S", bound=RobotState)
-
-
-class Goal(NamedTuple):
-    """A gripper pose in the world, the gripper command of its environment, and what it is for."""
-
-    position: Vector
-    rotation: Vector
-    fingers: float
-    phase: str
 
 
 class Drift(NamedTuple):

@@ -53,22 +53,22 @@ class MoveNearExpert(PickingExpert):
                 return self._leave(state)
             down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
             at = np.array([*(state.hand[:2] + way), state.hand[2] + down])
-            return Goal(at, rotation, SHUT, phase="lower")
+            return Goal(at, rotation, SHUT, "lower")
         high = CARRY + self._varied["lift"]
         up = high - risen
         if risen < 0.6 * high:
-            return Goal(state.hand + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, phase="lift")
+            return Goal(state.hand + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, "lift")
         at = np.array([*(state.hand[:2] + way), state.hand[2] + up])
-        return Goal(at, rotation, SHUT, phase="carry")
+        return Goal(at, rotation, SHUT, "carry")
 
     def _leave(self, state: TableState) -> Goal:
         if state.fingers > 0.35:
-            return Goal(state.hand, state.rotation, OPEN, phase="let go")
+            return state.stay(OPEN, "let go")
         risen = state.hand[2] - state.item.grasp[2]
         if risen < LEAVE - 0.03 and self._frozen < 3:
             up = state.hand + np.array([0.0, 0.0, 0.06])
-            return Goal(up, state.rotation, OPEN, phase="leave")
-        return Goal(state.hand, state.rotation, OPEN, phase="rest")
+            return Goal(up, state.rotation, OPEN, "leave")
+        return state.stay(OPEN, "rest")
 
 
 def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:

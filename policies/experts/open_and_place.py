@@ -88,9 +88,7 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         if state.apple_inside() and not holding:
             return self._retreat(state)
         if state.apple_lost():
-            return Goal(
-                state.hand, state.rotation, state.command_to(state.finger_target), phase="lost"
-            )
+            return state.stay(state.command_to(state.finger_target), "lost")
         if holding:
             return self._carry(state)
         if state.drawer < DRAWER_ENOUGH or (state.drawer < DRAWER_GOAL and self._pinches(state)):
@@ -108,31 +106,31 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         at = state.hand - edge
         if self._pinches(state):
             ahead = edge + PINCH + [0.05 * self._speed, 0.0, 0.0]
-            return Goal(np.array([ahead[0], *state.hand[1:]]), rotation, SHUT, phase="pull")
+            return Goal(np.array([ahead[0], *state.hand[1:]]), rotation, SHUT, "pull")
         off = at - PINCH
         tilt = state.turn_to(rotation)
         aligned = tilt < 0.2 and abs(at[1]) < 0.08
         if aligned and abs(off[0]) < 0.016 and abs(off[2]) < 0.016:
             closing = state.finger_target > 1.0 and state.fingers < EMPTY
             if closing or 0.45 < state.fingers < 0.75:
-                return Goal(edge + PINCH, rotation, SHUT, phase="pinch")
-            return Goal(edge + ABOVE, rotation, half_open, phase="pinch again")
+                return Goal(edge + PINCH, rotation, SHUT, "pinch")
+            return Goal(edge + ABOVE, rotation, half_open, "pinch again")
         astride = abs(at[1]) < 0.08 and -0.05 < at[0] < 0.02 and -0.09 < at[2] < 0.06
         if astride and tilt < 0.5:
             if aligned and abs(off[0]) < 0.022:
-                return Goal(edge + PINCH, rotation, half_open, phase="reach down")
-            return Goal(edge + ABOVE, rotation, half_open, phase="straighten")
+                return Goal(edge + PINCH, rotation, half_open, "reach down")
+            return Goal(edge + ABOVE, rotation, half_open, "straighten")
         before = abs(at[1]) < 0.08 and -0.03 < at[0] < 0.20 and abs(at[2] - ABOVE[2]) < 0.04
         if before and tilt < 0.3:
-            return Goal(edge + ABOVE, rotation, half_open, phase="reach in")
+            return Goal(edge + ABOVE, rotation, half_open, "reach in")
         if at[0] < 0.06 and at[2] < 0.10:
             # Somewhere in or on the cabinet: come out first.
             out = state.hand + np.array([0.05, 0.0, 0.03])
-            return Goal(out, state.rotation, half_open, phase="come out")
-        return Goal(edge + BEFORE, rotation, half_open, phase="go to drawer")
+            return Goal(out, state.rotation, half_open, "come out")
+        return Goal(edge + BEFORE, rotation, half_open, "go to drawer")
 
     def _pick(self, state: DrawerState) -> Goal:
-        rotation = hand_rotation(PITCH_PICK + self._varied["pitch"], sideways=True)
+        rotation = hand_rotation(self._pitch(PITCH_PICK), sideways=True)
         along = rotation[:, 2]
         grasp = state.apple + PAST_CENTRE * along
         off = state.hand - grasp
@@ -143,26 +141,22 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
             # At the board after pulling: let go, then straight up.
             free = state.fingers < 0.62 or state.hand_at_board[2] > 0.0
             up = state.hand + (self._way_up(state) if free else 0.0)
-            return Goal(up, state.rotation, OPEN, phase="let go of board")
+            return Goal(up, state.rotation, OPEN, "let go of board")
         if aligned and aside < 0.015 and abs(behind) < 0.015:
             closing = state.finger_target > 0.5 and state.fingers < EMPTY
             if closing or state.fingers < 0.3:
-                return Goal(grasp, rotation, SHUT, phase="grasp")
-            return Goal(grasp, rotation, OPEN, phase="grasp again")
+                return Goal(grasp, rotation, SHUT, "grasp")
+            return Goal(grasp, rotation, OPEN, "grasp again")
         if aligned and aside < 0.03 and -0.16 < behind < 0.03:
-            return Goal(grasp, rotation, OPEN, phase="approach")
+            return Goal(grasp, rotation, OPEN, "approach")
         ready = grasp - 0.10 * along
         if state.hand[2] < state.table + 0.04 and aside > 0.03:
-            return Goal(
-                np.array([state.hand[0] + 0.02, state.hand[1], ready[2]]),
-                rotation,
-                OPEN,
-                phase="rise",
-            )
-        return Goal(ready, rotation, OPEN, phase="go to apple")
+            up = np.array([state.hand[0] + 0.02, state.hand[1], ready[2]])
+            return Goal(up, rotation, OPEN, "rise")
+        return Goal(ready, rotation, OPEN, "go to apple")
 
     def _carry(self, state: DrawerState) -> Goal:
-        rotation = hand_rotation(PITCH_PICK + self._varied["pitch"], sideways=True)
+        rotation = hand_rotation(self._pitch(PITCH_PICK), sideways=True)
         hold = state.hand - state.apple
         drop = np.array([*state.board[:2], state.floor[2]]) + DROP + self._varied["drop"]
         high = state.table + 0.075 + self._varied["carry_height"]
@@ -171,22 +165,22 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         # The arm may come to lie on the board; then the apple falls the last centimetres.
         stuck = off[2] < 0.08 and state.hand[2] > self._last_hand[2] - 0.003
         if over and (off[2] < 0.015 or stuck):
-            return Goal(state.hand, rotation, OPEN, phase="release")
+            return Goal(state.hand, rotation, OPEN, "release")
         if over:
-            return Goal(drop + hold, rotation, SHUT, phase="lower")
+            return Goal(drop + hold, rotation, SHUT, "lower")
         if state.apple[2] < high - 0.02 and state.apple[0] < state.cabinet[0] + 0.37:
             up = np.array([state.apple[0] + 0.01, state.apple[1], high + 0.02])
-            return Goal(up + hold, rotation, SHUT, phase="lift")
-        return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, SHUT, phase="carry")
+            return Goal(up + hold, rotation, SHUT, "lift")
+        return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, SHUT, "carry")
 
     def _retreat(self, state: DrawerState) -> Goal:
-        rotation = hand_rotation(PITCH_PICK + self._varied["pitch"], sideways=True)
+        rotation = hand_rotation(self._pitch(PITCH_PICK), sideways=True)
         if state.hand[2] < state.table - 0.02:
             free = state.fingers < 0.35
             up = state.hand + (self._way_up(state) if free else 0.0)
-            return Goal(up, rotation, OPEN, phase="retreat" if free else "open hand")
+            return Goal(up, rotation, OPEN, "retreat" if free else "open hand")
         phase = "rest" if state.apple_speed < 0.02 else "wait"
-        return Goal(state.hand, state.rotation, OPEN, phase=phase)
+        return state.stay(OPEN, phase)
 
     # ---- what is the case -----------------------------------------------------------------
 

@@ -171,19 +171,17 @@ class PickingExpert(Expert[TableState]):
         turned = state.turn_to(rotation)
         closing = state.finger_target > 0.5 and state.fingers < EMPTY
         if closing and aside < 0.035 and abs(ahead) < 0.035:
-            return Goal(
-                at, rotation, SHUT, phase="grasp"
-            )  # what the hand touches moves it a little
+            return Goal(at, rotation, SHUT, "grasp")  # what the hand touches moves it a little
         if aside < 0.014 and abs(ahead) < 0.014 and turned < 0.2:
             if state.fingers < 0.3:
-                return Goal(at, rotation, SHUT, phase="grasp")
-            return Goal(at, rotation, OPEN, phase="grasp again")
+                return Goal(at, rotation, SHUT, "grasp")
+            return Goal(at, rotation, OPEN, "grasp again")
         if aside < 0.02 and -ahead < above + 0.03 and turned < 0.25 and state.fingers < 0.4:
-            return Goal(at, rotation, OPEN, phase="descend")
+            return Goal(at, rotation, OPEN, "descend")
         if off[2] < above - 0.05 and aside >= 0.02:
             up = np.array([*state.hand[:2], at[2] + above + 0.01])
-            return Goal(up, rotation, OPEN, phase="rise")
-        return Goal(at - above * along, rotation, OPEN, phase="go above")
+            return Goal(up, rotation, OPEN, "rise")
+        return Goal(at - above * along, rotation, OPEN, "go above")
 
     # ---- the action -----------------------------------------------------------------------
 
