@@ -11,8 +11,11 @@ from torch import Tensor
 from worldmodel.model import Modality
 from worldmodel.registry import restored
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokenizer.wan import WanTokenizer
 
-TOKENIZERS: dict[str, type[Any]] = {PixelTokenizer.kind: PixelTokenizer}
+TOKENIZERS: dict[str, type[Any]] = {
+    tokenizer.kind: tokenizer for tokenizer in (PixelTokenizer, WanTokenizer)
+}
 """All that a checkpoint can name, by `kind`."""
 
 
