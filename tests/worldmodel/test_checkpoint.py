@@ -61,6 +61,34 @@ def add(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors")
 
 
+def whole_numbers(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["inputs.state.weight"] = weights["inputs.state.weight"].to(torch.int32)
+    save_file(weights, folder / "model.safetensors")
+
+
+def settings(**values: object) -> Callable[[Path], None]:
+    """Return a damage: other sizes in the section `model`."""
+
+    def change(folder: Path) -> None:
+        sections = json.loads((folder / "config.json").read_text())
+        sections["model"] |= values
+        (folder / "config.json").write_text(json.dumps(sections))
+
+    return change
+
+
+def other_text(**values: object) -> Callable[[Path], None]:
+    """Return a damage: another modality `text`."""
+
+    def change(folder: Path) -> None:
+        sections = json.loads((folder / "config.json").read_text())
+        sections["model"]["modalities"][0] |= values
+        (folder / "config.json").write_text(json.dumps(sections))
+
+    return change
+
+
 def undescribe(folder: Path) -> None:
     sections = json.loads((folder / "config.json").read_text())
     del sections["model"]
@@ -87,6 +115,25 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "config cut": (lambda f: (f / "config.json").write_text('{"a'), "config.json is damaged"),
     "config list": (lambda f: (f / "config.json").write_text("[]"), "config.json is damaged"),
+    "nested": (
+        lambda f: (f / "config.json").write_text("[" * 100_000),
+        "config.json is damaged",
+    ),
+    "int32": (whole_numbers, r"'inputs.state.weight' has type I32"),
+    "wide": (settings(width=10**6), r"model.width=1000000 is more than"),
+    "deep": (settings(depth=10**5), r"model.depth=100000 is more than"),
+    "one block more": (settings(depth=5), "has no weight 'trunk.blocks.4"),
+    "huge mlp": (settings(mlp_ratio=1e9), r"model.mlp_ratio=1000000000.0 is more than"),
+    "endless mlp": (settings(mlp_ratio=float("inf")), r"model.mlp_ratio=inf is more than"),
+    "twice as wide": (settings(width=64), "the file belongs to a model of another size"),
+    "no heads": (settings(heads=0), r"model.heads=0 must be positive"),
+    "broken width": (settings(width="wide"), "does not describe the model"),
+    "half a width": (settings(width=32.5), "config.json"),
+    "no modalities": (settings(modalities=3), "does not describe the model"),
+    "vocabulary": (other_text(vocabulary=10**13), r"vocabulary=10000000000000 is more than"),
+    "channels": (other_text(channels=9), "the file belongs to a model of another size"),
+    "negative": (other_text(channels=-1), "does not describe the model"),
+    "path": (other_text(name="a.b"), "does not describe the model"),
     "no model": (undescribe, "does not describe a world model"),
 }
 
