@@ -18,12 +18,16 @@ _WIDTH = 46
 
 
 def command(
-    name: str, usage: str | None, flags: Collection[str] = ()
+    name: str,
+    usage: str | None,
+    flags: Collection[str] = (),
+    completed: Callable[[Sequence[str]], Sequence[str]] = list,
 ) -> Callable[[Callable[[DictConfig], None]], Callable[..., None]]:
     """Make an entry point of `main(config)`: a function of arguments, by default the process's.
 
     The settings are those of `configs/<name>.yaml`; `--help` prints `usage` and every setting.
-    `--x` means `x=true` for `x` in `flags`. It ends as `exit_on_user_error` says.
+    `--x` means `x=true` for `x` in `flags`; `completed` may add arguments that follow from the
+    given ones. It ends as `exit_on_user_error` says.
     """
 
     def decorate(main: Callable[[DictConfig], None]) -> Callable[..., None]:
@@ -36,7 +40,7 @@ def command(
             if len(settings) < len(given):
                 print(help_text(name, usage or "", settings))
             else:
-                _held(main, compose(name, settings))
+                _held(main, compose(name, completed(settings)))
 
         return run
 

@@ -21,6 +21,7 @@ from experiment.run_folder import open_run, versions
 from experiment.settings import build
 from policies.gripper import codec_name, codec_of
 from policies.learning.demonstrations import DemonstrationBatches, as_learned
+from policies.learning.initial import with_initial
 from policies.learning.learner import LearnerSettings
 from policies.learning.validation import Validation, spread
 from worldmodel.data.batches import DataConfig, Order
@@ -88,7 +89,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     )  # fmt: skip
 
 
-@command("finetune", __doc__)
+@command("finetune", __doc__, completed=with_initial)
 def main(config: DictConfig) -> None:
     """Compose the parts and train."""
     trainer = trainer_of(config)

@@ -8,6 +8,7 @@ import pytest
 from envs.collect import Collection, collect
 from experiment.settings import compose
 from policies.finetune import trainer_of
+from policies.learning.initial import with_initial
 from worldmodel.training.trainer import Trainer
 
 
@@ -56,7 +57,7 @@ def tiny_trainer(
         *size,
         *overrides,
     ]
-    return trainer_of(compose("finetune", arguments))
+    return trainer_of(compose("finetune", with_initial(arguments)))
 
 
 @pytest.fixture(scope="session", params=["video_action", "regression"])

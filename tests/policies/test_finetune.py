@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
-from experiment.settings import compose
+from experiment.settings import build, compose
+from policies.learning.initial import with_initial
 from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.windows import WindowConfig
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.text.words import HashedWords
@@ -106,13 +110,43 @@ def test_fine_tuning_starts_from_the_pretrained_weights(
     assert added == {"state", "action"}
 
 
-def test_a_pretrained_model_of_another_size_is_named(
-    toy_demonstrations: Path, tmp_path: Path
+def test_a_pretrained_model_brings_its_settings_along(tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrained", depth=3)
+    config = compose("finetune", with_initial([f"init={tmp_path / 'pretrained'}"]))
+    assert (config.model.width, config.model.depth, config.model.heads) == (64, 3, 2)
+    assert (config.tokenizer.height, config.tokenizer.hidden) == (32, 32)
+    assert config.learner.settings.tokenizer == config.tokenizer
+    assert config.text.words == 24
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("model.depth=2", r"has model.depth=3, these settings have 2: leave model out"),
+        ("tokenizer.patch=8", r"has tokenizer.patch=16, these settings have 8"),
+        ("text.words=30", r"has text.words=24, these settings have 30"),
+    ],
+)
+def test_settings_that_do_not_fit_the_pretrained_model_are_named(
+    tmp_path: Path, argument: str, sentence: str
 ) -> None:
     pretrained(tmp_path / "pretrained", depth=3)
-    init = f"init={tmp_path / 'pretrained'}"
-    with pytest.raises(UserError, match=r"has model.depth=3, these settings have 2"):
-        tiny_trainer(toy_demonstrations, tmp_path / "run", "video_action", init)
+    arguments = [f"init={tmp_path / 'pretrained'}", argument]
+    config = compose("finetune", with_initial(arguments))
+    settings = build(config.learner.settings, VideoActionSettings)
+    normalisation = Normalisation.of(np.zeros((2, 10)), np.zeros((2, 7)))
+    with pytest.raises(UserError, match=sentence):
+        settings.learner(WindowConfig(), normalisation, 0)
+
+
+def test_a_checkpoint_has_nothing_looked_up(tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrained")
+    path = tmp_path / "pretrained/config.json"
+    sections = json.loads(path.read_text())
+    sections["model"]["prediction"] = "${oc.env:HOME}"
+    path.write_text(json.dumps(sections))
+    with pytest.raises(UserError, match="is not a plain value"):
+        with_initial([f"init={tmp_path / 'pretrained'}"])
 
 
 def settings(**changes: object) -> VideoActionSettings:

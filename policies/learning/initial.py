@@ -1,0 +1,43 @@
+"""Settings that a pretrained model brings along: `init=` makes its own the defaults."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from experiment.errors import UserError
+from experiment.settings import shown
+from worldmodel.model import ModelConfig
+from worldmodel.training.checkpoint import CONFIG, read_config, restored_parts
+
+
+def with_initial(arguments: Sequence[str]) -> list[str]:
+    """Return arguments that set model, tokenizer and text as the checkpoint of `init=` has them.
+
+    They come before the given ones, which win; a group that is chosen by name is left as chosen.
+    What then differs from the checkpoint is refused where its weights are loaded.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    init = given.get("init", "null")
+    if init in ("", "null"):
+        return list(arguments)
+    folder = Path(init)
+    sections = read_config(folder)
+    tokenizer, text = restored_parts(sections, folder)
+    own: list[str] = []
+    model = sections.get("model")
+    if "model" not in given and isinstance(model, dict):
+        names = [field.name for field in fields(ModelConfig) if field.name in model]
+        own += [_argument(folder, f"model.{name}", model[name]) for name in names]
+    for section, part in (("tokenizer", tokenizer), ("text", text)):
+        if section not in given:
+            settings = part.config()
+            own.append(f"{section}={settings.pop('kind')}")
+            own += [_argument(folder, f"{section}.{n}", value) for n, value in settings.items()]
+    return [*own, *arguments]
+
+
+def _argument(folder: Path, key: str, value: object) -> str:
+    # A file from elsewhere must not have anything looked up, such as ${oc.env:NAME}.
+    if "${" in str(value) or isinstance(value, dict | list):
+        raise UserError(f"{folder / CONFIG}: {key}={value} is not a plain value.")
+    return f"{key}={shown(value)}"
