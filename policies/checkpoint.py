@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from experiment.errors import UserError, nearest
-from experiment.settings import ROOT
+from experiment.settings import CONFIGS, ROOT
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.gripper import CODECS, codec_name, codec_of
@@ -93,16 +95,16 @@ def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
 def check_robot(folder: Path, tasks: Iterable[str]) -> None:
     """Raise `UserError` if the policy in `folder` acts on another robot than one of the `tasks`.
 
-    Tasks that are not SIMPLER's are not checked.
+    A task's robot is what `configs/task` says; tasks that are not there are not checked.
     """
-    from envs.simpler.tasks.registry import TASKS  # slow: brings the simulator along
-
     robot = robot_of(folder, read_config(folder))
     for task in tasks:
-        if task in TASKS and TASKS[task].robot_type != robot:
+        path = CONFIGS / "task" / f"{task}.yaml"
+        other = yaml.safe_load(path.read_text())["robot"] if path.is_file() else robot
+        if other != robot:
             raise UserError(
-                f"{folder} is a policy of robot {robot}, but task {task} has robot "
-                f"{TASKS[task].robot_type}: choose a task or checkpoint of the same robot."
+                f"{folder} is a policy of robot {robot}, but task {task} has robot {other}: choose "
+                "a task or checkpoint of the same robot."
             )
 
 
