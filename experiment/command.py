@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiment import run_folder
-from experiment.errors import InterruptedRun, exit_on_user_error
+from experiment.errors import exit_on_user_error
 from experiment.settings import compose, draft, flattened, shown
 from experiment.settings_files import Files, options
 
@@ -52,7 +52,7 @@ def _held(main: Callable[[DictConfig], None], config: DictConfig) -> None:
     try:
         main(config)
     except KeyboardInterrupt as stop:
-        raise InterruptedRun(run_folder.resume_hint() or str(stop)) from stop
+        raise KeyboardInterrupt(run_folder.resume_hint()) from stop
     finally:
         run_folder.release()
 

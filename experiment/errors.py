@@ -17,10 +17,6 @@ class UserError(ValueError):
     """Bad input; the message is one sentence that names the file, field or flag and the fix."""
 
 
-class InterruptedRun(KeyboardInterrupt):
-    """A run that the user stopped; the message says how to resume it."""
-
-
 def nearest(name: str, known: Iterable[str], listed: bool = True) -> str:
     """Return a hint such as `" Did you mean 'x'? Known: x, y."` for an unknown `name`.
 

@@ -1,0 +1,67 @@
+"""An installed wheel has its settings with it and works from any folder."""
+
+import shutil
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from experiment.settings import CONFIGS, ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a venv with nothing but the wheel; dependencies are those of the tests."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    for name in ("experiment", "worldmodel", "policies", "envs", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip"]
+    quiet = ["--quiet", "--no-deps", "--disable-pip-version-check"]
+    build = [*pip, "wheel", *quiet, "--no-build-isolation", "-w", str(folder), str(source)]
+    subprocess.run(build, check=True, timeout=300)
+    venv.create(folder / "venv")
+    interpreter = folder / "venv" / "bin" / "python"
+    (wheel,) = folder.glob("*.whl")
+    install = [*pip, "--python", str(interpreter), "install", *quiet, str(wheel)]
+    subprocess.run(install, check=True, timeout=300)
+    (installed,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    (installed / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    return interpreter
+
+
+def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_all_settings_are_installed(python: Path, tmp_path: Path) -> None:
+    code = "from experiment.settings import CONFIGS; print(CONFIGS)"
+    configs = Path(run(python, tmp_path, "-c", code).stdout.strip())
+    assert configs.is_relative_to(python.parents[1])
+    names = {path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml")}
+    assert {path.relative_to(configs) for path in configs.rglob("*.yaml")} == names
+
+
+@pytest.mark.parametrize("module", ["worldmodel.pretrain", "policies.eval"])
+def test_commands_print_their_help_anywhere(python: Path, tmp_path: Path, module: str) -> None:
+    answer = run(python, tmp_path, "-m", module, "--help")
+    assert answer.returncode == 0, answer.stderr
+    assert "Settings (key=value)" in answer.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_is_not_installed_is_named(python: Path, tmp_path: Path) -> None:
+    answer = run(python, tmp_path, "-m", "policies.eval", "task=open_and_place")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: ")
+    assert "policies/checkpoints/open_and_place" in answer.stderr
