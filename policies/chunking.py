@@ -1,4 +1,4 @@
-"""From predicted chunks to executed actions: predict several, execute some, look again (App. E)."""
+"""From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,11 +45,11 @@ class Predictor(Protocol):
         """Return the number of actions predicted."""
 
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
-        """Return `(b, chunk, 7)`; of the windows only picture, state and instruction are seen."""
+        """Return `(b, chunk, 7)`; only picture, state and instruction of the windows are used."""
 
 
 class ChunkedPolicy:
-    """Executes the first `execute` actions of each predicted chunk, then looks again."""
+    """Executes the first `execute` actions of each predicted chunk, then predicts anew."""
 
     def __init__(self, predictor: Predictor, code: ActionCode, execute: int) -> None:
         if not 1 <= execute <= predictor.chunk:
@@ -72,12 +72,12 @@ class ChunkedPolicy:
             raise UserError(
                 f"policy '{self.name}' needs pictures: set resolution, such as [160,128]."
             )
-        predicted = self._predictor.predict(now(observation), self._generator)[0]
+        predicted = self._predictor.predict(window_of(observation), self._generator)[0]
         return self._code.decoded(predicted[: self._execute], self._decoder)
 
 
-def now(observation: Observation) -> WindowBatch:
-    """Return the window of one observation, of which nothing that follows is known."""
+def window_of(observation: Observation) -> WindowBatch:
+    """Return an observation as a batch of one window without a future."""
     assert observation.image is not None
     image = torch.from_numpy(np.ascontiguousarray(observation.image[None]))
     return WindowBatch(

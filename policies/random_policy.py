@@ -1,4 +1,4 @@
-"""Random actions: the floor of every table, and a check that a task is not won by luck."""
+"""Random actions: the lower bound of every table."""
 
 import numpy as np
 

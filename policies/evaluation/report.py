@@ -1,4 +1,4 @@
-"""Records of episodes to what people read: a table with intervals, a summary."""
+"""From records of episodes to a table with intervals and a summary."""
 
 import json
 import statistics
@@ -100,18 +100,18 @@ def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference 
 
 
 def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list[str]:
-    """Return what one has to know to read the table, a line each."""
-    said = [
+    """Return what readers of the table must know, a line each."""
+    lines = [
         "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step.",
         "strict: what is placed is let go and rests, what is picked stays grasped.",
         "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
         _shapes(records),
     ]
     if any(record.variant in CAMERAS for record in records):
-        said.append("other cameras: in no average, as in the published figures.")
+        lines.append("other cameras: in no average, as in the published figures.")
     if reference is not None:
-        said.append(f"paper: {reference.source}; {reference.conditions}")
-    return said
+        lines.append(f"paper: {reference.source}; {reference.conditions}")
+    return lines
 
 
 def write_summary(

@@ -40,14 +40,14 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
     """
     log, videos = out / RECORDS, out / "videos"
     out.mkdir(parents=True, exist_ok=True)
-    wanted = {(episode.task, episode.index): episode for episode in evaluation.episodes}
+    episodes = {(episode.task, episode.index): episode for episode in evaluation.episodes}
     done = {(record.task, record.index) for record in report.read_records(log)}
-    left = grouped([episode for key, episode in wanted.items() if key not in done])
+    episodes_left = grouped([e for key, e in episodes.items() if key not in done])
     recorders = []
     if evaluation.videos:
         recorders.append({"_target_": "envs.recorder.VideoRecorder", "folder": str(videos)})
-    count = min(evaluation.workers, max(1, len(left)))
-    tasks = {episode.task for episode in left}
+    count = min(evaluation.workers, max(1, len(episodes_left)))
+    tasks = {episode.task for episode in episodes_left}
     label = tasks.pop() if len(tasks) == 1 else f"{len(tasks)} tasks"
     with Workers(
         evaluation.env,
@@ -56,14 +56,14 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
         count=count,
         time_limit=evaluation.time_limit,
     ) as workers:
-        for record in workers.run(left, progress=label if left else None):
+        for record in workers.run(episodes_left, progress=label if episodes_left else None):
             if done and not log.exists():
                 raise _deleted(out)
             append_line(log, record.to_json())
             done.add((record.task, record.index))
 
-    records = [r for r in report.read_records(log) if (r.task, r.index) in wanted]
-    if len(records) < len(wanted):
+    records = [r for r in report.read_records(log) if (r.task, r.index) in episodes]
+    if len(records) < len(episodes):
         raise _deleted(out)
     report.write_summary(out / "summary.json", records, evaluation.protocol, evaluation.reference)
     if evaluation.videos:
