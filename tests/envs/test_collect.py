@@ -14,6 +14,7 @@ from envs.collect import Collection, collect, wanted
 from envs.dataset.lerobot_writer import total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
 from experiment.errors import UserError
+from experiment.run_folder import LOCK
 from experiment.settings import ROOT, compose, plain
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def files(out: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != LOCK
     }
 
 
