@@ -69,6 +69,6 @@ def settings(spec: TaskSpec, variant: Variant) -> dict[str, Any]:
         made[f"slightly_{variant.lighting}_lighting"] = True
     if variant.distractors:
         made["distractor_model_ids"] = list(variant.distractors)
-    if variant.lonely:
+    if variant.without_distractor:
         made["no_distractor"] = True
     return made

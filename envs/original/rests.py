@@ -111,7 +111,7 @@ def jobs(asset_root: Path) -> dict[str, Job]:
     for number in range(60):
         for catalogue in catalogues:
             made.add_group(move_near(number, catalogue))
-        made.add_group(move_near(number, "pick_custom_v0", lonely=True))
+        made.add_group(move_near(number, "pick_custom_v0", without_distractor=True))
     for spec in TASKS.values():
         if spec.family == "put_on" and spec.robot == "widowx":
             for model, quaternion in _each(put_on(n, spec.name, spec.models) for n in range(24)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import envs.simpler
 from envs.simpler.robots.batched.agents import batched
-from envs.simpler.robots.batched.controller import BatchedController
+from envs.simpler.robots.batched.combined import CombinedBatchedController
 from envs.simpler.robots.controller import VELOCITY_WINDOW
 
 pytestmark = pytest.mark.simulator
@@ -60,7 +60,7 @@ def test_a_batch_of_one_moves_as_the_single_environment(task: str) -> None:
         environment = made(task, in_batches)
         runs.append([rollout(environment, actions) for actions in sequences])
         controller = environment.scene.agent.controller
-        assert isinstance(controller, BatchedController) == in_batches
+        assert isinstance(controller, CombinedBatchedController) == in_batches
         environment.close()
     single, batch = np.array(runs)
     assert np.ptp(single, axis=1).max() > 0.1
@@ -149,7 +149,9 @@ class Stage:
         )
         config = next(iter(agent._controller_configs.values()))
         self.frequency = agent._control_freq
-        self.controller = BatchedController(config, articulation, self.frequency, scene=scene)
+        self.controller = CombinedBatchedController(
+            config, articulation, self.frequency, scene=scene
+        )
         # Rows are known from `gpu_init` on, which is after controllers are made.
         articulation._data_index = self.rows
         self.controller.reset()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.simpler.assets.catalogues import CATALOGUES
-from envs.simpler.scenes.names import spoken
+from envs.simpler.scenes.names import object_name
 from envs.simpler.tasks import layouts
 from envs.simpler.tasks.registry import COLORINGS, DRAWERS, ORIENTATIONS, TASKS, task_spec
 from envs.simpler.tasks.start import ROBOT_POSES, Start, draw_start
@@ -131,14 +131,15 @@ def test_sixty_layouts_of_move_near_are_all_different() -> None:
     assert (made[44].source, made[44].target) == (1, 0)
 
 
-@pytest.mark.parametrize("lonely", [False, True])
-def test_a_lonely_pair_is_the_same_pair(lonely: bool) -> None:
-    whole, made = (layouts.move_near(31, "pick_custom_v0", each) for each in (False, lonely))
+@pytest.mark.parametrize("without_distractor", [False, True])
+def test_the_pair_is_the_same_without_the_distractor(without_distractor: bool) -> None:
+    whole = layouts.move_near(31, "pick_custom_v0")
+    made = layouts.move_near(31, "pick_custom_v0", without_distractor)
     assert whole.source is not None
     assert made.source is not None
     assert whole.models[whole.source] == made.models[made.source]
     assert whole.positions[whole.source] == made.positions[made.source]
-    assert len(made.models) == (2 if lonely else 3)
+    assert len(made.models) == (2 if without_distractor else 3)
 
 
 @pytest.mark.parametrize("task", [t for t, s in TASKS.items() if s.family == "put_on"])
@@ -180,4 +181,4 @@ def test_variants_by_family() -> None:
     ],
 )
 def test_names_are_spoken_without_what_tells_files_apart(model: str, words: str) -> None:
-    assert spoken(model) == words
+    assert object_name(model) == words

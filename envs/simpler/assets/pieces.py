@@ -6,8 +6,11 @@ which would be twice as heavy) the file is written anew with a name for each.
 """
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from envs.simpler.primitives.files import cache_folder
 from experiment.errors import UserError
@@ -58,23 +61,14 @@ def _read(path: Path) -> tuple[list[str], list[list[Face]]]:
     return vertices, [faces for faces in objects if faces]
 
 
-def _connected(faces: Iterable[Face], vertices: list[str]) -> list[list[Face]]:
+def _connected(faces: list[Face], vertices: list[str]) -> list[list[Face]]:
     """Faces grouped by shared vertex positions, in the order of their first face."""
-    parent: dict[str, str] = {}
-
-    def root(position: str) -> str:
-        parent.setdefault(position, position)
-        while parent[position] != position:
-            parent[position] = parent[parent[position]]
-            position = parent[position]
-        return position
-
-    faces = list(faces)
-    for face in faces:
-        first = root(vertices[face[0]])
-        for index in face[1:]:
-            parent[root(vertices[index])] = first
-    groups: dict[str, list[Face]] = {}
-    for face in faces:
-        groups.setdefault(root(vertices[face[0]]), []).append(face)
+    nodes: dict[str, int] = {}
+    corners = [[nodes.setdefault(vertices[i], len(nodes)) for i in face] for face in faces]
+    edges = np.array([(face[0], node) for face in corners for node in face])
+    graph = coo_array((np.ones(len(edges)), edges.T), shape=(len(nodes), len(nodes)))
+    _, labels = connected_components(graph, directed=False)
+    groups: dict[int, list[Face]] = {}
+    for face, (first, *_) in zip(faces, corners, strict=True):
+        groups.setdefault(labels[first], []).append(face)
     return list(groups.values())

@@ -1,6 +1,6 @@
 """Every loose object of SIMPLER's tasks: its shapes, its mass, its numbers in SIMPLER's tables.
 
-Bounding boxes, densities and scales are those of `data/custom/info_*.json` (ManiSkill2_real2sim,
+Bounding boxes and densities are those of `data/custom/info_*.json` (ManiSkill2_real2sim,
 commit ef7a4d4), which success rules read; masses are what the original's hulls weigh there.
 """
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.simpler.primitives import shapes
-from envs.simpler.primitives.parts import Part, Vector, volume
 from envs.simpler.primitives.sink import sink
+from envs.simpler.primitives.solids import Solid, Vector, volume
 from experiment.errors import UserError, nearest
 
 # Linear and angular damping (1/s). The hulls of the originals have small flat faces that stop them
@@ -21,13 +21,12 @@ ROLLER = (0.1, 8.0)
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """Bounding box (m) in the object's frame, density (kg/m^3) and sizes to choose from."""
+    """Bounding box (m) in the object's frame and density (kg/m^3)."""
 
     model: str
     bbox_min: Vector
     bbox_max: Vector
     density: float
-    scales: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Model:
     half: Vector
     density: float
     mass: float
-    parts: tuple[Part, ...]
+    solids: tuple[Solid, ...]
     damping: tuple[float, float] = STILL
 
 
@@ -155,7 +154,6 @@ def add_object(
     material: Any,
     drawn: bool = True,
     density: float | None = None,
-    scale: float = 1.0,
 ) -> None:
     """Add the shapes of object `model` to a SAPIEN actor builder.
 
@@ -166,5 +164,5 @@ def add_object(
     """
     found = _model(model)
     mass = found.mass * (1.0 if density is None else density / found.density)
-    for part in found.parts:
-        part.add(builder, material, mass / volume(found.parts), scale, drawn)
+    for solid in found.solids:
+        solid.add(builder, material, mass / volume(found.solids), drawn)

@@ -4,7 +4,7 @@ Each is fitted to the original's collision hulls: extents, the height at which i
 of mass. Frames are the original's: cans and bottles have their axis along y.
 """
 
-from envs.simpler.primitives.parts import Part, Vector, X, Y, Z
+from envs.simpler.primitives.solids import Solid, Vector, X, Y, Z
 
 SILVER = (0.55, 0.55, 0.56)
 WHITE = (0.80, 0.80, 0.78)
@@ -12,7 +12,7 @@ CUBE = 0.03
 APPLE_RADIUS = 0.0375
 
 
-def can(color: Vector, low: float, high: float, radius: float, x: float, z: float) -> list[Part]:
+def can(color: Vector, low: float, high: float, radius: float, x: float, z: float) -> list[Solid]:
     """A can whose axis, along y from `low` to `high`, passes through (x, z)."""
     foot, shoulder = 0.0055, 0.0125
     spans = (
@@ -20,10 +20,10 @@ def can(color: Vector, low: float, high: float, radius: float, x: float, z: floa
         (radius, low + foot, high - shoulder, color),
         (radius * 0.83, high - shoulder, high, SILVER),
     )
-    return [Part((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
+    return [Solid((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
 
 
-def bottle(low: float, top: float) -> list[Part]:
+def bottle(low: float, top: float) -> list[Solid]:
     """A bottle of tea: blue body, narrower shoulder, white cap."""
     blue, x, z = (0.02, 0.08, 0.34), 0.0014, 0.0028
     spans = (
@@ -31,29 +31,29 @@ def bottle(low: float, top: float) -> list[Part]:
         (0.0250, 0.0600, 0.0860, blue),
         (0.0165, 0.0860, top, WHITE),
     )
-    return [Part((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
+    return [Solid((r, b - a), (x, (a + b) / 2, z), tint, Y) for r, a, b, tint in spans]
 
 
-def sponge() -> list[Part]:
+def sponge() -> list[Solid]:
     """The original bulges to one side in the middle."""
     green = (0.20, 0.42, 0.10)
-    ends = [Part((0.0255, 0.0645, 0.037), (x, 0.0003, 0.0), green) for x in (-0.0378, 0.0378)]
-    return [*ends, Part((0.0500, 0.0655, 0.037), (0.0, 0.0058, 0.0), green)]
+    ends = [Solid((0.0255, 0.0645, 0.037), (x, 0.0003, 0.0), green) for x in (-0.0378, 0.0378)]
+    return [*ends, Solid((0.0500, 0.0655, 0.037), (0.0, 0.0058, 0.0), green)]
 
 
-def spoon() -> list[Part]:
+def spoon() -> list[Solid]:
     """Handle along +x, bowl along -x. It rests on the bowl's tip and the handle's middle."""
     green = (0.06, 0.28, 0.08)
     return [
-        Part((0.0430, 0.0200, 0.0240), (0.0425, 0.0, 0.0008), green),
-        Part((0.0240, 0.0150, 0.0180), (0.0090, 0.0, 0.0003), green),
-        Part((0.0230, 0.0110, 0.0110), (-0.0125, 0.0, 0.0010), green),
-        Part((0.0400, 0.0320, 0.0080), (-0.0420, 0.0, -0.0042), green),
-        Part((0.0110, 0.0240, 0.0080), (-0.0675, 0.0, 0.0030), green),
+        Solid((0.0430, 0.0200, 0.0240), (0.0425, 0.0, 0.0008), green),
+        Solid((0.0240, 0.0150, 0.0180), (0.0090, 0.0, 0.0003), green),
+        Solid((0.0230, 0.0110, 0.0110), (-0.0125, 0.0, 0.0010), green),
+        Solid((0.0400, 0.0320, 0.0080), (-0.0420, 0.0, -0.0042), green),
+        Solid((0.0110, 0.0240, 0.0080), (-0.0675, 0.0, 0.0030), green),
     ]
 
 
-def carrot() -> list[Part]:
+def carrot() -> list[Solid]:
     """Crossed boxes, so that it has flat sides to lie on and to be held by, as the original's hull.
 
     It thins out towards -x, where its underside rises, and lies tilted by that; the leaves at +x
@@ -61,63 +61,63 @@ def carrot() -> list[Part]:
     """
     orange, leaf = (0.75, 0.16, 0.01), (0.05, 0.22, 0.03)
     thick = [
-        Part((0.040, *edges), (0.0110, 0.0, -0.0014), orange, Y, tilt=-0.0864)
+        Solid((0.040, *edges), (0.0110, 0.0, -0.0014), orange, Y, tilt=-0.0864)
         for edges in ((0.0316, 0.0170), (0.0170, 0.0316))
     ]
     return [
         *thick,
-        Part((0.0280, 0.0215, 0.0215), (-0.0230, 0.0, -0.0028), orange),
-        Part((0.0280, 0.0120, 0.0120), (-0.0500, 0.0, -0.0042), orange),
-        Part((0.0235, 0.0220, 0.0200), (0.0425, 0.0, 0.0110), leaf),
+        Solid((0.0280, 0.0215, 0.0215), (-0.0230, 0.0, -0.0028), orange),
+        Solid((0.0280, 0.0120, 0.0120), (-0.0500, 0.0, -0.0042), orange),
+        Solid((0.0235, 0.0220, 0.0200), (0.0425, 0.0, 0.0110), leaf),
     ]
 
 
-def eggplant() -> list[Part]:
+def eggplant() -> list[Solid]:
     """A thick round end at +x and a thinner one with the stalk at -x.
 
     It lies on a prism, whose sides stop it from rolling down the sink's floor.
     """
     purple, green = (0.035, 0.006, 0.035), (0.05, 0.15, 0.03)
     return [
-        Part((0.0185, 0.0240), (0.0065, 0.0, -0.0010), purple, X),
-        Part((0.0160, 0.0440), (0.0113, 0.0, -0.0010), purple, X, round_ends=True),
-        Part((0.0150, 0.0440), (-0.0140, 0.0, 0.0020), purple, X, round_ends=True),
-        Part((0.0060, 0.0240), (-0.0335, 0.0, 0.0060), green, X, round_ends=True),
+        Solid((0.0185, 0.0240), (0.0065, 0.0, -0.0010), purple, X),
+        Solid((0.0160, 0.0440), (0.0113, 0.0, -0.0010), purple, X, round_ends=True),
+        Solid((0.0150, 0.0440), (-0.0140, 0.0, 0.0020), purple, X, round_ends=True),
+        Solid((0.0060, 0.0240), (-0.0335, 0.0, 0.0060), green, X, round_ends=True),
     ]
 
 
-def plate() -> list[Part]:
+def plate() -> list[Solid]:
     """A solid disc on a smaller one; the rim is only drawn."""
     return [
-        Part((0.0337, 0.0030), (0.0, 0.0, 0.0015), WHITE, Z),
-        Part((0.0550, 0.0030), (0.0, 0.0, 0.0045), (0.62, 0.62, 0.63), Z),
-        Part((0.0450, 0.0004), (0.0, 0.0, 0.0061), WHITE, Z, solid=False),
+        Solid((0.0337, 0.0030), (0.0, 0.0, 0.0015), WHITE, Z),
+        Solid((0.0550, 0.0030), (0.0, 0.0, 0.0045), (0.62, 0.62, 0.63), Z),
+        Solid((0.0450, 0.0004), (0.0, 0.0, 0.0061), WHITE, Z, collides=False),
     ]
 
 
-def cloth() -> list[Part]:
-    return [Part((0.1010, 0.1001, 0.0084), (0.0002, -0.0010, -0.0007), (0.10, 0.19, 0.42))]
+def cloth() -> list[Solid]:
+    return [Solid((0.1010, 0.1001, 0.0084), (0.0002, -0.0010, -0.0007), (0.10, 0.19, 0.42))]
 
 
-def cube(color: Vector) -> list[Part]:
-    return [Part((CUBE, CUBE, CUBE), color=color)]
+def cube(color: Vector) -> list[Solid]:
+    return [Solid((CUBE, CUBE, CUBE), color=color)]
 
 
-def apple() -> list[Part]:
+def apple() -> list[Solid]:
     """A sphere with a stem along z.
 
     The original is a convex hull 7.2 cm high with 8 cm of girth.
     """
-    stem = Part(
-        (0.002, 0.012), (0.0, 0.0, APPLE_RADIUS + 0.003), (0.06, 0.03, 0.01), Z, solid=False
+    stem = Solid(
+        (0.002, 0.012), (0.0, 0.0, APPLE_RADIUS + 0.003), (0.06, 0.03, 0.01), Z, collides=False
     )
-    return [Part((APPLE_RADIUS,), color=(0.36, 0.028, 0.018)), stem]
+    return [Solid((APPLE_RADIUS,), color=(0.36, 0.028, 0.018)), stem]
 
 
-def orange() -> list[Part]:
-    return [Part((0.0353,), (0.0, 0.0, -0.0006), (0.78, 0.22, 0.01))]
+def orange() -> list[Solid]:
+    return [Solid((0.0353,), (0.0, 0.0, -0.0006), (0.78, 0.22, 0.01))]
 
 
-def sink_target() -> list[Part]:
+def sink_target() -> list[Solid]:
     """The invisible board in the basket that the eggplant's place is measured by."""
-    return [Part((0.13, 0.08, 0.002), drawn=False)]
+    return [Solid((0.13, 0.08, 0.002), drawn=False)]

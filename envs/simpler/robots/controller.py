@@ -9,8 +9,9 @@ Drive targets are written to SAPIEN's own joint objects: ManiSkill's batched set
 as much per control step on the CPU.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import ruckig
@@ -93,15 +94,7 @@ class PlannedJointController(BaseController):
         self._limits = np.array([joint.limits[0] for joint in self._joints], dtype=np.float64)
 
     def set_drive_property(self) -> None:
-        for joint, stiffness, damping, force in zip(
-            self._joints,
-            self.config.stiffness,
-            self.config.damping,
-            self.config.force_limit,
-            strict=True,
-        ):
-            joint.set_drive_properties(stiffness, damping, force_limit=force, mode="force")
-            joint.set_friction(0.0)
+        self.config.set_drives(self._joints)
 
     def joint_positions(self) -> Vector:
         """Measured positions `(j,)` of this controller's joints, rad."""
@@ -251,6 +244,14 @@ class PlannedJointConfig(ControllerConfig):
     jerk_limit: float = 50.0
     drive_velocity: bool = False
     controller_cls: ClassVar[type] = PlannedJointController
+
+    def set_drives(self, joints: Sequence[Any]) -> None:
+        """Set the gains of the drives of `joints` (SAPIEN's or ManiSkill's), without friction."""
+        for joint, stiffness, damping, force in zip(
+            joints, self.stiffness, self.damping, self.force_limit, strict=True
+        ):
+            joint.set_drive_properties(stiffness, damping, force_limit=force, mode="force")
+            joint.set_friction(0.0)
 
 
 @dataclass

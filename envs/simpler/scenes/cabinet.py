@@ -12,7 +12,7 @@ from torch import Tensor
 
 from envs.simpler.rules import DrawerState, MoveDrawer, PlaceInDrawer, PlaceState, Rule
 from envs.simpler.scenes.contact_queries import ContactQueries
-from envs.simpler.scenes.names import spoken
+from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.tasks.registry import DRAWERS
 from envs.simpler.tasks.start import START_OPEN
@@ -137,4 +137,4 @@ class PlaceScene(CabinetScene):
         drawer = self.drawer_of(number)
         if int(self.rule.subtask[number]) == 0:
             return f"open {drawer} drawer"
-        return f"place {spoken(self.starts[number].layout.models[0])} into {drawer} drawer"
+        return f"place {object_name(self.starts[number].layout.models[0])} into {drawer} drawer"

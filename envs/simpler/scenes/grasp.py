@@ -13,7 +13,7 @@ from torch import Tensor
 from envs.simpler.assets.rests import Rest
 from envs.simpler.rules import GraspState, LiftObject, Rule
 from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
-from envs.simpler.scenes.names import spoken
+from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
 
 CROWDED = 0.16
@@ -80,4 +80,4 @@ class GraspScene(SimplerScene):
         )
 
     def instruction(self, number: int) -> str:
-        return f"pick {spoken(self.starts[number].layout.models[0])}"
+        return f"pick {object_name(self.starts[number].layout.models[0])}"

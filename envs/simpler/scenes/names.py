@@ -3,7 +3,7 @@
 _SILENT = {"opened", "light", "generated", "modified", "objaverse", "bridge", "baked", "v2"}
 
 
-def spoken(model: str) -> str:
+def object_name(model: str) -> str:
     """Words of a model's id without those that only tell files apart: `coke can`.
 
     Sizes such as 3cm are left out too.

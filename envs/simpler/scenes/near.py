@@ -13,7 +13,7 @@ from torch import Tensor
 
 from envs.simpler.rules import MoveNear, NearState, Rule
 from envs.simpler.scenes.contact_queries import ContactQueries
-from envs.simpler.scenes.names import spoken
+from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.tasks.layouts import toy_density
 from envs.simpler.tasks.start import Start
@@ -62,7 +62,7 @@ class SourceAndTarget(SimplerScene):
         """Source and target of environment `number` as an instruction names them."""
         start = self.starts[number]
         source, target = (start.layout.models[i] for i in self.order_of(start)[:2])
-        return spoken(source), spoken(target)
+        return object_name(source), object_name(target)
 
 
 class MoveNearScene(SourceAndTarget):

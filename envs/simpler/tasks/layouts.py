@@ -74,16 +74,17 @@ def _model(kind: str, catalogue: str) -> str:
     return f"baked_{plain}" + ("_v2" if catalogue.endswith("v1") else "")
 
 
-def move_near(number: int, catalogue: str, lonely: bool = False) -> Layout:
+def move_near(number: int, catalogue: str, without_distractor: bool = False) -> Layout:
     """Layout 0 to 59: five threes of objects, two triangles, six pairs of source and target.
 
-    Args: `catalogue` decides between plain and baked textures; `lonely` leaves the third out.
+    Args: `catalogue` decides between plain and baked textures; `without_distractor` leaves the
+        third out.
     """
     pairs, shapes = len(_ROLES), len(_TRIANGLES)
     kinds = _THREES[number // (pairs * shapes)]
     triangle = _TRIANGLES[number % (pairs * shapes) // pairs]
     source, target = _ROLES[number % pairs]
-    chosen = (source, target) if lonely else (0, 1, 2)
+    chosen = (source, target) if without_distractor else (0, 1, 2)
     return Layout(
         models=tuple(_model(kinds[i], catalogue) for i in chosen),
         positions=tuple(triangle[i] for i in chosen),

@@ -244,7 +244,9 @@ def _layout(
 ) -> Layout:
     number = int(given.get("layout", number))
     if spec.family == "move_near":
-        return layouts.move_near(number, variant.catalogue or spec.catalogue, variant.lonely)
+        return layouts.move_near(
+            number, variant.catalogue or spec.catalogue, variant.without_distractor
+        )
     if spec.family == "put_on":
         return layouts.put_on(number, spec.name, spec.models)
     if model is None:

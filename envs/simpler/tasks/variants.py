@@ -60,7 +60,7 @@ class Variant:
     station: str = "mk_station"
     head_tilt: float | None = None
     distractors: tuple[str, ...] = ()
-    lonely: bool = False
+    without_distractor: bool = False
     catalogue: str | None = None
     models: tuple[str, ...] = ()
 
@@ -111,7 +111,7 @@ def _aggregation(spec: TaskSpec) -> dict[str, Variant]:
             variant("distractors_more", distractors=MORE_DISTRACTORS),
         ]
     if family == "move_near":
-        made.append(variant("no_distractors", lonely=True))
+        made.append(variant("no_distractors", without_distractor=True))
     return {each.name: each for each in made}
 
 

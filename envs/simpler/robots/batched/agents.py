@@ -1,28 +1,35 @@
 """Robots with the control modes for many environments at once."""
 
-from dataclasses import fields
+import copy
 from typing import Any
 
-from envs.simpler.robots.batched.controller import BatchedConfig
-from envs.simpler.robots.batched.parts import (
-    BatchedCartesianDeltaConfig,
-    BatchedGripperTargetConfig,
-    BatchedMimicPositionConfig,
-    BatchedTargetDeltaConfig,
+from envs.simpler.robots.batched.combined import CombinedBatchedConfig
+from envs.simpler.robots.batched.controllers import (
+    BatchedCartesianDelta,
+    BatchedController,
+    BatchedGripperTarget,
+    BatchedMimicPosition,
+    BatchedTargetDelta,
 )
-from envs.simpler.robots.controller import PlannedJointConfig
+from envs.simpler.robots.controller import (
+    CartesianDeltaConfig,
+    GripperTargetConfig,
+    PlannedJointConfig,
+)
+from envs.simpler.robots.widowx_controller import MimicPositionConfig, TargetDeltaConfig
 
-BATCHED: dict[str, type[PlannedJointConfig]] = {
-    "CartesianDeltaConfig": BatchedCartesianDeltaConfig,
-    "GripperTargetConfig": BatchedGripperTargetConfig,
-    "TargetDeltaConfig": BatchedTargetDeltaConfig,
-    "MimicPositionConfig": BatchedMimicPositionConfig,
+CONTROLLERS: dict[type[PlannedJointConfig], type[BatchedController]] = {
+    CartesianDeltaConfig: BatchedCartesianDelta,
+    GripperTargetConfig: BatchedGripperTarget,
+    TargetDeltaConfig: BatchedTargetDelta,
+    MimicPositionConfig: BatchedMimicPosition,
 }
 
 
-def _batched_part(config: PlannedJointConfig) -> PlannedJointConfig:
-    values = {each.name: getattr(config, each.name) for each in fields(config)}
-    return BATCHED[type(config).__name__](**values)
+def _batched_config(config: PlannedJointConfig) -> PlannedJointConfig:
+    changed = copy.copy(config)
+    changed.controller_cls = CONTROLLERS[type(config)]  # type: ignore[misc]
+    return changed
 
 
 def batched(agent: type[Any]) -> type[Any]:
@@ -32,8 +39,10 @@ def batched(agent: type[Any]) -> type[Any]:
         @property
         def _controller_configs(self) -> dict[str, Any]:
             return {
-                mode: BatchedConfig(parts={name: _batched_part(c) for name, c in parts.items()})
-                for mode, parts in super()._controller_configs.items()
+                mode: CombinedBatchedConfig(
+                    configs={name: _batched_config(config) for name, config in configs.items()}
+                )
+                for mode, configs in super()._controller_configs.items()
             }
 
         def reset(self, init_qpos: Any = None) -> None:

@@ -19,7 +19,7 @@ from envs.simpler.robots.batched.limits import Limits, last_below
 
 
 @dataclass(frozen=True)
-class Path:
+class JointTrajectory:
     """Joint paths in pieces of constant jerk; all tensors float64.
 
     start: positions `(b, j)`, rad. velocity: at the start `(b, j)`. pieces: durations `(b, j, 7)`,
@@ -67,7 +67,7 @@ class Path:
         return self.at(times * timestep)
 
 
-def plan(start: Tensor, velocity: Tensor, target: Tensor, limits: Limits) -> Path:
+def plan(start: Tensor, velocity: Tensor, target: Tensor, limits: Limits) -> JointTrajectory:
     """The fastest paths to rest at `target` on which all joints of an environment end together.
 
     Args: all `(b, j)` (rad, rad/s), on one device; a start velocity beyond the limit is clipped.
@@ -89,7 +89,7 @@ def plan(start: Tensor, velocity: Tensor, target: Tensor, limits: Limits) -> Pat
         pieces[narrow], jerks[narrow] = brake_in_time(
             v0[narrow], distance[narrow], allowed[narrow], velocity[narrow] < 0, limits
         )
-    return Path(start, velocity, pieces, jerks * side[..., None], target, duration)
+    return JointTrajectory(start, velocity, pieces, jerks * side[..., None], target, duration)
 
 
 def _advance(

@@ -1,7 +1,7 @@
-"""A robot's parts driven together, for many environments at once, on a GPU or the CPU.
+"""Arm and fingers driven together, for many environments at once, on a GPU or the CPU.
 
-Each part plans its path when it gets its action; before every simulation step one row of all the
-parts' paths is written to the drives.
+Each controller plans its path when it gets its action; before every simulation step one row of all
+paths is written to the drives.
 """
 
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ import torch
 from mani_skill.agents.controllers.base_controller import CombinedController, ControllerConfig
 from torch import Tensor
 
+from envs.simpler.robots.batched.controllers import BatchedController
 from envs.simpler.robots.batched.drives import Drives
-from envs.simpler.robots.batched.parts import BatchedPart
 from envs.simpler.robots.controller import VELOCITY_WINDOW, PlannedJointConfig
 
 
-class BatchedController(CombinedController):
-    """A robot's parts together: their paths are driven with one write a simulation step."""
+class CombinedBatchedController(CombinedController):
+    """A robot's controllers together, with one write to the drives a simulation step."""
 
     def __init__(
         self,
-        config: "BatchedConfig",
+        config: "CombinedBatchedConfig",
         articulation: Any,
         control_freq: int,
         sim_freq: int | None = None,
         scene: Any = None,
     ) -> None:
-        super().__init__(config.parts, articulation, control_freq, sim_freq, scene)
-        self.parts: list[BatchedPart] = list(self.controllers.values())
-        moving = [part.config.drive_velocity for part in self.parts for _ in part.joints]
+        super().__init__(config.configs, articulation, control_freq, sim_freq, scene)
+        self._members: list[BatchedController] = list(self.controllers.values())
+        moving = [member.config.drive_velocity for member in self._members for _ in member.joints]
         self._moving = torch.tensor(moving, device=articulation.device)
         self._drives = Drives(articulation, self.joints, moving)
         self._resetting: Tensor | None = None
@@ -47,9 +47,9 @@ class BatchedController(CombinedController):
     def reset(self) -> None:
         mask = self.scene._reset_mask if self._resetting is None else self._resetting
         self._resetting = None
-        for part in self.parts:
-            part.reset_where(mask)
-        positions = torch.cat([part.target_positions for part in self.parts], -1)
+        for member in self._members:
+            member.reset_where(mask)
+        positions = torch.cat([member.target_positions for member in self._members], -1)
         positions = positions.clamp(*self._drives.limits.unbind(-1))
         self._drives.write(positions, torch.zeros_like(positions), mask)
         if bool(mask.all()):
@@ -60,15 +60,15 @@ class BatchedController(CombinedController):
 
     def set_action(self, action: Any) -> None:
         super().set_action(action)
-        steps = max(len(part.path) for part in self.parts)
+        steps = max(len(member.path) for member in self._members)
 
         def joined(paths: list[Tensor]) -> Tensor:
             return torch.cat([path.expand(steps, -1, -1) for path in paths], -1)
 
         # PhysX 4 under the original keeps a drive's target within the joint's limits.
-        positions = joined([part.path for part in self.parts])
+        positions = joined([member.path for member in self._members])
         positions = positions.clamp(*self._drives.limits.unbind(-1))
-        velocities = joined([part.path_velocity for part in self.parts]) * self._moving
+        velocities = joined([member.path_velocity for member in self._members]) * self._moving
         self._path = (positions.to(torch.float32), velocities.to(torch.float32))
         self._step = 0
         if steps == 1:
@@ -82,16 +82,16 @@ class BatchedController(CombinedController):
             if self._drives.on_gpu:
                 # Positions are fetched once a control step otherwise.
                 self.articulation.px.gpu_fetch_articulation_qpos()
-            for part in self.parts:
-                part.watch()
+            for member in self._members:
+                member.watch()
         self._step = min(self._step + 1, last)
         self._drives.write(self._path[0][self._step], self._path[1][self._step])
 
 
 @dataclass
-class BatchedConfig(ControllerConfig):
-    """The parts of a robot by name; joint names are those of the parts."""
+class CombinedBatchedConfig(ControllerConfig):
+    """The configurations of a robot's controllers by name."""
 
     joint_names: list[str] = field(default_factory=list)
-    parts: dict[str, PlannedJointConfig] = field(default_factory=dict)
-    controller_cls: ClassVar[type] = BatchedController
+    configs: dict[str, PlannedJointConfig] = field(default_factory=dict)
+    controller_cls: ClassVar[type] = CombinedBatchedController

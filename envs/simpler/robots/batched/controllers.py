@@ -1,11 +1,8 @@
-"""What each part of a robot does in SIMPLER's control modes, for many environments at once.
+"""SIMPLER's control modes for many environments at once: what the arms and the fingers do.
 
-The modes are those of `envs.simpler.robots.controller` and its `widowx_controller`, which say
-what they mean. A part plans the whole control step when it gets its action.
+`envs.simpler.robots.controller` and `widowx_controller` document the modes. A controller plans the
+whole control step when it gets its action.
 """
-
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,8 +23,8 @@ from envs.simpler.robots.controller import (
 from envs.simpler.robots.widowx_controller import MimicPositionConfig, TargetDeltaConfig
 
 
-class BatchedPart(BaseController):
-    """Decides where one part of the robot goes; only works within a `BatchedController`.
+class BatchedController(BaseController):
+    """Plans the arm or the fingers; only works within a `CombinedBatchedController`.
 
     path, path_velocity: drive targets `(s + 1, b, j)` at the simulation steps of the control step,
     or `(1, b, j)` for one target at once. target_positions: where it leads `(b, j)`. All float64.
@@ -50,15 +47,7 @@ class BatchedPart(BaseController):
         )
 
     def set_drive_property(self) -> None:
-        for joint, stiffness, damping, force in zip(
-            self.joints,
-            self.config.stiffness,
-            self.config.damping,
-            self.config.force_limit,
-            strict=True,
-        ):
-            joint.set_drive_properties(stiffness, damping, force_limit=force, mode="force")
-            joint.set_friction(0.0)
+        self.config.set_drives(self.joints)
 
     def joint_positions(self) -> Tensor:
         """Measured positions `(b, j)`, rad (on a GPU as last fetched)."""
@@ -85,7 +74,7 @@ class BatchedPart(BaseController):
         self.path, self.path_velocity = positions[None], torch.zeros_like(positions)[None]
 
 
-class BatchedArm(BatchedPart):
+class BatchedArm(BatchedController):
     """What both arms share: the action `(b, 6)` and the kinematics."""
 
     config: CartesianDeltaConfig
@@ -162,7 +151,7 @@ class BatchedTargetDelta(BatchedArm):
         self._go_to(self._reach(pose))
 
 
-class BatchedFingers(BatchedPart):
+class BatchedFingers(BatchedController):
     """What both grippers share: the action `(b, 1)`."""
 
     def _initialize_action_space(self) -> None:
@@ -196,31 +185,3 @@ class BatchedMimicPosition(BatchedFingers):
         share = 0.5 + 0.5 * action.to(torch.float64).clamp(-1.0, 1.0)
         position = self.config.lower + share * (self.config.upper - self.config.lower)
         self._go_to(position.expand_as(self.target_positions))
-
-
-@dataclass
-class BatchedCartesianDeltaConfig(CartesianDeltaConfig):
-    """As the single environment's."""
-
-    controller_cls: ClassVar[type] = BatchedCartesianDelta
-
-
-@dataclass
-class BatchedGripperTargetConfig(GripperTargetConfig):
-    """As the single environment's."""
-
-    controller_cls: ClassVar[type] = BatchedGripperTarget
-
-
-@dataclass
-class BatchedTargetDeltaConfig(TargetDeltaConfig):
-    """As the single environment's."""
-
-    controller_cls: ClassVar[type] = BatchedTargetDelta
-
-
-@dataclass
-class BatchedMimicPositionConfig(MimicPositionConfig):
-    """As the single environment's."""
-
-    controller_cls: ClassVar[type] = BatchedMimicPosition

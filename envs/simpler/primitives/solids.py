@@ -25,13 +25,13 @@ _PRISM = PRISM_SIDES / (2.0 * pi) * sin(2.0 * pi / PRISM_SIDES)
 
 
 @dataclass(frozen=True)
-class Part:
+class Solid:
     """One solid of a body, in the body's frame.
 
     size: (x, y, z) edge lengths of a box; (radius, length) of a cylinder or a capsule, whose length
     includes its round ends; (radius,) of a sphere. axis: along which a cylinder or capsule lies.
-    tilt: turn of a box about that axis. solid: whether it collides and has mass. drawn: whether it
-    is to be seen.
+    tilt: turn of a box about that axis. collides: whether it collides and has mass. drawn: whether
+    it is visible.
     """
 
     size: tuple[float, ...]
@@ -40,7 +40,7 @@ class Part:
     axis: str = X
     round_ends: bool = False
     tilt: float = 0.0
-    solid: bool = True
+    collides: bool = True
     drawn: bool = True
 
     @property
@@ -56,16 +56,16 @@ class Part:
             return pi * radius**2 * (length - 2.0 * radius) + 4.0 / 3.0 * pi * radius**3
         return _PRISM * pi * radius**2 * length
 
-    def _pose(self, scale: float) -> sapien.Pose:
+    def _pose(self) -> sapien.Pose:
         turn: Sequence[float] = _ALONG[self.axis]
         if len(self.size) == 3:
             about = [sin(self.tilt / 2) if axis == self.axis else 0.0 for axis in (X, Y, Z)]
             turn = (cos(self.tilt / 2), *about)
-        return sapien.Pose([value * scale for value in self.xyz], list(turn))
+        return sapien.Pose(list(self.xyz), list(turn))
 
-    def _shape(self, scale: float) -> tuple[str, dict[str, Any]]:
+    def _shape(self) -> tuple[str, dict[str, Any]]:
         """SAPIEN's name of the shape and its measures."""
-        size = [value * scale for value in self.size]
+        size = self.size
         if len(size) == 3:
             return "box", {"half_size": [value / 2 for value in size]}
         if len(size) == 1:
@@ -74,11 +74,11 @@ class Part:
             return "capsule", {"radius": size[0], "half_length": size[1] / 2 - size[0]}
         return "cylinder", {"radius": size[0], "half_length": size[1] / 2}
 
-    def add(self, builder: Any, material: Any, density: float, scale: float, drawn: bool) -> None:
+    def add(self, builder: Any, material: Any, density: float, drawn: bool) -> None:
         """Add it to an actor builder; `material` is its PhysxMaterial (None = default)."""
-        kind, measures = self._shape(scale)
-        pose = self._pose(scale)
-        if self.solid:
+        kind, measures = self._shape()
+        pose = self._pose()
+        if self.collides:
             collide = getattr(builder, f"add_{kind}_collision")
             collide(pose=pose, material=material, density=density, **measures)
         if drawn and self.drawn:
@@ -88,6 +88,6 @@ class Part:
         return sapien.render.RenderMaterial(base_color=[*self.color, 1.0], roughness=0.6)
 
 
-def volume(parts: Sequence[Part]) -> float:
-    """Volume (m^3) of all solid parts, where they overlap counted as often, as PhysX does."""
-    return sum(part.volume for part in parts if part.solid)
+def volume(solids: Sequence[Solid]) -> float:
+    """Volume (m^3) of all that collide; where they overlap counted as often, as PhysX does."""
+    return sum(solid.volume for solid in solids if solid.collides)
