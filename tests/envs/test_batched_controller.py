@@ -194,7 +194,7 @@ def test_each_environment_is_driven_as_if_it_were_alone(agent) -> None:
 
 def plans_paths(stage: Stage) -> bool:
     """Whether a control step is a path (Google's robot) or one target (the WidowX)."""
-    return len(stage.controller.parts[0].path) > 1
+    return len(stage.controller.controllers["arm"].path) > 1
 
 
 def test_targets_are_applied_before_every_simulation_step(agent) -> None:

@@ -7,9 +7,8 @@ The geometry comes from an asset pack; everything that moves the robot is here.
 from typing import Any
 
 import sapien
-from mani_skill.agents.base_agent import BaseAgent
-from mani_skill.sensors.camera import CameraConfig
 
+from envs.simpler.robots.agent import SimplerRobot
 from envs.simpler.robots.camera import RobotCamera
 from envs.simpler.robots.controller import CartesianDeltaConfig, GripperTargetConfig
 
@@ -112,14 +111,11 @@ URDF_CONFIG: dict[str, Any] = {
 }
 
 
-class GoogleRobot(BaseAgent):
-    """SIMPLER's Google robot; make a subclass with `urdf_path` and `camera_size` set."""
-
+class GoogleRobot(SimplerRobot):
     uid = "simpler_google_robot"
-    fix_root_link = True
     load_multiple_collisions = True
     urdf_config = URDF_CONFIG
-    camera_size: tuple[int, int] | None = None
+    camera = HEAD_CAMERA
 
     @property
     def _controller_configs(self) -> dict[str, Any]:
@@ -148,7 +144,3 @@ class GoogleRobot(BaseAgent):
                 ),
             }
         }
-
-    @property
-    def _sensor_configs(self) -> list[CameraConfig]:
-        return HEAD_CAMERA.configs(self.robot, self.camera_size)

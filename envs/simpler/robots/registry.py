@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from envs.simpler.robots import google_robot, widowx
-from envs.simpler.robots.batched.agents import batched
 from envs.simpler.robots.google_robot import GoogleRobot
 from envs.simpler.robots.widowx import WidowX, WidowXSink
 
@@ -31,10 +30,6 @@ class Robot:
     base_height: float
     camera_size: tuple[int, int]
     qpos: dict[str, float] = field(default_factory=dict)
-
-    def batched_agent(self) -> Any:
-        """The agent with controllers for many environments at once."""
-        return batched(self.agent)
 
 
 ROBOTS: dict[str, Robot] = {

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import sapien
-from mani_skill.agents.base_agent import BaseAgent
-from mani_skill.sensors.camera import CameraConfig
 from transforms3d.quaternions import mat2quat
 
+from envs.simpler.robots.agent import SimplerRobot
 from envs.simpler.robots.camera import RobotCamera
 from envs.simpler.robots.widowx_controller import MimicPositionConfig, TargetDeltaConfig
 
@@ -72,18 +71,16 @@ SINK_CAMERA = replace(
 _PAD = {"material": "pad", "patch_radius": 0.01, "min_patch_radius": 0.01}
 
 
-class WidowX(BaseAgent):
-    """The robot at the table; make a subclass with `urdf_path` and `camera_size` set."""
+class WidowX(SimplerRobot):
+    """The robot at the table."""
 
     uid = "simpler_widowx"
-    fix_root_link = True
     urdf_config: dict[str, Any] = {  # noqa: RUF012 - ManiSkill's own way to say it
         "_materials": {
             "pad": {"static_friction": 2.0, "dynamic_friction": 2.0, "restitution": 0.0}
         },
         "link": {"left_finger_link": _PAD, "right_finger_link": _PAD},
     }
-    camera_size: tuple[int, int] | None = None
     camera = CAMERA
 
     def _after_loading_articulation(self) -> None:
@@ -118,10 +115,6 @@ class WidowX(BaseAgent):
                 ),
             }
         }
-
-    @property
-    def _sensor_configs(self) -> list[CameraConfig]:
-        return self.camera.configs(self.robot, self.camera_size)
 
 
 class WidowXSink(WidowX):

@@ -15,6 +15,7 @@ from envs.simpler.rules import GraspState, LiftObject, Rule
 from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
 from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
+from envs.simpler.scenes.settling import Fall, place
 
 CROWDED = 0.16
 """Objects dropped nearer to each other than this (m) may touch, so that the fall decides."""
@@ -40,33 +41,24 @@ class GraspScene(SimplerScene):
             return None
         return super()._rests(number)
 
-    def _drop_objects(self) -> None:
+    def _drop_objects(self, fall: Fall) -> None:
         known = super()._rests(0)
-        falling = list(range(len(self.objects)))
+        layout = self.start.layout
+        bodies = [item._bodies[0] for item in self.objects]
+        falling = list(range(len(bodies)))
         if known is not None:
             falling = sorted(self._crowded(0))
-            for i in set(range(len(self.objects))) - set(falling):
-                body = self.objects[i]._bodies[0]
-                body.entity_pose = sapien.Pose(known[i][:3], known[i][3:])
-                self._still(body)
+            for i in set(range(len(bodies))) - set(falling):
+                place(bodies[i], sapien.Pose(known[i][:3], known[i][3:]))
         if 0 in falling:
-            self._drop([0])
-        others = [i for i in falling if i > 0]
-        if not others:
-            return
-        # The distractors come one after the other, each falling straight down, and are set free
-        # one after the other.
-        layout = self.start.layout
-        bodies = [self.objects[i]._bodies[0] for i in others]
-        for i, body in zip(others, bodies, strict=True):
-            self._hang(body, layout.positions[i], layout.quaternions[i])
-            body.set_locked_motion_axes([True, True, False, True, True, False])
-            self._settle(0.5)
-        for body in bodies:
-            self._release([body])
-            self._settle(0.5)
-        if self._still_moving(bodies):
-            self._settle(1.5)
+            fall.drop(bodies[:1], layout.positions[:1], layout.quaternions[:1])
+        distractors = [i for i in falling if i > 0]
+        if distractors:
+            fall.drop_in_turn(
+                [bodies[i] for i in distractors],
+                [layout.positions[i] for i in distractors],
+                [layout.quaternions[i] for i in distractors],
+            )
 
     def _update_rule(self, contacts: ContactQueries) -> Tensor:
         item = self.objects[0]

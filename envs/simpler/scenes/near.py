@@ -3,7 +3,7 @@
 The originals are `MoveNearGoogle…InScene-v0` and `-v1`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,15 @@ class SourceAndTarget(SimplerScene):
             self.half_sizes = half
         else:
             self.half_sizes[env_idx] = half[env_idx]
+
+    def centres(self, which: Sequence[int]) -> Tensor:
+        """Centres of mass of objects by number `(b, n, 3)`, m, in the world."""
+        items = [self.objects[i] for i in which]
+        return torch.stack([(item.pose * item.cmass_local_pose).p for item in items], 1)
+
+    def frames(self, which: Sequence[int]) -> Tensor:
+        """Positions of objects' frames by number `(b, n, 3)`, m, in the world."""
+        return torch.stack([self.objects[i].pose.p for i in which], 1)
 
     def everything(self) -> range:
         """Numbers of all objects."""

@@ -43,7 +43,9 @@ class PutOnScene(SourceAndTarget):
         return self.task.robot == "widowx_sink"
 
     def _load_furniture(self) -> None:
-        self.sink: Actor | None = self.load_object(SINK, None) if self._has_sink else None
+        self.sink: Actor | None = None
+        if self._has_sink:
+            self.sink = self.loader.object(SINK, self._density(SINK), len(self.objects))
 
     def _place_furniture(self) -> None:
         if self.sink is not None and not self.on_gpu:

@@ -10,6 +10,7 @@ from mani_skill.envs.utils.system.backend import BackendInfo
 from numpy.typing import NDArray
 from PIL import Image
 
+from envs.simpler.assets.pack import AssetPack
 from experiment.errors import UserError
 
 NO_DEVICE = (
@@ -74,3 +75,20 @@ class Overlay:
         """Keep `image` (h, w, 3) where `segmentation` (h, w) is one of `foreground`."""
         keep = np.isin(segmentation, foreground)[..., None]
         return np.where(keep, image, self._background)
+
+
+class Photographs:
+    """The photograph behind each environment of a scene, where it has one."""
+
+    def __init__(self, pack: AssetPack, size: tuple[int, int] | None, count: int) -> None:
+        """Args: `size` is width and height of the picture, None where nothing is drawn."""
+        self._pack = pack
+        self._size = size
+        self.overlays: list[Overlay | None] = [None] * count
+
+    def lay(self, number: int, name: str) -> None:
+        """Lay the photograph called `name` ("" for none) behind environment `number`."""
+        picture = self._pack.overlay(name) if name and self._size is not None else None
+        self.overlays[number] = None
+        if picture is not None and self._size is not None:
+            self.overlays[number] = Overlay(picture, *self._size)
