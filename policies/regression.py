@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from experiment.seeding import torch_generator
+from policies.chunking import normalisation_of
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.resize import resized
@@ -216,7 +217,7 @@ def predictor_of(
     """Load the predictor that `RegressionLearner` described; raises `UserError`."""
     section, chunk = dict(sections["model"]), sections["windows"]["chunk"]
     tokenizer, text = checkpoint.restored_parts(sections, folder)
-    normalisation = Normalisation.from_section(sections["normalisation"])
+    normalisation = normalisation_of(sections, folder, STATE_SIZE)
 
     def build() -> Regression:
         config = RegressionConfig(tuple(section["channels"]), section["width"])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
+from policies.chunking import normalisation_of
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
@@ -220,9 +221,9 @@ def predictor_of(
     """
     loaded = checkpoint.load(folder)
     tokenizer, text = checkpoint.restored_parts(sections, folder)
-    normalisation = Normalisation.from_section(sections["normalisation"])
     windows = WindowConfig(**sections["windows"])
     with_state = bool(sections["with_state"])
+    normalisation = normalisation_of(sections, folder, STATE_SIZE if with_state else None)
     assembler = Assembler(tokenizer, text, windows, normalisation, with_state)
     needed = (*assembler.modalities, _ACTION, *((_STATE,) if with_state else ()))
     for modality in needed:

@@ -4,7 +4,7 @@
     python -m worldmodel.pretrain data=tokens data.root=datasets/rt1-tokens
 
 Every `every`-th window of each episode is encoded, in the order of the episodes, some to a shard;
-stopped and started again it goes on where it was. Pictures are not augmented.
+the same command resumes where it stopped. Pictures are not augmented, instructions stay text.
 """
 
 import json

@@ -71,22 +71,6 @@ def samples_in(batch: Batch) -> int:
     return len(next(iter(batch.values())).values)
 
 
-def rows(batch: Batch, start: int, stop: int) -> Batch:
-    """Return some of the sequences of a batch."""
-
-    def cut(tokens: Tokens) -> Tokens:
-        position = tokens.position
-        return Tokens(
-            tokens.values[start:stop],
-            tokens.levels[start:stop],
-            tokens.index[start:stop],
-            position if len(position) == 1 else position[start:stop],
-            None if tokens.valid is None else tokens.valid[start:stop],
-        )
-
-    return {name: cut(tokens) for name, tokens in batch.items()}
-
-
 def times_as_positions(times: Sequence[float], device: torch.device | None = None) -> Tensor:
     """Return `(1, n, 3)` positions of tokens that have a time but no place in the picture."""
     position = torch.full((1, len(times), 3), -1.0)

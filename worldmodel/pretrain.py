@@ -4,7 +4,7 @@
 
 The run folder holds the resolved configuration, `log.jsonl`, `curves.png`, `contact_sheet.png`
 and `checkpoint/`, which policies.finetune starts from. The same command with the same `out=FOLDER`
-goes on with a run that was stopped.
+resumes a run that was stopped.
 """
 
 import functools
@@ -23,8 +23,9 @@ from experiment.settings import build
 from worldmodel.assembler import Assembler
 from worldmodel.data.batches import DataConfig
 from worldmodel.data.feeds import Feed, feed_of
+from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
-from worldmodel.model import ModelConfig, WorldModel, rows, samples_in
+from worldmodel.model import ModelConfig, WorldModel, samples_in
 from worldmodel.objective import Objective, losses
 from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
@@ -68,15 +69,17 @@ class Observer:
             density=self.objective.density,
             condition_noise=self.objective.condition_noise,
         )
-        batch = self.assembler(self.feed.held_out(_OBSERVED_WINDOWS).to(self.compute.device))
-        total, count = 0.0, samples_in(batch)
-        for start in range(0, count, _AT_ONCE):
-            part = rows(batch, start, start + _AT_ONCE)
-            generator = torch_generator(self.seed, _OBSERVED, start, device=self.compute.device)
+        windows, device, total = self.feed.held_out(_OBSERVED_WINDOWS), self.compute.device, 0.0
+        for start in range(0, windows.samples, _AT_ONCE):
+            part = {
+                name: values[start : start + _AT_ONCE] for name, values in vars(windows).items()
+            }
+            batch = self.assembler(WindowBatch(**part).to(device))
+            generator = torch_generator(self.seed, _OBSERVED, start, device=device)
             with self.compute.autocast():
-                loss = losses(model, None, part, generator, plain)["generation"]
-            total += loss.item() * samples_in(part)
-        return total / count
+                loss = losses(model, None, batch, generator, plain)["generation"]
+            total += loss.item() * samples_in(batch)
+        return total / windows.samples
 
     def _samples(self, model: WorldModel) -> dict[str, float]:
         windows, device = self.feed.held_out(self.clips), self.compute.device

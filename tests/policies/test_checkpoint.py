@@ -78,6 +78,18 @@ def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
             load_policy(folder, steps=0).act(observation())
 
 
+def test_a_policy_computes_in_another_precision_within_a_bound(toy_run: Path) -> None:
+    folder = str(toy_run / "checkpoint")
+    exact = load_policy(folder).act(observation())
+    rounded = load_policy(folder, device="cpu", precision="bfloat16").act(observation())
+    scale = np.abs(exact[:, :6]).mean()
+    assert 0 < np.abs(rounded[:, :6] - exact[:, :6]).mean() < 0.05 * scale
+    with pytest.raises(UserError, match=r"policy.precision='float8' must be"):
+        load_policy(folder, precision="float8")
+    with pytest.raises(UserError, match=r"policy.device='cuda:77' is not usable"):
+        load_policy(folder, device="cuda:77")
+
+
 def test_a_policy_needs_pictures(toy_run: Path) -> None:
     policy = load_policy(str(toy_run / "checkpoint"))
     with pytest.raises(UserError, match="needs pictures"):
@@ -134,6 +146,29 @@ def pretrained_only(folder: Path) -> None:
     changed(folder, kind=None)
 
 
+def short_statistics(folder: Path) -> None:
+    statistics = json.loads((folder / CONFIG).read_text())["normalisation"]
+    changed(folder, normalisation=statistics | {"low": [0.0]})
+
+
+def other_state(folder: Path) -> None:
+    statistics = json.loads((folder / CONFIG).read_text())["normalisation"]
+    changed(folder, normalisation=statistics | {"mean": [0.0] * 11})
+
+
+def unknown_tokenizer(folder: Path) -> None:
+    changed(folder, tokenizer={"kind": "os.system", "command": "true"})
+
+
+def unknown_text(folder: Path) -> None:
+    changed(folder, text={"kind": "words", "wrods": 3})
+
+
+def no_patch(folder: Path) -> None:
+    tokenizer = json.loads((folder / CONFIG).read_text())["tokenizer"]
+    changed(folder, tokenizer=tokenizer | {"patch": 0})
+
+
 def no_statistics(folder: Path) -> None:
     changed(folder, normalisation={})
 
@@ -150,6 +185,11 @@ def no_statistics(folder: Path) -> None:
         (other_kind, "Did you mean 'regression'"),
         (pretrained_only, "policies.finetune turns into a policy"),
         (no_statistics, "'normalisation' is damaged"),
+        (short_statistics, r"normalisation.low has shape \(1,\) where the model has 6"),
+        (other_state, r"normalisation.mean has shape \(11,\) where the model has 10"),
+        (unknown_tokenizer, r"tokenizer.kind='os.system' is unknown"),
+        (unknown_text, r"text.wrods: words has no such setting. Did you mean 'words'"),
+        (no_patch, r"tokenizer.patch=0 must be at least 1"),
     ],
 )
 def test_a_bad_checkpoint_is_named(

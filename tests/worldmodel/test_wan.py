@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from experiment.errors import UserError
-from worldmodel import tokenizer
+from worldmodel import encode, pretrain, tokenizer
 from worldmodel.tokenizer.positions import video_position
 from worldmodel.tokenizer.wan import WanTokenizer
+from worldmodel.training import checkpoint
+from worldmodel.training.curves import read_log
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.slow  # importing diffusers takes seconds
@@ -95,6 +97,26 @@ def test_bfloat16_agrees_within_a_bound(wan: WanTokenizer, folder: Path) -> None
     exact, rounded = wan.encode(*clip())[1], low.encode(*clip())[1]
     assert rounded.dtype == torch.float32
     assert (rounded - exact).square().mean() < 0.01 * exact.square().mean()
+
+
+def test_a_data_set_is_encoded_and_learned_from(folder: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[1] / "data/lerobot_v3.0"
+    given = [
+        "data.use.windows.future=[1,2,3,4]", "tokenizer=wan22", f"tokenizer.name={folder}",
+        "tokenizer.subfolder=''", "tokenizer.height=32", "tokenizer.width=48",
+        "tokenizer.precision=float32",
+    ]  # fmt: skip
+    source = ["data=lerobot", f"data.root={root}", "data.adapter.rate=5", "device=cpu"]
+    encode.main([*source, *given, f"out={tmp_path / 'latents'}", "every=2", "shard=4"])
+    run = ["data=tokens", f"data.root={tmp_path / 'latents'}", f"out={tmp_path / 'run'}"]
+    size = ["model=tiny", "model.width=32", "trainer.steps=2", "trainer.log_every=1"]
+    size += ["trainer.device=cpu", "samples.sampling.steps=2", "data.use.batch_size=4"]
+    pretrain.main([*run, *given, *size])
+    last = read_log(tmp_path / "run/log.jsonl")[-1]
+    assert last["held_out/generation"] > 0
+    loaded = checkpoint.load(tmp_path / "run/checkpoint")
+    restored, _ = checkpoint.restored_parts(loaded.sections, loaded.folder)
+    assert restored.modalities == tuple(loaded.model.modalities[n] for n in ("frame", "video"))
 
 
 def test_it_is_restored_by_its_kind_and_what_is_missing_is_said(
