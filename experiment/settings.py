@@ -32,6 +32,7 @@ T = TypeVar("T")
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?(0|[1-9][\d_]*)")
 _WORDS = {"null": None, "none": None, "true": True, "false": False}
+_LARGEST = 4096  # pixels: far beyond what a policy looks at, within what a machine can draw
 _ABSENT = object()
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -59,6 +60,11 @@ def compose(name: str, arguments: Sequence[str] = ()) -> DictConfig:
     seed = config.get("seed")
     if isinstance(seed, int) and seed < 0:
         raise UserError(f"seed={seed} must be a whole number of at least 0.")
+    size = config.get("resolution")
+    if size is not None and (len(size) != 2 or not all(0 < pixels <= _LARGEST for pixels in size)):
+        raise UserError(
+            f"resolution={shown(size)} must be [width, height], each from 1 to {_LARGEST}."
+        )
     OmegaConf.set_struct(config, True)
     return config
 
