@@ -31,7 +31,7 @@ def load_policy(
     folder = checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
-        return _loaded(folder, given, Compute.of(device, precision, "policy"))
+        return _loaded(folder, given, Compute.of(device, precision, "policy."))
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."

@@ -20,20 +20,20 @@ class Compute:
     precision: Literal["float32", "bfloat16"]
 
     @classmethod
-    def of(cls, device: str, precision: str, section: str) -> "Compute":
+    def of(cls, device: str, precision: str, prefix: str) -> "Compute":
         """Look up what is there; `auto` takes a GPU, and bfloat16 where it is the faster one.
 
-        Raises `UserError` naming the setting in `section`.
+        Raises `UserError` naming the setting, which has `prefix` before it, such as `trainer.`.
         """
         if precision not in ("auto", "float32", "bfloat16"):
-            raise UserError(f"{section}.precision={precision!r} must be auto, float32 or bfloat16.")
+            raise UserError(f"{prefix}precision={precision!r} must be auto, float32 or bfloat16.")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             found = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise UserError(
-                f"{section}.device={device!r} is not usable here: take cpu or auto."
+                f"{prefix}device={device!r} is not usable here: take cpu or auto."
             ) from error
         low = _computes_bfloat16(found) if precision == "auto" else precision == "bfloat16"
         return cls(found, "bfloat16" if low else "float32")

@@ -97,7 +97,7 @@ def main(config: DictConfig) -> None:
         raise UserError("encode: every and shard must be at least 1.")
     use = build(config.data.use, DataConfig)
     tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
-    device = Compute.of(config.device, "float32", "encode").device
+    device = Compute.of(config.device, "float32", "").device
     plan: dict[str, object] = {
         "data": source.source,
         "every": int(config.every),

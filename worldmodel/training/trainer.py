@@ -85,7 +85,7 @@ class TrainerConfig:
 
     def state(self, model: AnyModel) -> TrainingState[AnyModel]:
         """Return `model` on the device, with a teacher and an optimiser."""
-        compute = Compute.of(self.device, self.precision, "trainer")
+        compute = Compute.of(self.device, self.precision, "trainer.")
         model = model.to(compute.device)
         groups = parameter_groups(model, self.weight_decay, self.learning_rate)
         return TrainingState(
