@@ -12,7 +12,6 @@ are read twice over.
 """
 
 import argparse
-import functools
 import itertools
 import json
 import os
@@ -32,12 +31,10 @@ from tqdm import tqdm
 
 from experiment.settings import CONFIGS, build
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.batches import DataConfig
-from worldmodel.data.loader import Loader
-from worldmodel.data.reader import StreamReader
-from worldmodel.data.stream import Format, SetConfig, Stream
+from worldmodel.data.loader import Loader, Reader
+from worldmodel.data.reader import DataConfig, Sample
+from worldmodel.data.source import DataSource, Format, SetConfig
 from worldmodel.data.windows import WindowConfig
-from worldmodel.tokenizer.pixel import PixelTokenizer
 
 What = Literal["frames", "windows"]
 ADAPTERS: dict[Format, str] = {"rlds": "fractal20220817_data", "lerobot": "simpler_google_robot"}
@@ -59,12 +56,12 @@ class Episodes:
 
     def __init__(self, source: SetConfig) -> None:
         self._episodes = source.open(None, download=False, on_error="stop")
-        self._image = source.adapter.image
+        self._image = source.adapted(self._episodes).image
 
-    def __call__(self, step: int) -> torch.Tensor:
+    def __call__(self, step: int) -> Sample[torch.Tensor]:
         """Return uint8 `(t, h, w, 3)`."""
         episode = self._episodes[step % len(self._episodes.lengths)]
-        return torch.from_numpy(episode.images(self._image))
+        return Sample(torch.from_numpy(episode.images(self._image)))
 
 
 class WindowsOnly:
@@ -78,12 +75,13 @@ class WindowsOnly:
             windows=WindowConfig(future=tuple(range(1, LENGTH)), chunk=LENGTH),
         )
         # Few episodes at hand, so that those of a small set are not all of them.
-        stream = Stream([source], workers=workers, lanes=2, block=4)
-        self._reader = StreamReader(stream, use, PixelTokenizer(*size), seed=0)
+        data = DataSource(sets=[source], workers=workers, shards=2, block=4)
+        sets = data.open(use, size, video_only=True)
+        self._reader = data.window_reader(sets, use, seed=0)
 
-    def __call__(self, step: int) -> torch.Tensor:
+    def __call__(self, step: int) -> Sample[torch.Tensor]:
         """Return uint8 `(b, t, h, w, 3)`."""
-        return self._reader(step).windows.future
+        return Sample(self._reader(step).batch.future)
 
 
 def ours(options: argparse.Namespace) -> dict[str, object]:
@@ -91,10 +89,10 @@ def ours(options: argparse.Namespace) -> dict[str, object]:
     torch.set_num_threads(1)
     adapter = build(OmegaConf.load(CONFIGS / f"adapter/{ADAPTERS[options.kind]}.yaml"), Adapter)  # type: ignore[arg-type]
     source = SetConfig(options.folder, adapter, options.kind)
-    make = functools.partial(Episodes, source)
+    reader: Reader[torch.Tensor] = Episodes(source)
     if options.what == "windows":
-        make = functools.partial(WindowsOnly, source, options.workers, tuple(options.size))  # type: ignore[assignment]
-    ahead: Loader[torch.Tensor] = Loader(make, options.workers, AHEAD)
+        reader = WindowsOnly(source, options.workers, tuple(options.size))
+    ahead = Loader(reader, options.workers, AHEAD)
     steps = itertools.count()
 
     def read(count: int) -> int:

@@ -1,15 +1,17 @@
-"""Entry point: demonstrations (and a pretrained world model) to a policy.
+"""Entry point: robot data (and a pretrained world model) to a policy.
 
     python -m policies.finetune init=runs/pretrain/checkpoint
     python -m policies.finetune policy=regression
+    python -m policies.finetune data=fractal data.root=/folder
 
 The run folder holds the resolved configuration, `log.jsonl`, `curves.png` and `checkpoint/`, which
 `policies.eval checkpoint=FOLDER/checkpoint` evaluates. The same command with the same `out=FOLDER`
-goes on with a run that was stopped.
+resumes a run that was stopped.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,62 +21,83 @@ from experiment.command import command
 from experiment.errors import UserError
 from experiment.run_folder import open_run, versions
 from experiment.settings import build
-from policies.gripper import codec_name, codec_of
-from policies.learning.demonstrations import DemonstrationBatches, as_learned
+from policies.gripper import codec_name
+from policies.learning.demonstrations import (
+    LearnedGripper,
+    acting_set,
+    codecs_of,
+    state_fits,
+)
 from policies.learning.initial import with_initial
 from policies.learning.learner import LearnerSettings
-from policies.learning.validation import Validation, spread
-from worldmodel.data.batches import DataConfig, Order
-from worldmodel.data.formats.lerobot import LeRobot
-from worldmodel.data.normalisation import Normalisation
+from policies.learning.validation import Validation
+from worldmodel.data.loader import SKIPPED, HeldOut, Loader
+from worldmodel.data.reader import DataConfig
+from worldmodel.data.source import DataSource
+from worldmodel.data.statistics import statistics
+from worldmodel.data.windows import WindowBatch
 from worldmodel.training import checkpoint
 from worldmodel.training.trainer import Trainer, TrainerConfig
+
+# How a run reads, not what: may differ when it is resumed.
+_READING = ("workers", "ahead", "memory", "cache", "download", "decode_once", "on_error")
+_NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 
 
 def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
-    settings: LearnerSettings = build(config.learner.settings, object)  # type: ignore[assignment]
-    robot = str(config.task.robot)
-    codec = codec_of(robot, config.gripper)
-    if robot != "google_robot":
-        raise UserError(
-            f"task={config.task.name}: policies of robot {robot} cannot be trained yet."
-        )
+    settings: LearnerSettings = build(config.learner.settings)
     trainer_config = build(config.trainer, TrainerConfig)
-    data = build(config.data.use, DataConfig)
-    recorded = build(config.data.source, LeRobot).read(settings.tokenizer)
-    trajectories = as_learned(recorded, codec)
-    learned, held_out = (trajectories.frames_of(part) for part in trajectories.split(data.held_out))
-    normalisation = Normalisation.of(trajectories.state[learned], trajectories.action[learned])
-    learner = settings.learner(data.windows, normalisation, config.seed)
-    batches = DemonstrationBatches(
-        trajectories,
-        Order(learned, data.batch_size, config.seed),
-        data.windows,
-        codec,
-        data.augmentation,
-        config.seed,
-    )
-    chosen = spread(held_out, config.validation_windows)
-    validation = Validation(trajectories, chosen, data.windows, codec, normalisation, config.seed)
+    if config.validation_windows < 1:
+        raise UserError(f"validation_windows={config.validation_windows} must be at least 1.")
+    source = build(config.data.source)
+    if not isinstance(source, DataSource):
+        raise UserError(
+            "policies.finetune learns from whole episodes, which encoded tokens are not: choose "
+            "the data set that they were made of."
+        )
+    use = build(config.data.use, DataConfig)
+    sets = source.open(use, settings.tokenizer.picture)
+    codecs = codecs_of(sets, config.gripper)
+    acting = acting_set(sets, config.data.statistics_of)
+    if settings.with_state and not state_fits(sets):
+        print("proprioception is left out: the data set does not record what SIMPLER observes.")
+        settings = replace(settings, with_state=False)  # type: ignore[type-var]
+    for data in sets:
+        data.with_state = settings.with_state
+    facts = [statistics(data, Path(source.cache or ".cache"), source.skips) for data in sets]
+    for data, codec in zip(sets, codecs, strict=True):
+        data.learn(LearnedGripper(codec), None)
+    normalisation, robot = facts[acting].normalisation, str(sets[acting].adapter.robot)
+    reader = source.window_reader(sets, use, config.seed)
+    learner = settings.learner(use.windows, normalisation, config.seed)
     state = trainer_config.state(learner.model)
-    folder = open_run("finetune", config)
+    folder = open_run("finetune", config, _NOT_COMPARED)
+    # Validation is in robot units, what is learned in each set's own.
+    skipped = reader.unreadable()
+    held_out = HeldOut(lambda n: reader.held_out(n, acting, now_only=True), skipped.extend)
+    windows = held_out(config.validation_windows)
+    validation = None if windows is None else Validation(windows, normalisation, config.seed)
+    for data, each in zip(sets, facts, strict=True):
+        data.learn(data.action_transform, each.normalisation)
+    loader: Loader[WindowBatch] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
+    loader.list_skipped(skipped)
 
     def observe(model: torch.nn.Module) -> Mapping[str, float]:
-        return validation(learner.predictor(model, state.compute))
+        return {} if validation is None else validation(learner.predictor(model, state.compute))
 
     def export(model: torch.nn.Module, step: int, seconds: float) -> None:
         common = {
             "kind": learner.kind,
             "robot": robot,
             "gripper": codec_name(robot, config.gripper),
-            "windows": asdict(data.windows),
+            "windows": asdict(use.windows),
             "normalisation": normalisation.section(),
             "training": {
                 "steps": step,
                 "seconds": round(seconds, 1),
-                "data": trajectories.source,
-                "episodes": trajectories.episodes,
+                "data": reader.source,
+                "episodes": sum(each.episodes for each in facts),
                 "init": config.init,
                 "seed": config.seed,
                 "precision": state.compute.precision,
@@ -84,7 +107,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
         checkpoint.save_module(folder / "checkpoint", model, {**common, **learner.sections()})
 
     return Trainer(
-        state, learner.assemble, learner.loss, batches, trainer_config, folder, config.seed,
+        state, learner.assemble, learner.loss, loader, trainer_config, folder, config.seed,
         observe, export,
     )  # fmt: skip
 

@@ -37,10 +37,11 @@ _CHANNELS_OF_A_PLACE = 64
 
 @dataclass(frozen=True)
 class RegressionConfig:
-    """`channels` of the stride-2 convolutions, `width` of the MLP."""
+    """`channels` of the stride-2 convolutions, `width` of the MLP; proprioception or not."""
 
     channels: tuple[int, ...] = (32, 64, 96, 128)
     width: int = 384
+    with_state: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Regression(nn.Module):
             seen = self.encoder(torch.zeros(1, 5, *picture)).shape[1]
         width = config.width
         self.head = nn.Sequential(
-            nn.Linear(seen + STATE_SIZE + text.channels, width),
+            nn.Linear(seen + STATE_SIZE * config.with_state + text.channels, width),
             nn.LayerNorm(width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -118,15 +119,13 @@ class RegressionAssembler:
     normalisation: Normalisation
 
     def __call__(self, windows: WindowBatch) -> RegressionBatch:
-        """Return the normalised windows, on their device."""
+        """Return the batch of windows in the model's units, on their device."""
         device = windows.frame.device
-        state = self.normalisation.state(windows.state.cpu().numpy())
-        action = self.normalisation.action(windows.action.cpu().numpy())
         return RegressionBatch(
             pictures=rearrange(windows.frame, "b h w c -> b c h w").float() / 127.5 - 1.0,
-            state=torch.from_numpy(state).to(device),
+            state=windows.state,
             text=self.text.tokens(windows.instructions, device).values,
-            action=torch.from_numpy(action).to(device),
+            action=windows.action,
             valid=windows.action_valid,
         )
 
@@ -149,7 +148,11 @@ class RegressionPredictor:
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
         """Return `(b, chunk, 7)` in the model's units; nothing is random."""
         frame = torch.from_numpy(resized(windows.frame.numpy(), self.assemble.picture))
-        batch = self.assemble(replace(windows, frame=frame).to(self.compute.device))
+        state = windows.state[:, :0]
+        if self.model.config.with_state:
+            state = torch.from_numpy(self.assemble.normalisation.state(windows.state.numpy()))
+        windows = replace(windows, frame=frame, state=state)
+        batch = self.assemble(windows.to(self.compute.device))
         with self.compute.autocast():
             predicted = self.model(batch.pictures, batch.state, batch.text)
         return predicted.float().cpu().numpy()
@@ -163,6 +166,7 @@ class RegressionSettings:
     text: TextEncoder
     model: RegressionConfig = field(default_factory=RegressionConfig)
     execute: int = 3
+    with_state: bool = True
 
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int
@@ -170,7 +174,8 @@ class RegressionSettings:
         """Build the network, its weights from `seed`."""
         picture, text = self.tokenizer.picture, self.text.modality
         generator = torch_generator(seed, _MODEL)
-        network = Regression(self.model, picture, text, windows.chunk, generator)
+        config = replace(self.model, with_state=self.with_state)
+        network = Regression(config, picture, text, windows.chunk, generator)
         assemble = RegressionAssembler(picture, Instructions(self.text), normalisation)
         return RegressionLearner(network, assemble, self)
 
@@ -220,7 +225,8 @@ def predictor_of(
     normalisation = normalisation_of(sections, folder, STATE_SIZE)
 
     def build() -> Regression:
-        config = RegressionConfig(tuple(section["channels"]), section["width"])
+        with_state = bool(section.get("with_state", True))
+        config = RegressionConfig(tuple(section["channels"]), section["width"], with_state)
         return Regression(config, tokenizer.picture, text.modality, chunk, None)
 
     model = checkpoint.load_module(folder, section, build).to(compute.device)

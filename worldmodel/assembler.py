@@ -38,7 +38,7 @@ class Assembler:
         return (self.text.modality, *self.tokenizer.modalities)
 
     def __call__(self, windows: WindowBatch | EncodedBatch) -> Batch:
-        """Return the clean tokens of the windows, on their device."""
+        """Return the clean tokens of windows in the model's units, on their device."""
         device = windows.frame.device
         if isinstance(windows, EncodedBatch):
             frame, video, valid = windows.frame.float(), windows.video.float(), windows.video_valid
@@ -48,18 +48,18 @@ class Assembler:
         tokens = self._known(frame, windows.state, windows.instructions)
         tokens["video"] = Tokens.clean(video, self.video_position(device), valid)
         if self.normalisation is not None:
-            action = self.normalisation.action(windows.action.cpu().numpy())
-            position = action_position(action.shape[1], device)
-            values = torch.from_numpy(action).to(device)
-            tokens["action"] = Tokens.clean(values, position, windows.action_valid)
+            position = action_position(windows.action.shape[1], device)
+            tokens["action"] = Tokens.clean(windows.action, position, windows.action_valid)
         return tokens
 
     def known(self, windows: WindowBatch) -> Batch:
-        """Return what is known at inference: text, frame and state, whatever the pictures' size."""
+        """Return what is known at inference: text, frame and state, as they were observed."""
         size, device = self.tokenizer.picture, windows.frame.device
         frame = torch.from_numpy(resized(windows.frame.cpu().numpy(), size)).to(device)
-        encoded = self.tokenizer.encode_frame(frame)
-        return self._known(encoded, windows.state, windows.instructions)
+        encoded, state = self.tokenizer.encode_frame(frame), windows.state
+        if self.normalisation is not None and self.with_state:
+            state = torch.from_numpy(self.normalisation.state(state.cpu().numpy())).to(device)
+        return self._known(encoded, state, windows.instructions)
 
     def video_position(self, device: torch.device) -> Tensor:
         """Return the positions `(1, m, 3)` of the video's tokens."""
@@ -74,8 +74,7 @@ class Assembler:
             "frame": Tokens.clean(frame, frame_position(self.tokenizer, device)),
         }
         if self.normalisation is not None and self.with_state:
-            values = torch.from_numpy(self.normalisation.state(state.cpu().numpy())).to(device)
-            tokens["state"] = Tokens.clean(values[:, None], times_as_positions([0.0], device))
+            tokens["state"] = Tokens.clean(state[:, None], times_as_positions([0.0], device))
         return tokens
 
 

@@ -20,26 +20,27 @@ from experiment.errors import UserError, nearest
 from experiment.files import append_record, write_bytes
 from experiment.run_folder import open_run
 from experiment.settings import build
-from worldmodel.data.batches import DataConfig
+from worldmodel.data.dataset import DataSet
 from worldmodel.data.encoded import DTYPES, INDEX, read_shard, settings_of, write_shard
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.order import Place
-from worldmodel.data.source import AdaptedSet, joined
-from worldmodel.data.stream import Stream
+from worldmodel.data.order import WindowIndex
+from worldmodel.data.reader import DataConfig
+from worldmodel.data.source import DataSource
+from worldmodel.data.windows import stack
 from worldmodel.device import Compute
 from worldmodel.tokenizer import Tokenizer
 
 PLAN = "plan.json"
 
 
-def places_of(data: AdaptedSet, use: DataConfig, every: int) -> list[Place]:
+def encoded_windows(data: DataSet, every: int) -> list[WindowIndex]:
     """Return the windows that are encoded, in order."""
-    counts = data.counts(use.windows, whole=not use.pad)
-    return [Place(e, s) for e, count in enumerate(counts) for s in range(0, int(count), every)]
+    counts = data.counts.tolist()
+    return [WindowIndex(e, s) for e, count in enumerate(counts) for s in range(0, count, every)]
 
 
 def encode(
-    sets: list[AdaptedSet],
+    sets: list[DataSet],
     use: DataConfig,
     tokenizer: Tokenizer,
     out: Path,
@@ -51,7 +52,7 @@ def encode(
     dtype, skip = DTYPES[str(plan["dtype"])], plan["on_error"] == "skip"
     listed = []
     for number, data in enumerate(sets):
-        places = places_of(data, use, every)
+        places = encoded_windows(data, every)
         starts = range(0, len(places), size)
         for first in tqdm(starts, desc=f"encoding {data.name}", unit="shard"):
             path = out / f"set-{number:02d}-{first // size:06d}.safetensors"
@@ -60,13 +61,13 @@ def encode(
                 windows = []
                 for place in places[first : first + size]:
                     try:
-                        windows.append(data.piece(place, use.windows, tokenizer))
+                        windows.append(data.window(place))
                     except DamagedRecord as error:
                         if not skip:
                             raise
                         append_record(out / "skipped.jsonl", {"reason": str(error)})
                 if windows:
-                    write_shard(path, joined(windows), tokenizer, dtype, device)
+                    write_shard(path, stack(windows), tokenizer, dtype, device)
                 write_bytes(marker, json.dumps({"windows": len(windows)}).encode())
             count = int(json.loads(marker.read_text())["windows"])
             if count:
@@ -87,8 +88,8 @@ def encode(
 def main(config: DictConfig) -> None:
     """Compose the parts and encode."""
     source: object = build(config.data.source, object)
-    if not isinstance(source, Stream):
-        raise UserError("encode reads streamed data sets: data=lerobot or one of Open-X's.")
+    if not isinstance(source, DataSource):
+        raise UserError("encode reads data sets, not tokens: choose another data=.")
     if config.out is None:
         raise UserError("encode needs out=FOLDER, where the tokens go.")
     if config.dtype not in DTYPES:
@@ -99,17 +100,17 @@ def main(config: DictConfig) -> None:
     tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
     device = Compute.of(config.device, "float32", "").device
     plan: dict[str, object] = {
-        "data": source.source,
+        "data": ", ".join(each.root for each in source.chosen()),
         "every": int(config.every),
         "shard": int(config.shard),
         "dtype": str(config.dtype),
-        "pad": use.pad,
+        "after_end": use.after_end,
         "on_error": source.on_error,
         **settings_of(tokenizer, use.windows),
     }
     shards = ("*.safetensors", "*-*.json")
     out = open_run("encode", plan, out=config.out, results=shards, file=PLAN, history=False)
-    windows = encode(source.open(), use, tokenizer, out, plan, device)
+    windows = encode(source.open(use, tokenizer.picture), use, tokenizer, out, plan, device)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print(f"{out}: {windows:,} windows, {size / 1e6:,.1f} MB")
 

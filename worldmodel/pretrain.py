@@ -21,8 +21,9 @@ from experiment.run_folder import open_run, versions
 from experiment.seeding import torch_generator
 from experiment.settings import build
 from worldmodel.assembler import Assembler
-from worldmodel.data.batches import DataConfig
-from worldmodel.data.feeds import Feed, feed_of
+from worldmodel.data.loader import SKIPPED, HeldOut, Loader
+from worldmodel.data.reader import DataConfig
+from worldmodel.data.source import Source
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
 from worldmodel.model import ModelConfig, WorldModel, samples_in
@@ -37,7 +38,7 @@ _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
 _OBSERVED_WINDOWS, _AT_ONCE = 256, 64
 # How a run reads, not what: may differ when it is gone on with. One that stopped at a damaged
 # record skipped nothing before it, so on_error may change as well.
-_READING = ("workers", "ahead", "memory", "cache", "download", "on_error")
+_READING = ("workers", "ahead", "memory", "cache", "download", "decode_once", "on_error")
 _NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 
 
@@ -45,7 +46,7 @@ _NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 class Observer:
     """Looks at a model on held-out windows: loss, and sampled clips on a contact sheet."""
 
-    feed: Feed
+    held_out: HeldOut[WindowBatch]
     assembler: Assembler
     objective: Objective
     sampling: Sampling
@@ -58,31 +59,32 @@ class Observer:
         """Return `held_out/generation`, `held_out/psnr` of samples and `held_out/psnr_still` (dB).
 
         The last is that of a prediction that nothing moves: the floor. Writes the contact sheet.
-        The same windows, noise and times at every call.
+        The same windows, noise and times at every call; nothing where no window is held out.
         """
-        return {"held_out/generation": self._loss(model)} | self._samples(model)
+        windows, clips = self.held_out(_OBSERVED_WINDOWS), self.held_out(self.clips)
+        if windows is None or clips is None:
+            return {}
+        return {"held_out/generation": self._loss(model, windows)} | self._samples(model, clips)
 
     @torch.no_grad()
-    def _loss(self, model: WorldModel) -> float:
+    def _loss(self, model: WorldModel, windows: WindowBatch) -> float:
         plain = Objective(
             arm="flow_matching",
             density=self.objective.density,
             condition_noise=self.objective.condition_noise,
         )
-        windows, device, total = self.feed.held_out(_OBSERVED_WINDOWS), self.compute.device, 0.0
+        device, total = self.compute.device, 0.0
         for start in range(0, windows.samples, _AT_ONCE):
-            part = {
-                name: values[start : start + _AT_ONCE] for name, values in vars(windows).items()
-            }
-            batch = self.assembler(WindowBatch(**part).to(device))
+            part = windows.rows(slice(start, start + _AT_ONCE))
+            batch = self.assembler(part.to(device))
             generator = torch_generator(self.seed, _OBSERVED, start, device=device)
             with self.compute.autocast():
                 loss = losses(model, None, batch, generator, plain)["generation"]
             total += loss.item() * samples_in(batch)
         return total / windows.samples
 
-    def _samples(self, model: WorldModel) -> dict[str, float]:
-        windows, device = self.feed.held_out(self.clips), self.compute.device
+    def _samples(self, model: WorldModel, windows: WindowBatch) -> dict[str, float]:
+        device = self.compute.device
         batch = self.assembler(windows.to(device))
         generator = torch_generator(self.seed, _SAMPLED, device=device)
         given = {name: batch[name] for name in ("text", "frame")}
@@ -120,15 +122,17 @@ def main(config: DictConfig) -> None:
     objective = build(config.objective, Objective)
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
-    source: object = build(config.data.source, object)
-    feed = feed_of(source, data, tokenizer, config.seed)
+    source: Source = build(config.data.source)
+    reader = source.reader(data, tokenizer, config.seed)
     assembler = Assembler(tokenizer, text, data.windows)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
     state = trainer_config.state(model)
     folder = open_run("pretrain", config, _NOT_COMPARED)
+    loader: Loader[Any] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
+    loader.list_skipped(reader.unreadable())
     observer = Observer(
-        feed,
+        HeldOut(reader.held_out, loader.list_skipped),
         assembler,
         objective,
         build(config.samples.sampling, Sampling),
@@ -140,7 +144,7 @@ def main(config: DictConfig) -> None:
 
     def export(averaged: WorldModel, step: int, seconds: float) -> None:
         extra = {
-            "data": feed.source,
+            "data": reader.source,
             "seed": config.seed,
             "arm": objective.arm,
             "precision": state.compute.precision,
@@ -150,7 +154,7 @@ def main(config: DictConfig) -> None:
 
     loss = functools.partial(losses, settings=objective)
     trainer = Trainer(
-        state, assembler, loss, feed.batches(folder), trainer_config, folder, config.seed,
+        state, assembler, loss, loader, trainer_config, folder, config.seed,
         observer, export,
     )  # fmt: skip
     finished = trainer.run()

@@ -1,62 +1,73 @@
-"""Demonstrations as a policy learns from them: target levels of the gripper, a calm end."""
+"""Data sets as a policy learns from them: the robot's gripper code, the units of each set."""
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from experiment.seeding import numpy_generator
-from policies.gripper import GripperCodec, with_learned_gripper
-from worldmodel.data.augmentation import Augmentation
-from worldmodel.data.batches import Order
-from worldmodel.data.trajectories import Trajectories, cut
-from worldmodel.data.windows import WindowBatch, WindowConfig
-
-_AUGMENTATION = 2
-
-
-def as_learned(trajectories: Trajectories, codec: GripperCodec) -> Trajectories:
-    """Return trajectories of canonical actions with the gripper as `codec` learns it."""
-    action = np.array(trajectories.action, dtype=np.float32)
-    for first, end in zip(trajectories.starts[:-1], trajectories.starts[1:], strict=True):
-        action[first:end] = with_learned_gripper(action[first:end], codec)
-    return dataclasses.replace(trajectories, action=action)
-
-
-def cut_holding(
-    trajectories: Trajectories, indices: np.ndarray, config: WindowConfig, codec: GripperCodec
-) -> WindowBatch:
-    """Return windows in which the robot rests after the end of an episode, the gripper as it was.
-
-    Demonstrations end when all is done; a policy acts on to the step limit and is to keep calm.
-    """
-    windows = cut(trajectories, indices, config)
-    action = windows.action.clone()
-    last = windows.action_valid.sum(1) - 1
-    ends = action[torch.arange(len(action)), last, 6].numpy()
-    resting = torch.from_numpy(codec.resting(ends))[:, None]
-    action[..., 6] = torch.where(windows.action_valid, action[..., 6], resting)
-    return dataclasses.replace(
-        windows, action=action, action_valid=torch.ones_like(windows.action_valid)
-    )
+from experiment.errors import UserError, nearest
+from policies.contract import STATE_SIZE
+from policies.gripper import GripperCodec, codec_of, with_learned_gripper
+from worldmodel.data.dataset import DataSet
 
 
 @dataclass(frozen=True)
-class DemonstrationBatches:
-    """The training windows of each step: ordered, cut, augmented."""
+class LearnedGripper:
+    """Canonical actions with the gripper as `codec` learns it; see `ActionTransform`."""
 
-    trajectories: Trajectories
-    order: Order
-    windows: WindowConfig
-    gripper: GripperCodec
-    augmentation: Augmentation | None
-    seed: int
+    codec: GripperCodec
 
-    def __call__(self, step: int) -> WindowBatch:
-        """Return the windows of `step`."""
-        windows = cut_holding(self.trajectories, self.order(step), self.windows, self.gripper)
-        if self.augmentation is not None:
-            generator = numpy_generator(_AUGMENTATION, self.seed, step)
-            windows = self.augmentation(windows, generator)
-        return windows
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        """Return an episode's actions `(t, 7)` as they are learned."""
+        return with_learned_gripper(actions, self.codec)
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """Return the action `(7,)` of a robot that does not move, the gripper as it was."""
+        rest = np.zeros_like(last)
+        rest[6:] = self.codec.resting(last[6:])
+        return rest
+
+
+def codecs_of(sets: Sequence[DataSet], name: str | None) -> list[GripperCodec]:
+    """Return the gripper codec of each set's robot: `name`, or the robot's default for None.
+
+    Raises `UserError` for a set without actions that a policy could learn, and for a robot without
+    a codec.
+    """
+    for data in sets:
+        if not data.has_actions:
+            raise UserError(
+                f"{data.source}: no adapter says what its actions mean, so no policy can learn "
+                "them: name one that fits with adapter=NAME (see configs/adapter)."
+            )
+    codecs = []
+    for data in sets:
+        try:
+            codecs.append(codec_of(str(data.adapter.robot), name))
+        except UserError as error:
+            others = " Leave the set out with data.source.only=[...]." if len(sets) > 1 else ""
+            raise UserError(f"{data.source}: {error}{others}") from error
+    return codecs
+
+
+def acting_set(sets: Sequence[DataSet], name: str | None) -> int:
+    """Return the number of the set in whose units the policy acts: the only one, or `name`.
+
+    Raises `UserError` where it is not clear.
+    """
+    names = [data.name for data in sets]
+    if name is None and len(sets) == 1:
+        return 0
+    if name is None:
+        raise UserError(
+            "a policy acts in the units of one set: set data.statistics_of to that of the robot "
+            f"that will be evaluated, one of {', '.join(names)}."
+        )
+    if name not in names:
+        raise UserError(f"data.statistics_of: unknown set {name!r}.{nearest(name, names)}")
+    return names.index(name)
+
+
+def state_fits(sets: Sequence[DataSet]) -> bool:
+    """Return whether all sets record the state that SIMPLER observes."""
+    return all(data.state_size == STATE_SIZE for data in sets)

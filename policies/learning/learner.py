@@ -22,7 +22,7 @@ class Learner(Protocol[AnyModel, AnyBatch]):
     model: AnyModel
 
     def assemble(self, windows: WindowBatch) -> AnyBatch:
-        """Return the batch of the windows, on their device."""
+        """Return the batch of windows in the model's units, on their device."""
 
     def loss(
         self,
@@ -44,6 +44,7 @@ class LearnerSettings(Protocol):
     """The settings of a kind of policy, filled by Hydra."""
 
     tokenizer: Tokenizer
+    with_state: bool
 
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int

@@ -7,11 +7,8 @@ import numpy as np
 
 from experiment.seeding import torch_generator
 from policies.chunking import Predictor
-from policies.gripper import GripperCodec
-from policies.learning.demonstrations import cut_holding
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.trajectories import Trajectories
-from worldmodel.data.windows import WindowConfig
+from worldmodel.data.windows import WindowBatch
 
 _AT_ONCE = 64
 # Half of the way between the neighbouring levels open, hook and closed, in the model's units.
@@ -20,16 +17,15 @@ _WRONG_LEVEL = 0.5
 
 @dataclass(frozen=True)
 class Validation:
-    """Compares predictions with `trajectories` at `indices`, always the same with the same noise.
+    """Compares predictions with held-out `windows`, always the same with the same noise.
 
-    The figures are in robot units: mean distance of translations (mm) and rotations (mrad) over
-    all actions of a chunk, and the share of actions whose gripper value is off by more than 0.5.
+    The windows are in robot units, the gripper as it is learned. The figures are in robot units:
+    mean distance of translations (mm) and rotations (mrad) over all actions of a chunk, and the
+    share of actions whose gripper value is off by more than 0.5; actions that do not count are left
+    out.
     """
 
-    trajectories: Trajectories
-    indices: np.ndarray
-    windows: WindowConfig
-    gripper: GripperCodec
+    windows: WindowBatch
     normalisation: Normalisation
     seed: int
 
@@ -37,20 +33,13 @@ class Validation:
         """Return `held_out/translation_mm`, `held_out/rotation_mrad`, `held_out/gripper_wrong`."""
         generator = torch_generator(self.seed)
         errors: list[np.ndarray] = []
-        for start in range(0, len(self.indices), _AT_ONCE):
-            chosen = self.indices[start : start + _AT_ONCE]
-            windows = cut_holding(self.trajectories, chosen, self.windows, self.gripper)
+        for start in range(0, self.windows.samples, _AT_ONCE):
+            windows = self.windows.rows(slice(start, start + _AT_ONCE))
             predicted = self.normalisation.action_back(predictor.predict(windows, generator))
-            errors.append(predicted - windows.action.numpy())
+            errors.append((predicted - windows.action.numpy())[windows.action_valid.numpy()])
         error = np.concatenate(errors)
         return {
             "held_out/translation_mm": 1e3 * float(np.linalg.norm(error[..., :3], axis=-1).mean()),
             "held_out/rotation_mrad": 1e3 * float(np.linalg.norm(error[..., 3:6], axis=-1).mean()),
             "held_out/gripper_wrong": float((np.abs(error[..., 6]) > _WRONG_LEVEL).mean()),
         }
-
-
-def spread(indices: np.ndarray, count: int) -> np.ndarray:
-    """Return at most `count` of the indices, evenly spread."""
-    places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
-    return indices[places.round().astype(np.int64)]

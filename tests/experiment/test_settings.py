@@ -27,7 +27,7 @@ def test_every_model_can_be_built() -> None:
 def test_values_and_choices_are_taken() -> None:
     config = compose("pretrain", ["model=tiny", "trainer.steps=7", "data.root=a b", "out=x"])
     assert config.model.width == 64
-    assert config.data.source.root == "a b"
+    assert config.data.source.sets[0].root == "a b"
     assert build(config.trainer, TrainerConfig).steps == 7
 
 
@@ -38,7 +38,6 @@ def test_values_and_choices_are_taken() -> None:
         ("steps=3", "Did you mean 'trainer.steps'"),
         ("+x=1", "unknown setting 'x'"),
         ("task=open_and_place", "unknown setting 'task'"),
-        ("adapter=bridge", "unknown setting 'adapter'"),
         ("data=demoz", "unknown data 'demoz'. Did you mean 'demos'"),
         ("quick", "'quick' is not a setting: write key=value"),
         ("--steps", "'--steps' is not a setting: write key=value"),

@@ -43,6 +43,8 @@ def tiny_trainer(
     }[kind]
     arguments = [
         f"policy={kind}",
+        "adapter=simpler_google_robot",  # the toy's robot is not known
+        f"data.source.cache={data.parent / 'cache'}",
         f"data.root={data}",
         f"out={out}",
         "tokenizer.height=32",

@@ -25,7 +25,7 @@ from policies.gripper import (
     scaled,
     with_learned_gripper,
 )
-from worldmodel.data.adapter import from_closing, to_closing
+from worldmodel.data.adapter import to_closing
 
 LEVEL = TargetLevel()
 
@@ -121,7 +121,7 @@ def test_adapters_of_real_data_and_of_simpler_agree_about_the_widowx() -> None:
     simpler = codec_of("widowx").decoder()(commands)
     assert simpler.tolist() == [1.0, -1.0]
     assert np.allclose(canonical("widowx", simpler), commands)
-    assert np.allclose(from_closing(commands[:, None], "opening")[:, 0], simpler)
+    assert np.allclose(to_closing(simpler[:, None], "opening")[:, 0], commands)
 
 
 def test_after_the_end_a_position_stays_and_a_relative_command_is_zero() -> None:

@@ -9,24 +9,24 @@ import pytest
 import torch
 
 from experiment.errors import UserError
-from tests.worldmodel.toy_streams import window_at
 from worldmodel import encode, pretrain
 from worldmodel.assembler import Assembler
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.batches import DataConfig
-from worldmodel.data.encoded import EncodedTokens, TokenFeed, read_shard
-from worldmodel.data.order import Place
-from worldmodel.data.source import AdaptedSet
-from worldmodel.data.stream import SetConfig
-from worldmodel.data.windows import WindowConfig
+from worldmodel.data.dataset import DataSet
+from worldmodel.data.encoded import EncodedTokens, TokenReader, read_shard
+from worldmodel.data.loader import Loader
+from worldmodel.data.order import WindowIndex
+from worldmodel.data.reader import DataConfig
+from worldmodel.data.source import SetConfig
+from worldmodel.data.windows import WindowConfig, stack
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training.curves import read_log
 
 ROOT = Path(__file__).parents[1] / "data/lerobot_v3.0"
 GIVEN = [
-    "data=lerobot", f"data.root={ROOT}", "data.adapter.rate=5", "data.use.windows.future=[1,2]",
-    "tokenizer.height=32", "tokenizer.width=48",
+    "data=lerobot", f"data.root={ROOT}", "adapter=simpler_google_robot", "data.adapter.rate=5",
+    "data.use.windows.future=[1,2]", "tokenizer.height=32", "tokenizer.width=48",
 ]  # fmt: skip
 TOKENIZER = PixelTokenizer(height=32, width=48)
 USE = DataConfig(batch_size=4, held_out=0.2, windows=WindowConfig((1, 2)), augmentation=None)
@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return out
 
 
-def adapted() -> AdaptedSet:
+def adapted() -> DataSet:
     from omegaconf import OmegaConf
 
     from experiment.settings import CONFIGS, build
@@ -53,19 +53,20 @@ def adapted() -> AdaptedSet:
     node = OmegaConf.load(CONFIGS / "adapter/simpler_google_robot.yaml")
     node.rate = 5.0
     adapter = build(node, Adapter)  # type: ignore[arg-type]
-    return AdaptedSet(SetConfig(str(ROOT), adapter, "lerobot").open(None, False, "stop"), adapter)
+    episodes = SetConfig(str(ROOT), adapter, "lerobot").open(None, False, "stop")
+    return DataSet(episodes, adapter, USE.windows, TOKENIZER.picture)
 
 
 def test_tokens_are_those_of_the_windows(folder: Path) -> None:
     data = adapted()
     index = json.loads((folder / "tokens.json").read_text())
     # Episodes of 8, 12 and 10 steps; windows reach 2 ahead and begin every 3 steps.
-    places = [Place(e, s) for e, n in enumerate((6, 10, 8)) for s in range(0, n, 3)]
+    places = [WindowIndex(e, s) for e, n in enumerate((6, 10, 8)) for s in range(0, n, 3)]
     assert sum(shard["windows"] for shard in index["shards"]) == len(places) == 9
     shards = [read_shard(folder / s["file"], s["windows"]) for s in index["shards"]]
     written = [(shard, i) for shard in shards for i in range(len(shard.instructions))]
     for place, (shard, i) in zip(places, written, strict=True):
-        window = window_at(data, place, USE.windows, TOKENIZER)
+        window = stack([data.window(place)])
         batch = ASSEMBLER(window)
         for part in ("frame", "video"):
             values = shard.tensors[f"{part}.values"][i].float()
@@ -80,27 +81,47 @@ def test_tokens_are_those_of_the_windows(folder: Path) -> None:
 def test_training_reads_them(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ["model=tiny", "model.width=32", "trainer.steps=3", "trainer.log_every=1"]
     small += ["trainer.device=cpu", "samples.sampling.steps=2", "data.use.batch_size=4"]
-    given = ["data=tokens", f"data.root={folder}", f"out={tmp_path / 'run'}", *GIVEN[3:], *small]
+    given = ["data=tokens", f"data.root={folder}", f"out={tmp_path / 'run'}", *GIVEN[4:], *small]
     run(monkeypatch, pretrain, *given)
     log = read_log(tmp_path / "run/log.jsonl")
     assert [record["step"] for record in log if "generation" in record] == [1, 2, 3]
     assert log[-1]["held_out/psnr_still"] > 0
 
 
+def token_reader(folder: Path, **settings: int) -> TokenReader:
+    source = EncodedTokens(root=str(folder), **({"block": 1} | settings))
+    return source.reader(USE, TOKENIZER, seed=1)
+
+
 def test_batches_follow_from_the_step_and_shown_windows_are_held_out(folder: Path) -> None:
-    feeds = [TokenFeed(EncodedTokens(str(folder)), USE, TOKENIZER, seed=1) for _ in range(2)]
-    one, two = (feed.batches(folder) for feed in feeds)
-    first = [one(step).video for step in range(4)]
-    assert torch.equal(two(3).video, first[3])
-    assert not torch.equal(first[0], first[1])
-    shown = feeds[0].held_out(3)
+    one, two = token_reader(folder), token_reader(folder)
+    first = [one(step).batch for step in range(4)]
+    assert torch.equal(two(3).batch.video, first[3].video)
+    assert not torch.equal(first[0].video, first[1].video)
+    shown = one.held_out(3).batch
+    assert shown is not None
     assert shown.frame.shape == (3, 32, 48, 3)
-    batch = ASSEMBLER(one(0))
-    assert list(batch) == ["text", "frame", "video"]
-    assert torch.equal(batch["video"].values, first[0].float())
-    learned = torch.cat(first).float().flatten(1)
+    learned = torch.cat([batch.video for batch in first]).float().flatten(1)
     held_out = ASSEMBLER(shown)["video"].values.flatten(1)
     assert torch.cdist(held_out, learned).min() > 1
+    # What the model is given is what the pictures would have given.
+    pictures = ASSEMBLER(one.examples(3))["video"].values
+    values = ASSEMBLER(one._batch([one._learned(0, place) for place in range(3)]))
+    assert (values["video"].values - pictures).abs().max() < 1 / 255
+
+
+def test_workers_and_ranks_read_tokens(folder: Path) -> None:
+    alone = token_reader(folder, shards=2)
+    loader = Loader(token_reader(folder, shards=2), workers=2)
+    for step in range(4):
+        found = loader(step)
+        assert torch.equal(found.video, alone(step).batch.video)
+        assert found.instructions == alone(step).batch.instructions
+    loader.close()
+    source = EncodedTokens(root=str(folder), block=1, shards=1)
+    ranks = [source.reader(USE, TOKENIZER, 1, rank, world=2) for rank in range(2)]
+    one, other = (reader(0).batch.frame.float() for reader in ranks)
+    assert not torch.equal(one, other)
 
 
 def test_what_is_there_is_kept_and_what_is_missing_is_made(
@@ -138,15 +159,15 @@ def test_another_plan_needs_another_folder(
 
 def test_tokens_of_another_tokenizer_or_damaged_ones_are_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="was encoded with tokenizer"):
-        TokenFeed(EncodedTokens(str(folder)), USE, PixelTokenizer(height=48, width=48), seed=0)
+        EncodedTokens(root=str(folder)).reader(USE, PixelTokenizer(height=48, width=48), seed=0)
     with pytest.raises(UserError, match=r"holds no tokens\.json"):
-        TokenFeed(EncodedTokens(str(ROOT)), USE, TOKENIZER, seed=0)
-    feed = TokenFeed(EncodedTokens(str(folder)), USE, TOKENIZER, seed=0)
+        token_reader(ROOT)
+    reader = token_reader(folder)
     for path in folder.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"\.safetensors is damaged"):
-        feed.batches(folder)(0)
+        reader(0)
     for path in folder.glob("*.safetensors"):
         path.unlink()
     with pytest.raises(UserError, match=r"\.safetensors is missing"):
-        feed.held_out(2)
+        reader.held_out(2)

@@ -26,7 +26,7 @@ SETS = {
 }
 SMALL = [
     "model=tiny", "model.width=32", "data.use.batch_size=4", "data.use.windows.future=[1,2]",
-    "data.use.held_out=0.3", "data.use.pad=true", "tokenizer.height=32", "tokenizer.width=48",
+    "data.use.held_out=0.3", "data.use.after_end=mask", "tokenizer.height=32", "tokenizer.width=48",
     "trainer.steps=3", "trainer.log_every=1", "trainer.device=cpu", "samples.sampling.steps=2",
     "samples.clips=2",
 ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_inspecting(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = [f"out={tmp_path / 'look'}", f"data.source.cache={tmp_path / 'cache'}"]
-    small = ["data.use.windows.future=[1,2]", "data.use.pad=true", "shown.windows=3"]
+    small = ["data.use.windows.future=[1,2]", "data.use.after_end=mask", "shown.windows=3"]
     run(monkeypatch, inspect, *SETS[name], *small, *places)
     assert "gripper" in capsys.readouterr().out
     facts = json.loads((tmp_path / "look/statistics.json").read_text())["sets"]
@@ -83,8 +83,8 @@ def test_a_run_goes_on_with_other_workers_but_not_other_data(
     elsewhere = [f"data.source.cache={tmp_path / 'b'}", "data.source.on_error=skip"]
     run(monkeypatch, pretrain, *given, *elsewhere, "data.source.workers=0", "data.source.ahead=1")
     assert (tmp_path / "run/log.jsonl").read_text() == log
-    refused(monkeypatch, pretrain, *given, *elsewhere, "data.source.lanes=2")
-    assert "data.source.lanes=4, here data.source.lanes=2" in capsys.readouterr().err
+    refused(monkeypatch, pretrain, *given, *elsewhere, "data.source.shards=2")
+    assert "data.source.shards=4, not 2" in capsys.readouterr().err
 
 
 def test_a_damaged_record_stops_or_is_listed(
@@ -116,13 +116,19 @@ def test_a_damaged_record_stops_or_is_listed(
         ([*SETS["fractal"], "adapter@data.adapter=bridge_datset"], "unknown adapter"),
         ([*SETS["fractal"], "adapter@data.adapter=bridge_dataset"], "has no column"),
         ([*SETS["fractal"], "data.source.frame_rate=2"], "does not divide the 3 Hz"),
-        ([*SETS["fractal"], "data.source.workers=-1"], "workers and memory must not be negative"),
-        ([*SETS["fractal"], "data.source.ahead=0"], "ahead, block and lanes at least 1"),
         (
-            ["data=lerobot", f"data.root={DATA / 'lerobot_v3.0'}"],
-            "says 5 frames a second, adapter simpler_google_robot says 3",
+            [*SETS["fractal"], "data.source.workers=-1"],
+            "workers, memory and decode_once must not be",
         ),
-        (["data=demos"], "inspect looks at streamed data sets"),
+        ([*SETS["fractal"], "data.source.ahead=0"], "ahead, block and shards must be at least 1"),
+        (
+            [
+                "data=lerobot",
+                f"data.root={DATA / 'lerobot_v3.0'}",
+                "adapter=simpler_google_robot",
+            ],
+            "has 5 frames a second, adapter simpler_google_robot 3",
+        ),
     ],
 )
 def test_bad_settings_are_one_sentence(

@@ -61,7 +61,7 @@ def test_another_configuration_needs_another_folder(
     assert left.value.code == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
-    assert "there seed=0, here seed=1" in error
+    assert "a run with seed=0, not 1" in error
 
 
 def test_the_contact_sheet_shows_real_beside_predicted(tmp_path: Path) -> None:

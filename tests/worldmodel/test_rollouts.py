@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from experiment.settings import CONFIGS, build
 from worldmodel.data.adapter import Adapter
-from worldmodel.data.source import AdaptedSet
-from worldmodel.data.stream import Format, SetConfig
+from worldmodel.data.dataset import DataSet
+from worldmodel.data.source import Format, SetConfig
+from worldmodel.data.windows import WindowConfig
 
 ROLLOUTS = Path(__file__).parents[1] / "data/rollouts"
 ROBOTS = {
@@ -22,10 +23,11 @@ ROBOTS = {
 }
 
 
-def opened(root: str, adapter: str, kind: Format) -> AdaptedSet:
+def opened(root: str, adapter: str, kind: Format) -> DataSet:
     found = build(OmegaConf.load(CONFIGS / f"adapter/{adapter}.yaml"), Adapter)  # type: ignore[arg-type]
     config = SetConfig(str(ROLLOUTS / root), found, kind)
-    return AdaptedSet(config.open(None, download=False, on_error="stop"), found)
+    episodes = config.open(None, download=False, on_error="stop")
+    return DataSet(episodes, found, WindowConfig(), (256, 320))
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
@@ -36,7 +38,7 @@ def test_formats_agree(robot: str, version: str) -> None:
     lerobot = opened(f"{robot}/lerobot_{version}", recorded, "lerobot")
     assert rlds.lengths.tolist() == lerobot.lengths.tolist() == [14, 14]
     for number, length in enumerate(rlds.lengths):
-        one, other = rlds.track(number), lerobot.track(number)
+        one, other = rlds.canonical(number), lerobot.canonical(number)
         np.testing.assert_allclose(one.action, other.action, atol=2e-6)
         np.testing.assert_allclose(one.state[:, :3], other.state[:, :3], atol=1e-6)
         assert one.instructions == other.instructions
@@ -57,7 +59,7 @@ def test_plus_one_closed_the_fingers(robot: str) -> None:
     data = opened(f"{robot}/lerobot_v3.0", ROBOTS[robot][2], "lerobot")
     told, closed = [], []
     for number in range(len(data.lengths)):
-        track = data.track(number)
+        track = data.canonical(number)
         told.append(float(track.action[-2, 6]))
         fingers = track.state[-1, 9]  # rad to close, or m apart
         closed.append(bool(fingers > 0.5 if robot == "google_robot" else fingers < 0.03))

@@ -5,23 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
-from tests.worldmodel.toy_streams import reader
-from worldmodel.data.batches import DataConfig
+from tests.worldmodel.toy_streams import reader, toy_set
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.picture_memory import Memory
-from worldmodel.data.source import AdaptedSet
+from worldmodel.data.pictures import Memory
+from worldmodel.data.reader import DataConfig
 from worldmodel.data.statistics import measure, statistics
 
 
 def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     episodes = ToyEpisodes((30, 40, 50))
-    data = AdaptedSet(episodes, toy_adapter())
+    data = toy_set(episodes)
     data.keep(1, Memory(0))
     first = statistics(data, tmp_path)
     assert (first.episodes, first.steps) == (3, 120)
-    action = np.concatenate([data.track(n).action for n in range(3)])
+    action = np.concatenate([data.canonical(n).action for n in range(3)])
     np.testing.assert_allclose(
         first.normalisation.low, np.quantile(action[:, :6], 0.01, 0), atol=6e-5
     )
@@ -32,22 +32,22 @@ def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     assert not constant.all()
     assert (np.ptp(first.edges, axis=1)[constant] == 1).all()
     before = episodes.opened
-    again = statistics(AdaptedSet(episodes, toy_adapter()), tmp_path)
+    again = statistics(toy_set(episodes), tmp_path)
     assert episodes.opened == before
     assert json.dumps(again.section()) == json.dumps(first.section())
-    statistics(AdaptedSet(episodes, toy_adapter(rate=5.0)), tmp_path)
+    statistics(toy_set(episodes, adapter=toy_adapter(rate=5.0)), tmp_path)
     assert episodes.opened == before + 3  # another adapter is measured anew
 
 
 def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
     use = DataConfig(batch_size=40, held_out=0.0, augmentation=None)
     roots = ("30,31", "80,80,80")
-    plain, scaled = (
-        reader(*roots, use=use, cache=str(tmp_path), normalise=n) for n in (False, True)
-    )
-    raw, found = plain(0).windows, scaled(0).windows
-    assert np.array_equal(raw.frame, found.frame)
-    units = [facts.normalisation for facts in plain.statistics()]
+    plain, scaled = reader(*roots, use=use), reader(*roots, use=use)
+    units = [statistics(data, tmp_path).normalisation for data in scaled.sets]
+    for data, unit in zip(scaled.sets, units, strict=True):
+        data.learn(None, unit)
+    raw, found = plain(0).batch, scaled(0).batch
+    assert torch.equal(raw.frame, found.frame)
     assert not np.allclose(units[0].high, units[1].high)
     of = np.asarray([slot.number for slot in plain._order(0)])
     assert set(of) == {0, 1}
@@ -63,7 +63,7 @@ def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
 
 
 def test_half_a_file_of_statistics_is_made_again(tmp_path: Path) -> None:
-    data = AdaptedSet(ToyEpisodes((30, 40)), toy_adapter())
+    data = toy_set(ToyEpisodes((30, 40)))
     whole = statistics(data, tmp_path)
     path = next(tmp_path.glob("statistics-*.json"))
     path.write_text(path.read_text()[:100])
@@ -71,7 +71,7 @@ def test_half_a_file_of_statistics_is_made_again(tmp_path: Path) -> None:
 
 
 def test_statistics_stop_at_damage_or_list_it() -> None:
-    data = AdaptedSet(ToyEpisodes((30, 40), damaged=(1,)), toy_adapter())
+    data = toy_set(ToyEpisodes((30, 40), damaged=(1,)))
     with pytest.raises(DamagedRecord):
         measure(data, skip_damaged=False)
     assert measure(data, skip_damaged=True).damaged == ["toy record 1 is damaged."]

@@ -105,12 +105,20 @@ def write_data_set(root: Path, lengths: tuple[int, ...] = (14, 12, 16)) -> Path:
     tasks = {"task_index": [0, 1], "task": list(INSTRUCTIONS)}
     _write_table(root / "meta/tasks.parquet", pa.table(tasks))
     _write_video(root / f"videos/{IMAGE}/{place}.mp4", frames)
+    numbers = {"dtype": "int64", "shape": [1]}
+    action = ["dx", "dy", "dz", "rotation_x", "rotation_y", "rotation_z", "gripper"]
     info = {
         "codebase_version": "v3.0",
+        "robot_type": "google_robot",
         "fps": FPS,
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-        "features": {name: {} for name in (IMAGE, "observation.state", "action")},
+        "features": {
+            IMAGE: {"dtype": "video", "shape": [*frames.shape[1:]]},
+            "observation.state": {"dtype": "float32", "shape": [10]},
+            "action": {"dtype": "float32", "shape": [7], "names": action},
+            **dict.fromkeys(("episode_index", "frame_index", "index", "task_index"), numbers),
+        },
     }
     (root / "meta/info.json").write_text(json.dumps(info))
     return root

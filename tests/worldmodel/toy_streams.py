@@ -1,21 +1,20 @@
-"""Streams of data sets in memory, for tests."""
+"""Data sets in memory and what reads them, for tests."""
 
 from typing import Any
 
-import numpy as np
+import torch
 
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
-from worldmodel.data.batches import DataConfig
+from worldmodel.data.dataset import DataSet
 from worldmodel.data.formats.episode import Episodes
-from worldmodel.data.order import Place
-from worldmodel.data.reader import StreamReader
-from worldmodel.data.source import AdaptedSet, joined
-from worldmodel.data.stream import SetConfig, Stream
-from worldmodel.data.windows import WindowBatch, WindowConfig
-from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.data.order import WindowIndex
+from worldmodel.data.reader import DataConfig, WindowReader
+from worldmodel.data.source import DataSource, SetConfig
+from worldmodel.data.windows import WindowBatch, WindowConfig, stack
 
-TOKENIZER = PixelTokenizer(height=32, width=32, patch=16, tubelet=2)
+SIZE = (32, 32)
 USE = DataConfig(batch_size=4, held_out=0.2, augmentation=None)
+WINDOWS = WindowConfig(future=(1, 2), chunk=3)
 
 
 class ToySet(SetConfig):
@@ -27,21 +26,30 @@ class ToySet(SetConfig):
         return ToyEpisodes(tuple(int(n) for n in lengths.split(",")), bad)
 
 
-def reader(*roots: str, use: DataConfig = USE, **settings: Any) -> StreamReader:
+def toy_source(*roots: str, **settings: Any) -> DataSource:
+    sets = [
+        ToySet(root=root, adapter=toy_adapter(name=f"toy{n or ''}")) for n, root in enumerate(roots)
+    ]
+    return DataSource(**({"sets": sets, "block": 2, "workers": 0} | settings))
+
+
+def reader(*roots: str, use: DataConfig = USE, **settings: Any) -> WindowReader:
     ranks = {name: settings.pop(name) for name in ("rank", "world") if name in settings}
-    sets = [ToySet(root=root, adapter=toy_adapter()) for root in roots]
-    stream = Stream(sets=sets, block=2, **settings)
-    return StreamReader(stream, use, TOKENIZER, seed=3, **ranks)
+    source = toy_source(*roots, **settings)
+    return source.window_reader(source.open(use, SIZE), use, 3, **ranks)
 
 
-def window_at(
-    data: AdaptedSet, place: Place, config: WindowConfig, tokenizer: PixelTokenizer
-) -> WindowBatch:
-    """Return the window that begins at `place` as a batch of one."""
-    return joined([data.piece(place, config, tokenizer)])
+def toy_set(episodes: ToyEpisodes, windows: WindowConfig = WINDOWS, **settings: Any) -> DataSet:
+    adapter = settings.pop("adapter", toy_adapter())
+    return DataSet(episodes, adapter, windows, settings.pop("size", SIZE), **settings)
 
 
-def same(one: Any, other: Any) -> bool:
+def window_at(data: DataSet, episode: int, step: int) -> WindowBatch:
+    """Return the window that begins there as a batch of one."""
+    return stack([data.window(WindowIndex(episode, step))])
+
+
+def same(one: WindowBatch, other: WindowBatch) -> bool:
     names = ("frame", "future", "future_valid", "action", "action_valid", "state")
-    equal = all(np.array_equal(getattr(one, n), getattr(other, n)) for n in names)
+    equal = all(torch.equal(getattr(one, n), getattr(other, n)) for n in names)
     return equal and one.instructions == other.instructions

@@ -1,29 +1,30 @@
 """Adapters: what a data set calls its camera, action, instruction and state, and how it means them.
 
-An adapter is a few lines of YAML under `configs/adapter`. It maps every data set to the one action
-of the house `(t, 7)`: translation (m) and rotation vector (rad) of the gripper in the axes of the
-robot's base, then the gripper in [-1, 1], +1 to close and -1 to open. `back` undoes it.
+An adapter is a few lines of YAML under `configs/adapter`. It maps every data set to the one
+canonical action `(t, 7)`: translation (m) and rotation vector (rad) of the gripper in the axes of
+the robot's base, then the gripper in [-1, 1], +1 to close and -1 to open.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal, get_args
 
 import numpy as np
+from omegaconf import OmegaConf
+from scipy.spatial.transform import Rotation
 
 from experiment.errors import UserError, nearest
-from worldmodel.data.columns import Part, spelled
-from worldmodel.data.formats.episode import Column, DamagedRecord, Episode
-from worldmodel.data.rotations import (
-    SIZES,
-    checked_rotation,
-    from_rotation_vector,
-    to_rotation_vector,
-)
+from experiment.settings import CONFIGS, build
+from worldmodel.data.formats.episode import Column, DamagedRecord, Episode, Episodes
 
 GripperKind = Literal["closed", "open", "closing", "opening", "none"]
 """closed, open: 0 to 1, how far the gripper is to be closed or open. closing, opening: -1 to 1, in
 which direction it is to move, 0 to leave it. none: there is no gripper, the action says 0."""
+
+RotationKind = Literal["axis_angle", "rpy", "quaternion_xyzw", "none"]
+"""rpy: turns about the fixed x, y and z axes in this order, as most of Open X-Embodiment means."""
 
 InstructionKind = Literal["text", "bytes"]
 """bytes: numbers `(n,)` a step, one a byte of UTF-8, zeros after the end."""
@@ -31,76 +32,133 @@ InstructionKind = Literal["text", "bytes"]
 Channels = Literal["rgb", "bgr"]
 
 ACTION_SIZE = 7
+_SLICE = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<first>-?\d+)?(?P<colon>:)?(?P<last>-?\d+)?\])?$")
+# Demonstrations: adapters by LeRobot's robot_type, for sets whose action is named as ours.
+_RECORDED = {"google_robot": "simpler_google_robot", "widowx": "simpler_widowx"}
+_RECORDED_ACTION = ("dx", "dy", "dz", "rotation_x", "rotation_y", "rotation_z", "gripper")
+
+
+@dataclass(frozen=True)
+class ColumnSlice:
+    """A column or some of its numbers: `action/world_vector`, `action[3:6]`, `action[6]`."""
+
+    text: str
+    column: str
+    where: slice
+
+    @classmethod
+    def of(cls, text: str) -> "ColumnSlice":
+        """Read the text; raises `UserError`."""
+        match = _SLICE.match(text.strip())
+        if match is None:
+            raise UserError(f"adapter: {text!r} names no column; write column or column[3:6].")
+        first, last = (None if (v := match[n]) is None else int(v) for n in ("first", "last"))
+        if match[2] and not match["colon"]:
+            if first is None:
+                raise UserError(f"adapter: {text!r} has empty brackets; write column[6].")
+            return cls(text, match["column"], slice(first, first + 1 if first != -1 else None))
+        return cls(text, match["column"], slice(first, last))
+
+    def size(self, column: Column) -> int:
+        """Return how many numbers of a column they are; 0 where its size varies."""
+        sizes = [size or 0 for size in column.shape]
+        return len(range(*self.where.indices(prod(sizes))))
+
+    def check(self, column: Column, name: str, sizes: tuple[int, int | None], source: str) -> None:
+        """Raise `UserError` where the slice leaves the column or has another number of numbers."""
+        if None in column.shape:
+            return
+        total = prod(size or 0 for size in column.shape)
+        ends = [end for end in (self.where.start, self.where.stop) if end is not None]
+        chosen = self.size(column)
+        most = sizes[1] or chosen
+        if any(abs(end) > total for end in ends) or not sizes[0] <= chosen <= most:
+            raise UserError(
+                f"{source}: column {self.column!r} has {total} numbers a step, {self.text!r} "
+                f"cannot be {name}: take an adapter made for this data set, or none, to learn "
+                "from the video alone."
+            )
+
+    def read(self, episode: Episode) -> np.ndarray:
+        """Return `(t, n)` float64."""
+        values = episode.array(self.column)
+        return values.reshape(len(values), -1)[:, self.where].astype(np.float64)
 
 
 @dataclass(frozen=True)
 class ActionMap:
     """Where an action is and how it is meant.
 
-    translation, rotation, gripper: parts of columns ("" where there is none); `scale_translation`
-    and `scale_rotation` turn the data set's numbers into m and rad. Where `translation` or
-    `rotation` have one number an axis less, the missing ones are 0.
+    translation, rotation, gripper: slices of columns ("" where there is none, but there must be a
+    translation); `scale_translation` and `scale_rotation` turn the data set's numbers into m and
+    rad. Where `translation` or `rotation` have one number an axis less, the missing ones are 0.
     """
 
     translation: str
     rotation: str = ""
-    rotation_kind: str = "axis_angle"
+    rotation_kind: RotationKind = "axis_angle"
     gripper: str = ""
-    gripper_kind: str = "none"
+    gripper_kind: GripperKind = "none"
     scale_translation: float = 1.0
     scale_rotation: float = 1.0
+    slices: Mapping[str, ColumnSlice] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        checked_rotation(self.rotation_kind)
-        if self.gripper_kind not in get_args(GripperKind):
-            kinds = get_args(GripperKind)
+        if not self.translation:
             raise UserError(
-                f"unknown kind of gripper {self.gripper_kind!r}.{nearest(self.gripper_kind, kinds)}"
+                "adapter: action.translation is empty: name a column such as action[0:3], or leave "
+                "the action out (null), to learn from the video alone."
             )
-        if bool(self.rotation) != (self.rotation_kind != "none"):
-            raise UserError("adapter: rotation and rotation_kind are given together or not at all.")
-        if bool(self.gripper) != (self.gripper_kind != "none"):
-            raise UserError("adapter: gripper and gripper_kind are given together or not at all.")
+        _check_known("kind of rotation", self.rotation_kind, get_args(RotationKind))
+        _check_known("kind of gripper", self.gripper_kind, get_args(GripperKind))
+        for name in ("rotation", "gripper"):
+            if bool(getattr(self, name)) != (getattr(self, f"{name}_kind") != "none"):
+                raise UserError(f"adapter: {name} and {name}_kind are given together or not.")
+        named = {name: getattr(self, name) for name in ("translation", "rotation", "gripper")}
+        slices = {name: ColumnSlice.of(text) for name, text in named.items() if text}
+        object.__setattr__(self, "slices", slices)
 
-    def parts(self) -> dict[str, Part]:
-        """Return the parts that there are, by name."""
-        named = {
-            "translation": self.translation,
-            "rotation": self.rotation,
-            "gripper": self.gripper,
+    def check(self, columns: Mapping[str, Column], source: str) -> None:
+        """Raise `UserError` for a slice that its column does not have."""
+        quaternion = self.rotation_kind == "quaternion_xyzw"
+        sizes = {
+            "translation": (1, 3),
+            "rotation": (4, 4) if quaternion else (1, 3),
+            "gripper": (1, None),
         }
-        return {name: Part.of(text) for name, text in named.items() if text}
+        for name, part in self.slices.items():
+            part.check(columns[part.column], f"a {name}", sizes[name], source)
 
-    def forth(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return actions `(t, 7)` float64 of the parts' values `(t, n)`."""
+    def canonical(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return canonical actions `(t, 7)` float64 of the slices' values `(t, n)`."""
         translation = _three(values["translation"]) * self.scale_translation
         rotation = np.zeros_like(translation)
         if "rotation" in values:
-            kind = checked_rotation(self.rotation_kind)
             written = values["rotation"]
-            if kind in ("axis_angle", "rpy"):
+            if self.rotation_kind in ("axis_angle", "rpy"):
                 written = _three(written) * self.scale_rotation
-            rotation = to_rotation_vector(written, kind)
+            rotation = rotation_vectors(written, self.rotation_kind)
         gripper = np.zeros((len(translation), 1))
         if "gripper" in values:
             gripper = to_closing(values["gripper"][:, :1], self.gripper_kind)
         return np.concatenate([translation, rotation, gripper], -1)
 
-    def back(self, actions: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the parts' values of actions `(t, 7)`, as the data set would write them."""
-        actions = np.asarray(actions, dtype=np.float64)
-        values = {"translation": actions[:, :3] / self.scale_translation}
-        if self.rotation:
-            kind = checked_rotation(self.rotation_kind)
-            values["rotation"] = from_rotation_vector(actions[:, 3:6], kind)
-            if SIZES[kind] == 3:
-                values["rotation"] = values["rotation"] / self.scale_rotation
-        if self.gripper:
-            values["gripper"] = from_closing(actions[:, 6:], self.gripper_kind)
+
+def rotation_vectors(values: np.ndarray, kind: RotationKind) -> np.ndarray:
+    """Return rotation vectors `(t, 3)`, rad, of `values` `(t, n)` written as `kind`.
+
+    A quaternion without length gives what is not finite.
+    """
+    if kind == "axis_angle":
         return values
+    if kind == "rpy":
+        return Rotation.from_euler("xyz", values).as_rotvec()
+    none = ~(np.linalg.norm(values, axis=-1) > 0)
+    vectors = Rotation.from_quat(np.where(none[:, None], [0.0, 0.0, 0.0, 1.0], values)).as_rotvec()
+    return np.where(none[:, None], np.nan, vectors)
 
 
-def to_closing(values: np.ndarray, kind: str) -> np.ndarray:
+def to_closing(values: np.ndarray, kind: GripperKind) -> np.ndarray:
     """Return the gripper in [-1, 1], +1 to close, of values written as `kind`."""
     if kind == "closed":
         return 2 * np.clip(values, 0, 1) - 1
@@ -109,63 +167,55 @@ def to_closing(values: np.ndarray, kind: str) -> np.ndarray:
     return np.clip(values if kind == "closing" else -values, -1, 1)
 
 
-def from_closing(values: np.ndarray, kind: str) -> np.ndarray:
-    """Return what `to_closing` was given (within its bounds)."""
-    if kind == "closed":
-        return (values + 1) / 2
-    if kind == "open":
-        return (1 - values) / 2
-    return values if kind == "closing" else -values
-
-
 def _three(values: np.ndarray) -> np.ndarray:
-    missing = 3 - values.shape[-1]
-    if missing < 0:
-        raise UserError(
-            f"adapter: a translation or rotation has {values.shape[-1]} numbers, not 3."
-        )
-    return np.pad(values, ((0, 0), (0, missing)))
+    return np.pad(values, ((0, 0), (0, 3 - values.shape[-1])))
+
+
+def _check_known(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UserError(f"adapter: unknown {what} {value!r}.{nearest(value, known)}")
 
 
 @dataclass(frozen=True)
 class Adapter:
     """How one data set is read.
 
-    image: the column of the camera that is used. channels: in which order its colours were stored
-    (some sets of Open-X have red and blue changed over). instruction: a column of text ("" for
-    none), or of what `instruction_kind` says. action: see `ActionMap`. state: parts that make up
-    the proprioception, in order. rate: control steps a second. robot: its name, for people and
-    checkpoints. skip_first: steps at the start that say nothing (Bridge begins with an action of
-    zeros).
+    image: the column of the camera that is used. action: see `ActionMap`; None: only the video is
+    read. rate: control steps a second, None for the set's own. robot: its name, by which a gripper
+    codec is found. channels: in which order colours were stored (some sets of Open-X have red and
+    blue swapped). instruction: a column of text ("" for none), or of what `instruction_kind` says.
+    state: slices that make up the proprioception, in order. skip_first: steps at the start that say
+    nothing (Bridge begins with an action of zeros).
     """
 
     name: str
-    robot: str
-    rate: float
     image: str
-    action: ActionMap
+    action: ActionMap | None = None
+    rate: float | None = None
+    robot: str | None = None
     instruction: str = ""
     instruction_kind: InstructionKind = "text"
     channels: Channels = "rgb"
     state: tuple[str, ...] = ()
     skip_first: int = 0
-    parts: tuple[Part, ...] = field(init=False, repr=False, compare=False)
+    slices: tuple[ColumnSlice, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or self.skip_first < 0:
+        if (self.rate is not None and self.rate <= 0) or self.skip_first < 0:
             raise UserError(f"adapter {self.name}: rate must be positive, skip_first not negative.")
-        for value, kinds in ((self.instruction_kind, InstructionKind), (self.channels, Channels)):
-            if value not in get_args(kinds):
-                known = nearest(value, get_args(kinds))
-                raise UserError(f"adapter {self.name}: {value!r} is not known.{known}")
+        _check_known("kind of instruction", self.instruction_kind, get_args(InstructionKind))
+        _check_known("order of channels", self.channels, get_args(Channels))
         object.__setattr__(self, "state", tuple(self.state))
-        object.__setattr__(self, "parts", tuple(Part.of(text) for text in self.state))
+        object.__setattr__(self, "slices", tuple(ColumnSlice.of(text) for text in self.state))
 
-    def check(self, columns: Mapping[str, Column], source: str) -> None:
+    def check(self, columns: Mapping[str, Column], source: str, video_only: bool = False) -> None:
         """Raise `UserError` naming the first column that the data set lacks or has otherwise."""
-        spelled = "array" if self.instruction_kind == "bytes" else "text"
-        wanted = [(self.image, "image"), (self.instruction, spelled)]
-        wanted += [(p.column, "array") for p in (*self.action.parts().values(), *self.parts)]
+        text = "array" if self.instruction_kind == "bytes" else "text"
+        wanted = [(self.image, "image"), (self.instruction, text)]
+        action = None if video_only else self.action
+        numbers = () if video_only else self.slices
+        wanted += [(s.column, "array") for s in (action.slices.values() if action else ())]
+        wanted += [(s.column, "array") for s in numbers]
         for name, kind in wanted:
             if not name:
                 continue
@@ -179,17 +229,23 @@ class Adapter:
                     f"{source}: column {name!r} holds {columns[name].kind}, adapter {self.name} "
                     f"reads it as {kind}."
                 )
+        if action is not None:
+            action.check(columns, source)
+        for part in numbers:
+            part.check(columns[part.column], "a state", (1, None), source)
 
     def actions(self, episode: Episode) -> np.ndarray:
-        """Return `(t, 7)` float32; raises `DamagedRecord` for what is not finite."""
-        values = {name: part.read(episode) for name, part in self.action.parts().items()}
-        return self._finite(self.action.forth(values), "action", episode)
+        """Return canonical actions `(t, 7)` float32; raises `DamagedRecord` where not finite."""
+        if self.action is None:
+            return np.zeros((len(episode) - self.skip_first, 0), dtype=np.float32)
+        values = {name: part.read(episode) for name, part in self.action.slices.items()}
+        return self._finite(self.action.canonical(values), "action", episode)
 
     def states(self, episode: Episode) -> np.ndarray:
         """Return `(t, s)` float32; s is 0 where the adapter names no state."""
-        if not self.parts:
+        if not self.slices:
             return np.zeros((len(episode) - self.skip_first, 0), dtype=np.float32)
-        read = np.concatenate([part.read(episode) for part in self.parts], -1)
+        read = np.concatenate([part.read(episode) for part in self.slices], -1)
         return self._finite(read, "state", episode)
 
     def instructions(self, episode: Episode) -> list[str]:
@@ -197,7 +253,7 @@ class Adapter:
         if not self.instruction:
             return [""] * (len(episode) - self.skip_first)
         if self.instruction_kind == "bytes":
-            texts = spelled(episode.array(self.instruction), episode)
+            texts = _of_bytes(episode.array(self.instruction), episode)
         else:
             texts = episode.text(self.instruction)
         return [text.strip() for text in texts][self.skip_first :]
@@ -219,3 +275,43 @@ class Adapter:
             step = int(bad[0]) + self.skip_first
             raise DamagedRecord(f"{episode.name}: the {what} of step {step} is not finite.")
         return values.astype(np.float32)
+
+
+def _of_bytes(rows: np.ndarray, episode: Episode) -> list[str]:
+    """Return the text of each row of bytes `(t, n)`; raises `DamagedRecord`."""
+    if rows.size and not (rows.min() >= 0 and rows.max() <= 255):
+        raise DamagedRecord(f"{episode.name}: its instruction holds numbers that are no bytes.")
+    written = [row.tobytes().split(b"\0")[0] for row in rows.astype(np.uint8)]
+    try:
+        return [text.decode() for text in written]
+    except UnicodeDecodeError as error:
+        raise DamagedRecord(f"{episode.name}: its instruction is no UTF-8.") from error
+
+
+def adapter_for(episodes: Episodes, camera: str | None = None) -> Adapter:
+    """Return the adapter of a data set for which none was named.
+
+    Demonstrations that `envs.collect` wrote are known by their robot and the names of their
+    action's numbers. Of anything else only the video is read: of `camera`, or the only one there
+    is, with the instruction of a LeRobot set. Raises `UserError` that lists several cameras.
+    """
+    columns = episodes.columns
+    recorded = _RECORDED.get(episodes.robot or "")
+    if recorded is not None and _names(columns.get("action")) == _RECORDED_ACTION:
+        node = OmegaConf.load(CONFIGS / "adapter" / f"{recorded}.yaml")
+        return build(node, Adapter)  # type: ignore[arg-type]
+    cameras = sorted(name for name, column in columns.items() if column.kind == "image")
+    if not cameras:
+        raise UserError(f"{episodes.source} has no camera: there is nothing to learn from.")
+    if camera is None and len(cameras) > 1:
+        raise UserError(
+            f"{episodes.source} has {len(cameras)} cameras, set data.camera to one of: "
+            f"{', '.join(cameras)}."
+        )
+    task = columns.get("task")
+    instruction = "task" if task is not None and task.kind == "text" else ""
+    return Adapter("video", camera or cameras[0], robot=episodes.robot, instruction=instruction)
+
+
+def _names(column: Column | None) -> tuple[str, ...]:
+    return () if column is None else column.names

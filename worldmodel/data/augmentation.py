@@ -1,9 +1,8 @@
 """Random changes to the pictures of a window, the same for all its frames."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from experiment.errors import UserError
 from worldmodel.data.windows import WindowBatch
@@ -23,19 +22,19 @@ class Augmentation:
                 "data.augmentation: shift must not be negative, brightness and contrast in [0, 1)."
             )
 
-    def __call__(self, windows: WindowBatch, generator: np.random.Generator) -> WindowBatch:
-        """Return the windows with changed pictures; the edge is repeated where they shift."""
-        count, height, width, _ = windows.frame.shape
+    def __call__(self, windows: WindowBatch, generator: np.random.Generator) -> None:
+        """Change the pictures of the windows in place; the edge is repeated where they shift."""
+        frames, futures = windows.frame.numpy(), windows.future.numpy()
+        count, height, width, _ = frames.shape
         shifts = generator.integers(-self.shift, self.shift + 1, size=(count, 2))
         tables = self._tables(count, generator)
-        before = windows.frame.numpy(), windows.future.numpy()
-        frames, futures = np.empty_like(before[0]), np.empty_like(before[1])
-        for i, ((down, right), table) in enumerate(zip(shifts, tables, strict=True)):
-            rows = np.clip(np.arange(height) + down, 0, height - 1)
+        for frame, future, (down, right), table in zip(
+            frames, futures, shifts, tables, strict=True
+        ):
+            rows = np.clip(np.arange(height) + down, 0, height - 1)[:, None]
             columns = np.clip(np.arange(width) + right, 0, width - 1)
-            frames[i] = table[before[0][i][rows[:, None], columns]]
-            futures[i] = table[before[1][i][:, rows[:, None], columns]]
-        return replace(windows, frame=torch.from_numpy(frames), future=torch.from_numpy(futures))
+            frame[:] = table[frame[rows, columns]]
+            future[:] = table[future[:, rows, columns]]
 
     def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return uint8 `(count, 256)`: the new level of each level."""

@@ -21,14 +21,14 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.files import write_bytes
-from worldmodel.data.batches import DataConfig
-from worldmodel.data.order import BlockOrder, Place
+from worldmodel.data.order import BatchOrder, SetOrder, WindowIndex, shards_of_a_process
+from worldmodel.data.reader import DataConfig, Reading, Sample
 from worldmodel.data.windows import WindowBatch
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import video_valid
 
 INDEX = "tokens.json"
-PARTS = ("frame", "video")
+MODALITIES = ("frame", "video")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -72,9 +72,21 @@ class EncodedBatch:
     state: Tensor
     instructions: list[str]
 
+    @property
+    def samples(self) -> int:
+        """The number of windows."""
+        return len(self.frame)
+
     def to(self, device: torch.device | str) -> "EncodedBatch":
-        """Return the batch on `device`."""
-        tensors = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        """Return the batch on `device`; copies from pinned memory do not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self, *_: Any) -> "EncodedBatch":
+        """Return the batch in pinned memory; called by torch's `DataLoader`."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "EncodedBatch":
+        tensors = {n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
         return EncodedBatch(instructions=self.instructions, **tensors)
 
 
@@ -101,7 +113,7 @@ def read_shard(path: Path, windows: int) -> Shard:
         "action_valid",
         "state",
         "video.valid",
-        *(f"{name}.values" for name in PARTS),
+        *(f"{name}.values" for name in MODALITIES),
     }
     if not wanted <= set(tensors):
         raise UserError(f"{path} lacks {sorted(wanted - set(tensors))[0]!r}: encode again.")
@@ -111,96 +123,132 @@ def read_shard(path: Path, windows: int) -> Shard:
 
 
 @dataclass(frozen=True)
-class EncodedTokens:
-    """A folder that `worldmodel.encode` wrote; a data source of pretraining.
+class EncodedTokens(Reading):
+    """A folder that `worldmodel.encode` wrote; see `Reading`, of which `memory` means nothing here.
 
-    keep: shards held in memory, whose windows are shuffled together.
+    block: files whose windows are shuffled together, in each shard.
     """
 
-    root: str
-    keep: int = 8
+    root: str = ""
+    block: int = 8
 
     def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise UserError("data.source.keep must be at least 1.")
+        if self.workers < 0 or min(self.ahead, self.block, self.shards) < 1:
+            raise UserError(
+                "data.source: workers must not be negative, ahead, block and shards at least 1."
+            )
+
+    def reader(
+        self, use: DataConfig, tokenizer: Tokenizer, seed: int, rank: int = 0, world: int = 1
+    ) -> "TokenReader":
+        """Return what makes the batches; raises `UserError`."""
+        return TokenReader(self, use, tokenizer, seed, rank, world)
 
 
-class TokenFeed:
-    """Batches of tokens that were encoded before; a `Feed`."""
+class TokenReader:
+    """The tokens of each step, in the order of `WindowReader` with files as episodes."""
 
     def __init__(
-        self, source: EncodedTokens, use: DataConfig, tokenizer: Tokenizer, seed: int
+        self,
+        source: EncodedTokens,
+        use: DataConfig,
+        tokenizer: Tokenizer,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """Raises `UserError` for a folder that is none, or of another tokenizer or windows."""
-        self.root, self.use, self.tokenizer = Path(source.root), use, tokenizer
-        self.source = source.root
+        self.root, self.source, self.use, self.tokenizer = (
+            Path(source.root), source.root, use, tokenizer
+        )  # fmt: skip
         index = read_index(self.root)
-        now = settings_of(tokenizer, use.windows)
-        for key, value in now.items():
-            if index["settings"].get(key) != value:
-                before = index["settings"].get(key)
+        for key, value in settings_of(tokenizer, use.windows).items():
+            before = index["settings"].get(key)
+            if before != value:
                 raise UserError(
                     f"{self.root} was encoded with {key} {before}, not {value}: set data.use or "
                     "tokenizer to match, or encode again."
                 )
-        self._files = [str(shard["file"]) for shard in index["shards"]]
-        counts = np.asarray([int(shard["windows"]) for shard in index["shards"]], dtype=np.int64)
-        self._counts = counts
+        self.files = [(str(file["file"]), int(file["windows"])) for file in index["shards"]]
+        counts = np.asarray([windows for _, windows in self.files], dtype=np.int64)
         held_out = round(use.held_out * len(counts))
         if use.held_out and len(counts) > 1:
             held_out = max(1, held_out)
-        numbers = np.arange(len(counts))
-        learned, shown = numbers[: len(counts) - held_out], numbers[len(counts) - held_out :]
-        self._order = BlockOrder(learned, counts[learned], seed, source.keep)
-        shown = shown if len(shown) else learned
-        self._shown = BlockOrder(shown, counts[shown], 0, source.keep)
+        # The last files: neighbours in a data set lie in neighbouring files.
+        learned, shown = np.split(np.arange(len(counts)), [len(counts) - held_out])
+        shards = source.shards * world
+        self._learned = SetOrder(learned, counts[learned], seed, source.block, shards)
+        self._held_out = SetOrder(shown, counts[shown], 0, source.block)
+        self._order = BatchOrder([1.0], seed, use.batch_size, source.shards, rank, world)
+        at_once = min(self._learned.shards, shards_of_a_process(source.shards, source.workers))
+        self._kept = source.block * (at_once + 1)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
-        self._keep = source.keep
 
-    def batches(self, folder: Path) -> Callable[[int], EncodedBatch]:  # noqa: ARG002
-        """Return the windows of each step."""
-        size = self.use.batch_size
+    def __call__(self, step: int) -> Sample[EncodedBatch]:
+        """Return the batch of a step."""
+        return Sample(self._batch([self._learned(s, place) for _, s, place in self._order(step)]))
 
-        def batch(step: int) -> EncodedBatch:
-            places = [self._order(step * size + i) for i in range(size)]
-            return EncodedBatch(
-                frame=self._stacked("frame.values", places),
-                video=self._stacked("video.values", places),
-                video_valid=self._stacked("video.valid", places),
-                action=self._stacked("action", places),
-                action_valid=self._stacked("action_valid", places),
-                state=self._stacked("state", places),
-                instructions=[self._shard(p.episode).instructions[p.step] for p in places],
-            )
+    def held_out(self, count: int) -> Sample[WindowBatch | None]:
+        """Return windows of the last files, their pictures decoded from tokens; None without."""
+        places = range(min(count, self._held_out.size))
+        if not places:
+            return Sample(None)
+        return Sample(self._decoded(self._batch([self._held_out(0, place) for place in places])))
 
-        return batch
+    def examples(self, count: int) -> WindowBatch:
+        """Return windows that are learned from early on, their pictures decoded from tokens."""
+        places = range(min(count, self._learned.size))
+        return self._decoded(self._batch([self._learned(0, place) for place in places]))
 
-    def held_out(self, count: int) -> WindowBatch:
-        """Return windows of the last shards, their pictures decoded from tokens."""
-        places = [self._shown(i) for i in range(min(count, self._shown.size))]
-        values = {name: self._stacked(f"{name}.values", places).float() for name in PARTS}
-        future = self.tokenizer.decode(values["frame"], values["video"])
-        return WindowBatch(
-            frame=self.tokenizer.decode_frame(values["frame"]),
-            future=future,
-            future_valid=torch.ones(future.shape[:2], dtype=torch.bool),
-            action=self._stacked("action", places),
-            action_valid=self._stacked("action_valid", places),
-            state=self._stacked("state", places),
-            instructions=[self._shard(p.episode).instructions[p.step] for p in places],
-        )
+    def unreadable(self) -> list[str]:
+        """Nothing is left out."""
+        return []
 
-    def _stacked(self, name: str, places: Sequence[Place]) -> Tensor:
-        return torch.stack([self._shard(p.episode).tensors[name][p.step] for p in places])
-
-    def _shard(self, number: int) -> Shard:
+    def shard(self, number: int) -> Shard:
+        """Return a file's content; raises `UserError`."""
         if number not in self._shards:
-            path = self.root / self._files[number]
-            self._shards[number] = read_shard(path, int(self._counts[number]))
+            name, windows = self.files[number]
+            self._shards[number] = read_shard(self.root / name, windows)
         self._shards.move_to_end(number)
-        while len(self._shards) > self._keep:
+        while len(self._shards) > self._kept:
             self._shards.popitem(last=False)
         return self._shards[number]
+
+    def _batch(self, indices: Sequence[WindowIndex]) -> EncodedBatch:
+        shards = [self.shard(index.episode) for index in indices]
+
+        def stacked(name: str) -> Tensor:
+            rows = zip(shards, indices, strict=True)
+            return torch.stack([shard.tensors[name][index.step] for shard, index in rows])
+
+        return EncodedBatch(
+            frame=stacked("frame.values"),
+            video=stacked("video.values"),
+            video_valid=stacked("video.valid"),
+            action=stacked("action"),
+            action_valid=stacked("action_valid"),
+            state=stacked("state"),
+            instructions=[
+                shard.instructions[index.step] for shard, index in zip(shards, indices, strict=True)
+            ],
+        )
+
+    def _decoded(self, batch: EncodedBatch) -> WindowBatch:
+        frame, video = batch.frame.float(), batch.video.float()
+        future = self.tokenizer.decode(frame, video)
+        return WindowBatch(
+            frame=self.tokenizer.decode_frame(frame),
+            future=future,
+            future_valid=torch.ones(future.shape[:2], dtype=torch.bool),
+            action=batch.action,
+            action_valid=batch.action_valid,
+            state=batch.state,
+            instructions=batch.instructions,
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Another process reads for itself."""
+        return vars(self) | {"_shards": OrderedDict()}
 
 
 def read_index(root: Path) -> dict[str, Any]:

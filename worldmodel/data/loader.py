@@ -7,24 +7,31 @@ between one start of a run and the next.
 import ctypes
 import functools
 import os
+import pickle
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from experiment.errors import UserError
+from experiment.files import append_record
+from worldmodel.data.reader import Sample
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 _PR_SET_PDEATHSIG = 1
 
+SKIPPED = "skipped.jsonl"
+"""The file of a run that lists records that could not be read."""
 
-class Reader(Protocol[T_co]):
-    """Makes the batch of a step."""
 
-    def __call__(self, step: int) -> T_co:
+class Reader(Protocol[T]):
+    """Makes the batch of a step; can be pickled, and then opens what it reads anew."""
+
+    def __call__(self, step: int) -> Sample[T]:
         """Return the batch of `step`; raises `UserError`."""
         ...
 
@@ -36,32 +43,24 @@ class Failure:
         self.kind, self.words = type(error), str(error)
 
 
-class Steps(Dataset[T | Failure]):
-    """The batch of each step, made by `make()(step)`; every process calls `make` for itself.
+class Steps(Dataset[Any]):
+    """The batch of each step, made in another process by a reader of its own.
 
     Readers have open files, which must not be shared between processes.
     """
 
-    def __init__(self, make: Callable[[], Reader[T]]) -> None:
-        self._make = make
-        self._reader: Reader[T] | None = None
-        self._process = -1
+    def __init__(self, reader: Reader[Any]) -> None:
+        self._packed = pickle.dumps(reader)
+        self._reader: Reader[Any] | None = None
 
-    def __getitem__(self, step: int) -> T | Failure:
+    def __getitem__(self, step: int) -> Sample[Any] | Failure:
         """Return the batch of `step`, or what went wrong."""
         try:
-            return self.read(step)
+            if self._reader is None:
+                self._reader = pickle.loads(self._packed)
+            return self._reader(step)
         except UserError as error:
             return Failure(error)
-
-    def read(self, step: int) -> T:
-        """Return the batch of `step`; raises the `UserError` that it meets."""
-        if self._reader is None or self._process != os.getpid():
-            self._reader, self._process = self._make(), os.getpid()
-        return self._reader(step)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"_make": self._make, "_reader": None, "_process": -1}
 
 
 class StepsFrom:
@@ -80,16 +79,21 @@ class StepsFrom:
 class Loader(Generic[T]):
     """Callable by step; reads ahead from the last step that was asked for."""
 
-    def __init__(self, make: Callable[[], Reader[T]], workers: int, ahead: int = 2) -> None:
-        """Args: `workers` processes, 0 to read in this one when asked; batches `ahead` of each."""
-        self._steps: Steps[T] = Steps(make)
-        self._workers, self._next = workers, -1
+    def __init__(
+        self, reader: Reader[T], workers: int, ahead: int = 2, skipped: Path | None = None
+    ) -> None:
+        """Args: `workers` processes, 0 to read in this one when asked; batches `ahead` of each.
+
+        Records that are skipped are listed in the file `skipped`.
+        """
+        self._reader, self._next = reader, -1
+        self._file, self._listed = skipped, set[str]()
         self._sampler = StepsFrom()
         self._iterator: Iterator[Any] | None = None
         self._loader: DataLoader[Any] | None = None
         if workers:
             self._loader = DataLoader(
-                self._steps,
+                Steps(reader),
                 batch_size=None,
                 sampler=self._sampler,  # type: ignore[arg-type]
                 num_workers=workers,
@@ -102,24 +106,38 @@ class Loader(Generic[T]):
 
     def __call__(self, step: int) -> T:
         """Return the batch of `step`; raises the `UserError` that it met."""
-        if self._loader is None:
-            return self._steps.read(step)
+        sample = self._reader(step) if self._loader is None else self._ahead(step)
+        self.list_skipped(sample.skipped, step)
+        return sample.batch
+
+    def list_skipped(self, reasons: Sequence[str], step: int | None = None) -> None:
+        """Write down why records were skipped, each reason once."""
+        for reason in reasons:
+            if self._file is not None and reason not in self._listed:
+                self._listed.add(reason)
+                append_record(self._file, {"step": step, "reason": reason})
+
+    def _ahead(self, step: int) -> Sample[T]:
         if self._iterator is None or step != self._next:
             self._sampler.first = step
-            self._iterator = iter(self._loader)
+            handler = signal.getsignal(signal.SIGCHLD)
+            self._iterator = iter(self._loader)  # type: ignore[arg-type]
+            # Torch's handler raises wherever this process happens to be; `next` finds out as well.
+            if signal.getsignal(signal.SIGCHLD) is not handler:
+                signal.signal(signal.SIGCHLD, handler)
         self._next = step + 1
         try:
-            batch = next(self._iterator)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            sample = next(self._iterator)
+        except (RuntimeError, OSError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise UserError(
                 "a process that reads data was ended from outside, or ran out of memory (lower "
                 "data.source.workers, ahead or memory): start the same command again."
             ) from error
-        if isinstance(batch, Failure):
-            raise batch.kind(batch.words)
-        return batch  # type: ignore[no-any-return]
+        if isinstance(sample, Failure):
+            raise sample.kind(sample.words)
+        return sample  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End the processes."""
@@ -139,3 +157,27 @@ def _live_no_longer_than(parent: int, _: int) -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+class HeldOut(Generic[T]):
+    """Held-out windows of a reader, by their number; says once where there are none."""
+
+    def __init__(
+        self,
+        read: Callable[[int], Sample[T | None]],
+        list_skipped: Callable[[Sequence[str]], None],
+    ) -> None:
+        """Args: `list_skipped` is given the reasons why records were skipped."""
+        self._read, self._list_skipped, self._said = read, list_skipped, False
+
+    def __call__(self, count: int) -> T | None:
+        """Return up to `count` windows, the same ones at every call; None without any."""
+        sample = self._read(count)
+        self._list_skipped(sample.skipped)
+        if sample.batch is None and not self._said:
+            self._said = True
+            reason = "none of the held-out episodes can be read"
+            if not sample.skipped:
+                reason = "no window is held out (see data.use.held_out and data.use.windows)"
+            print(f"{reason}: the model is not observed during training.", file=sys.stderr)
+        return sample.batch

@@ -1,175 +1,259 @@
-"""WindowBatch of streamed data sets, batch by batch.
+"""Batches of windows, step by step.
 
 The batch of a step follows from the settings, the seed, the step and the rank alone. How many
-worker processes read ahead changes nothing about it, nor does stopping and going on.
+worker processes read ahead changes nothing about it, nor does a stop and a restart.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar, get_args
 
 import numpy as np
 
-from experiment.errors import UserError
+from experiment.errors import UserError, nearest
 from experiment.seeding import numpy_generator, seed_of
-from worldmodel.data.batches import DataConfig
+from worldmodel.data.augmentation import Augmentation
+from worldmodel.data.dataset import DataSet
 from worldmodel.data.formats.episode import DamagedRecord
-from worldmodel.data.lanes import BatchOrder, SetOrder, Slot, lanes_of_a_process
-from worldmodel.data.picture_memory import Memory
-from worldmodel.data.source import AdaptedSet, joined
-from worldmodel.data.statistics import Statistics, statistics
-from worldmodel.data.stream import Stream
-from worldmodel.data.trajectories import spread_out
-from worldmodel.data.windows import WindowBatch
-from worldmodel.tokenizer import Tokenizer
+from worldmodel.data.order import BatchOrder, SetOrder, Slot, WindowIndex, shards_of_a_process
+from worldmodel.data.pictures import Memory
+from worldmodel.data.windows import (
+    AfterEnd,
+    Empty,
+    Window,
+    WindowBatch,
+    WindowConfig,
+    empty_pictures,
+    stack,
+)
 
-_AUGMENTATION, _INSTEAD, _HELD_OUT = 2, 14, 15
+T = TypeVar("T")
+_AUGMENTATION, _HELD_OUT = 2, 15
 _ATTEMPTS = 100
 _SMALLEST_BLOCK = 4
-
-
-class Counted(NamedTuple):
-    """Numbers of episodes and how many windows each has."""
-
-    episodes: np.ndarray
-    counts: np.ndarray
+_MOST_BYTES = 2**34
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A batch of windows and the records that were passed over for it, in words."""
+class DataConfig:
+    """How data sets are used.
 
-    windows: WindowBatch
+    held_out: share of the episodes not learned from, 0 for none. after_end: see `AfterEnd`.
+    """
+
+    batch_size: int = 64
+    held_out: float = 0.03
+    after_end: AfterEnd = "drop"
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or not 0 <= self.held_out < 1:
+            raise UserError("data.use: batch_size must be at least 1 and held_out in [0, 1).")
+        known = get_args(AfterEnd)
+        if self.after_end not in known:
+            raise UserError(
+                f"unknown data.use.after_end {self.after_end!r}.{nearest(self.after_end, known)}"
+            )
+
+    def check_size(self, sample_bytes: int) -> None:
+        """Raise `UserError` where a batch of so many bytes a window cannot be meant."""
+        if self.batch_size * sample_bytes > _MOST_BYTES:
+            raise UserError(
+                f"data.use.batch_size={self.batch_size}: a batch would take "
+                f"{self.batch_size * sample_bytes / 1e9:,.0f} GB; at most "
+                f"{_MOST_BYTES // sample_bytes} windows of this size fit."
+            )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How data is read, which changes nothing about what is learned but the order.
+
+    on_error: stop at the first record that cannot be read, or skip and list it. workers: processes
+    that read ahead. ahead: batches that each of them has ready. shards: parts of the data that
+    steps take in turn; each is read by one process where `workers` divides it. block: episodes of
+    all sets together whose windows are shuffled together, in each shard. memory: gigabytes of
+    decoded pictures that are kept while their block lasts, all processes together.
+    """
+
+    on_error: str = "stop"
+    workers: int = 2
+    ahead: int = 4
+    shards: int = 4
+    block: int = 64
+    memory: float = 2.0
+
+    @property
+    def skips(self) -> bool:
+        """Whether records that cannot be read are skipped."""
+        return self.on_error == "skip"
+
+
+@dataclass(frozen=True)
+class Sample(Generic[T]):
+    """A batch and the records that were skipped for it, in words."""
+
+    batch: T
     skipped: tuple[str, ...] = ()
 
-    def pin_memory(self, *_: object) -> "Sample":
+    def pin_memory(self, *_: object) -> "Sample[T]":
         """Return the sample in pinned memory; called by torch's `DataLoader`."""
-        return replace(self, windows=self.windows.pin_memory())
+        return Sample(self.batch.pin_memory(), self.skipped)  # type: ignore[attr-defined]
 
 
-class StreamReader:
+class WindowReader:
     """The windows of each step, or a fixed choice of those held out."""
 
     def __init__(
         self,
-        stream: Stream,
+        sets: Sequence[DataSet],
+        weights: Sequence[float],
+        reading: Reading,
         use: DataConfig,
-        tokenizer: Tokenizer,
         seed: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """Raises `UserError` for sets that cannot be opened or hold no window."""
-        self.stream, self.use, self.tokenizer, self.seed = stream, use, tokenizer, seed
-        self.rank, self.world = rank, world
-        self.sets = stream.open()
-        found = [self._split(data) for data in self.sets]
-        shares = [each.weight for each in stream.sets]
-        if stream.by_size:
-            shares = [
-                w * int(each.counts.sum()) for w, (each, _) in zip(shares, found, strict=True)
-            ]
-        self._order = BatchOrder(shares, seed, use.batch_size, stream.lanes, rank, world)
-        self._held_out = BatchOrder(shares, seed, 1, 1)
-        self._learned, self._shown = [], []
-        for number, (learned, shown) in enumerate(found):
-            block = math.ceil(stream.block * shares[number] / sum(shares))
-            block = min(max(block, _SMALLEST_BLOCK), stream.block)
-            mine, others = seed_of(number, seed), seed_of(_HELD_OUT, number)
-            self._learned.append(SetOrder(*learned, mine, block, stream.lanes * world))
-            self._shown.append(SetOrder(*shown, others, block))
-        # This process looks at held-out windows while the workers read.
-        memory = Memory(int(stream.memory * 1e9 / (stream.workers + 1)))
-        if stream.normalise:
-            for data, facts in zip(self.sets, self.statistics(), strict=True):
-                data.normalisation = facts.normalisation
-        for data, order in zip(self.sets, self._learned, strict=True):
-            at_once = min(order.parts, lanes_of_a_process(stream.lanes, stream.workers))
+        """Args: `weights` are the shares of the sets in the samples.
+
+        Raises `UserError` for sets that hold no window.
+        """
+        self.sets, self.reading, self.use = list(sets), reading, use
+        self._seed, self._rank = seed, rank
+        for data in self.sets:
+            data.state_width = max(each.state_size for each in self.sets)
+        height, width = sets[0].size
+        use.check_size(height * width * 3 * (1 + len(use.windows.future)))
+        self._order = BatchOrder(weights, seed, use.batch_size, reading.shards, rank, world)
+        self._held_out_order = BatchOrder(weights, seed, 1, 1)
+        self._learned: list[SetOrder] = []
+        self._held_out: list[SetOrder] = []
+        self._unreadable: list[set[int]] = [set() for _ in sets]
+        # This process reads held-out windows while the workers read.
+        memory = Memory(int(reading.memory * 1e9 / (reading.workers + 1)))
+        for number, (data, share) in enumerate(zip(self.sets, self.shares, strict=True)):
+            learned, held_out = split(len(data.counts), use.held_out)
+            block = min(max(math.ceil(reading.block * share), _SMALLEST_BLOCK), reading.block)
+            order = SetOrder(
+                learned, data.counts[learned], seed_of(number, seed), block, reading.shards * world
+            )
+            if not order.size:
+                raise UserError(
+                    f"{data.source}: no episode is longer than "
+                    f"{max(use.windows.future) * data.stride} steps: shorten "
+                    "data.use.windows.future, or set data.use.after_end=mask."
+                )
+            shown = seed_of(_HELD_OUT, number)
+            self._learned.append(order)
+            self._held_out.append(SetOrder(held_out, data.counts[held_out], shown, block))
+            at_once = min(order.shards, shards_of_a_process(reading.shards, reading.workers))
             # A block more than is read, so that a new one does not push out what is still read.
             data.keep(order.block * (at_once + 1), memory)
 
-    def _split(self, data: AdaptedSet) -> tuple[Counted, Counted]:
-        """Return the episodes to learn from and those held out, with the windows of each."""
-        use = self.use
-        counts = data.counts(use.windows, whole=not use.pad)
-        learned, held_out = split(len(counts), use.held_out)
-        if not counts[learned].sum():
-            raise UserError(
-                f"{data.source}: no episode is longer than "
-                f"{max(use.windows.future) * data.stride} steps: shorten "
-                "data.use.windows.future, or set data.use.pad=true."
-            )
-        chosen = held_out if counts[held_out].sum() else learned
-        return Counted(learned, counts[learned]), Counted(chosen, counts[chosen])
-
     @property
     def shares(self) -> np.ndarray:
-        """Return how many of a thousand windows are of each set."""
-        return self._order.counts
+        """The share of each set in the samples."""
+        return self._order.shares
 
-    def __call__(self, step: int) -> Sample:
-        """Return the batch of a step; raises `DamagedRecord` where records are not skipped."""
-        sample = self._read(self._order(step), self._learned)
-        if self.use.augmentation is None:
-            return sample
-        generator = numpy_generator(_AUGMENTATION, self.seed, step, self.rank)
-        return replace(sample, windows=self.use.augmentation(sample.windows, generator))
+    @property
+    def source(self) -> str:
+        """The data sets' roots, for messages and checkpoints."""
+        return ", ".join(data.source for data in self.sets)
 
-    def held_out(self, count: int) -> WindowBatch:
-        """Return `count` windows of the episodes held out: the same ones at every call."""
-        slots = [self._held_out(step)[0] for step in range(count)]
-        return self._read(slots, self._shown).windows
+    def __call__(self, step: int, empty: Empty = empty_pictures) -> Sample[WindowBatch]:
+        """Return the batch of a step, its pictures in memory of `empty`.
 
-    def windows(self, count: int) -> WindowBatch:
+        Raises `DamagedRecord` where records are not skipped.
+        """
+        skipped: list[str] = []
+        windows = [self._window(slot, skipped) for slot in self._order(step)]
+        batch = stack(windows, empty)
+        if self.use.augmentation is not None:
+            generator = numpy_generator(_AUGMENTATION, self._seed, step, self._rank)
+            self.use.augmentation(batch, generator)
+        return Sample(batch, tuple(skipped))
+
+    def held_out(
+        self, count: int, number: int | None = None, now_only: bool = False
+    ) -> Sample[WindowBatch | None]:
+        """Return up to `count` windows of the episodes held out: the same ones at every call.
+
+        They are of the set `number`, or of all; with `now_only` without the future frames. The
+        batch is None where there is none that can be read. Raises `DamagedRecord` where records
+        are not skipped.
+        """
+        windows: list[Window] = []
+        skipped: list[str] = []
+        for chosen, index in self._held_out_windows(number):
+            if len(windows) == count:
+                break
+            window = self._read(chosen, index, skipped)
+            if window is not None and now_only:
+                window = replace(window, pictures=window.pictures[:1])
+            if window is not None:
+                windows.append(window)
+        return Sample(stack(windows) if windows else None, tuple(skipped))
+
+    def examples(self, count: int) -> WindowBatch:
         """Return `count` windows that are learned from early on, pictures unchanged."""
-        each = max(1, count // self.stream.lanes)
+        each = max(1, count // self.reading.shards)
         batches = (self._order(step)[:each] for step in itertools.count())
-        slots = list(itertools.islice(itertools.chain.from_iterable(batches), count))
-        return self._read(slots, self._learned).windows
+        slots = itertools.islice(itertools.chain.from_iterable(batches), count)
+        return stack([self._window(slot, []) for slot in slots])
 
     def unreadable(self) -> list[str]:
         """Return why records were left out when the sets were opened (with on_error=skip)."""
-        reasons = []
-        for data in self.sets:
-            for number in np.flatnonzero(np.asarray(data.episodes.lengths) == 0):
+        reasons: list[str] = []
+        for number, data in enumerate(self.sets):
+            for episode in np.flatnonzero(np.asarray(data.episodes.lengths) == 0).tolist():
+                self._unreadable[number].add(episode)
                 try:
-                    data.track(int(number))
+                    data.canonical(episode)
                 except DamagedRecord as error:
                     reasons.append(str(error))
         return reasons
 
-    def statistics(self) -> list[Statistics]:
-        """Return what each set's actions are like, measured once and cached."""
-        cache = Path(self.stream.cache or ".cache")
-        return [statistics(data, cache, self.stream.on_error == "skip") for data in self.sets]
+    def _held_out_windows(self, number: int | None) -> Iterator[tuple[int, WindowIndex]]:
+        """Yield set and index of every held-out window, those of a mixture by their shares."""
+        if number is not None:
+            order = self._held_out[number]
+            yield from ((number, order(0, place)) for place in range(order.size))
+            return
+        for step in range(sum(order.size for order in self._held_out)):
+            (slot,) = self._held_out_order(step)
+            if self._held_out[slot.number].size:
+                yield slot.number, self._held_out[slot.number](0, slot.place)
 
-    def _read(self, slots: Sequence[Slot], orders: Sequence[SetOrder]) -> Sample:
-        found, skipped = [], []
-        for number, lane, place in slots:
-            data, order = self.sets[number], orders[number]
-            piece, wanted = None, place
-            for attempt in range(_ATTEMPTS):
-                try:
-                    piece = data.piece(order(lane, wanted), self.use.windows, self.tokenizer)
-                    break
-                except DamagedRecord as error:
-                    if self.stream.on_error == "stop":
-                        raise
-                    skipped.append(str(error))
-                    # Another window, which follows from the place as well.
-                    wanted = order.another(
-                        lane, (_INSTEAD, self.seed, number, lane, place, attempt)
-                    )
-            if piece is None:
-                raise UserError(
-                    f"{data.source}: {_ATTEMPTS} records in a row could not be read, the last "
-                    f"one: {skipped[-1]}"
-                )
-            found.append(piece)
-        return Sample(joined(found), tuple(skipped))
+    def _window(self, slot: Slot, skipped: list[str]) -> Window:
+        """Return the window of a slot, or one of the same shard instead."""
+        order = self._learned[slot.number]
+        window = self._read(slot.number, order(slot.shard, slot.place), skipped)
+        for attempt in range(_ATTEMPTS):
+            if window is not None:
+                return window
+            index = order.instead(slot.shard, slot.place, attempt)
+            window = self._read(slot.number, index, skipped)
+        reasons = f", the last one: {skipped[-1]}" if skipped else "."
+        raise UserError(
+            f"{self.sets[slot.number].source}: none of {_ATTEMPTS} windows drawn could be read"
+            f"{reasons}"
+        )
+
+    def _read(self, number: int, index: WindowIndex, skipped: list[str]) -> Window | None:
+        """Return a window; None, and why, where its record is damaged and to be skipped."""
+        if index.episode in self._unreadable[number]:
+            return None
+        try:
+            return self.sets[number].window(index)
+        except DamagedRecord as error:
+            if not self.reading.skips:
+                raise
+            self._unreadable[number].add(index.episode)
+            skipped.append(str(error))
+            return None
 
 
 def split(episodes: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:
@@ -178,4 +262,5 @@ def split(episodes: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:
     With a positive share at least one is held out of two or more.
     """
     count = max(1, round(held_out * episodes)) if held_out and episodes > 1 else 0
-    return spread_out(episodes, count)
+    chosen = np.unique(np.linspace(0, episodes - 1, count + 2)[1:-1].astype(np.int64))
+    return np.setdiff1d(np.arange(episodes), chosen), chosen

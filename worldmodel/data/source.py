@@ -1,177 +1,159 @@
-"""A data set through its adapter: windows of pictures, actions, state and instruction."""
+"""What is read: one or several data sets, of any size, from wherever they lie."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
 
-import numpy as np
+from experiment.errors import UserError, nearest
+from worldmodel.data.adapter import Adapter, adapter_for
+from worldmodel.data.dataset import DataSet
+from worldmodel.data.formats.episode import Episodes
+from worldmodel.data.formats.storage import Storage
+from worldmodel.data.pictures import Size
+from worldmodel.data.reader import DataConfig, Reading, WindowReader
 
-from experiment.errors import UserError
-from worldmodel.data.adapter import Adapter
-from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
-from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.order import Place
-from worldmodel.data.picture_memory import Frames, Memory
-from worldmodel.data.resize import resized
-from worldmodel.data.windows import Window, WindowBatch, WindowConfig, stack
-from worldmodel.tokenizer import Tokenizer
+Format = Literal["lerobot", "rlds"]
+OnError = Literal["stop", "skip"]
+
+
+class Source(Protocol):
+    """What `data.source` describes: data sets, or tokens of some."""
+
+    @property
+    def workers(self) -> int:
+        """Processes that read ahead."""
+
+    @property
+    def ahead(self) -> int:
+        """Batches that each of them has ready."""
+
+    def reader(
+        self, use: DataConfig, tokenizer: Any, seed: int, rank: int = 0, world: int = 1
+    ) -> Any:
+        """Return what makes the batches to learn video from; raises `UserError`."""
 
 
 @dataclass(frozen=True)
-class Track:
-    """What an episode holds beside its pictures: `(t, 7)`, `(t, s)`, t instructions."""
+class SetConfig:
+    """One data set.
 
-    episode: Episode
-    action: np.ndarray
-    state: np.ndarray
-    instructions: list[str]
-
-
-class AdaptedSet:
-    """One data set as the house means it; keeps the last episodes at hand.
-
-    `stride` control steps lie between two frames: the rate of the adapter over the frame rate
-    that is asked for. Actions stay at the control rate. With a `normalisation` windows hold actions
-    and states in its units.
+    root: folder, address (`gs://`, `s3://`, `hf://`, `https://`) or, of LeRobot sets, a repository
+    of the hub. adapter: None where the data set is known (what `envs.collect` wrote) or only its
+    video is read. camera: the column that is seen, None for the adapter's or the only one. weight:
+    how often it is drawn; see `DataSource.by_size`. split: of an RLDS set.
     """
 
-    def __init__(
-        self,
-        episodes: Episodes,
-        adapter: Adapter,
-        frame_rate: float | None = None,
-        crop: bool = False,
-    ) -> None:
-        """Args: `crop` cuts pictures to the tokenizer's shape instead of squeezing them.
+    root: str
+    adapter: Adapter | None = None
+    format: Format = "rlds"
+    weight: float = 1.0
+    split: str = "train"
+    camera: str | None = None
 
-        Raises `UserError` for a set that lacks a column, or a rate that does not divide."""
-        adapter.check(episodes.columns, episodes.source)
-        if episodes.fps is not None and abs(episodes.fps - adapter.rate) > 0.01 * adapter.rate:
+    def __post_init__(self) -> None:
+        if self.format not in get_args(Format):
+            kinds = get_args(Format)
+            raise UserError(f"unknown data format {self.format!r}.{nearest(self.format, kinds)}")
+
+    def open(self, cache: str | None, download: bool, on_error: OnError) -> Episodes:
+        """Open the data set; raises `UserError` where there is none."""
+        kept = Path(cache) / "files" if cache and download else None
+        if self.format == "lerobot":
+            from worldmodel.data.formats.lerobot import LeRobotEpisodes
+
+            return LeRobotEpisodes(self.root, cache=None if kept is None else str(kept))
+        from worldmodel.data.formats.rlds import RldsEpisodes
+
+        return RldsEpisodes.open(
+            Storage(self.root, cache=kept),
+            self.split,
+            index_folder=None if cache is None else Path(cache),
+            on_damage="keep" if on_error == "skip" else "stop",
+        )
+
+    def adapted(self, episodes: Episodes) -> Adapter:
+        """Return the adapter of the opened set; raises `UserError`."""
+        adapter = self.adapter or adapter_for(episodes, self.camera)
+        return replace(adapter, image=self.camera) if self.camera else adapter
+
+
+@dataclass(frozen=True)
+class DataSource(Reading):
+    """What is read, and how; see `Reading`.
+
+    sets: one or more. only: names of those that are used, None for all. by_size: weights multiply
+    the sizes of the sets (as Open-X mixtures mean them), else they are shares of the samples.
+    frame_rate: frames a second, None for every control step. cache: folder for indices, statistics
+    and decoded pictures, and with `download` for whole copies of files from elsewhere. decode_once:
+    gigabytes; sets whose pictures take no more are decoded into that folder before training. crop:
+    pictures are cut to the model's shape instead of squeezed.
+    """
+
+    sets: Sequence[SetConfig] = ()
+    only: Sequence[str] | None = None
+    by_size: bool = True
+    frame_rate: float | None = None
+    cache: str | None = None
+    download: bool = False
+    decode_once: float = 0.0
+    crop: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sets:
+            raise UserError("data.source.sets is empty: name at least one data set.")
+        if self.on_error not in get_args(OnError):
             raise UserError(
-                f"{episodes.source} says {episodes.fps:g} frames a second, adapter {adapter.name} "
-                f"says {adapter.rate:g}: take another adapter, or set data.adapter.rate="
-                f"{episodes.fps:g}."
+                f"unknown on_error {self.on_error!r}.{nearest(self.on_error, get_args(OnError))}"
             )
-        self.episodes, self.adapter = episodes, adapter
-        self.name, self.source = adapter.name, episodes.source
-        self.stride = stride_of(adapter, frame_rate)
-        self.lengths = adapter.lengths(np.asarray(episodes.lengths, dtype=np.int64))
-        if not self.lengths.sum():
-            raise UserError(f"{episodes.source} holds no step: it is empty, fetch it again.")
-        self._crop = crop
-        self._tracks: OrderedDict[int, Track] = OrderedDict()
-        self._frames: dict[int, Frames] = {}
-        self._keep, self._memory = 64, Memory(0)
-        self._size = (0, 0)
-        self.normalisation: Normalisation | None = None
+        if min(self.workers, self.memory, self.decode_once) < 0:
+            raise UserError("data.source: workers, memory and decode_once must not be negative.")
+        if min(self.ahead, self.block, self.shards) < 1:
+            raise UserError("data.source: ahead, block and shards must be at least 1.")
 
-    def keep(self, episodes: int, memory: Memory) -> None:
-        """Keep the last `episodes` at hand, and their pictures while `memory` lasts."""
-        self._keep, self._memory = episodes, memory
+    def chosen(self) -> list[SetConfig]:
+        """Return the sets that are used; raises `UserError` for an unknown name in `only`."""
+        if self.only is None:
+            return list(self.sets)
+        named = {each.adapter.name: each for each in self.sets if each.adapter is not None}
+        for name in self.only:
+            if name not in named:
+                raise UserError(f"data.source.only: unknown set {name!r}.{nearest(name, named)}")
+        return [named[name] for name in self.only]
 
-    def counts(self, config: WindowConfig, whole: bool) -> np.ndarray:
-        """Return the windows of each episode: those that lie inside it, or all that begin there."""
-        reach = max(config.future) * self.stride if whole else 0
-        return np.maximum(self.lengths - reach, 0)
-
-    def track(self, number: int) -> Track:
-        """Return an episode; raises `DamagedRecord`."""
-        if number in self._tracks:
-            self._tracks.move_to_end(number)
-            return self._tracks[number]
-        episode = self.episodes[number]
-        if len(episode) == 0:
-            raise DamagedRecord(f"{episode.name} is empty.")
-        track = Track(
-            episode,
-            self.adapter.actions(episode),
-            self.adapter.states(episode),
-            self.adapter.instructions(episode),
-        )
-        sizes = {len(track.action), len(track.state), len(track.instructions)}
-        if sizes != {int(self.lengths[number])}:
-            raise DamagedRecord(
-                f"{episode.name}: its columns have {sorted(sizes)} steps where its index lists "
-                f"{int(self.lengths[number])}."
+    def open(self, use: DataConfig, size: Size, video_only: bool = False) -> list[DataSet]:
+        """Open every set, with pictures at `size`; raises `UserError` for one that does not fit."""
+        opened = []
+        for each in self.chosen():
+            episodes = each.open(self.cache, self.download, self.on_error)  # type: ignore[arg-type]
+            data = DataSet(
+                episodes,
+                each.adapted(episodes),
+                use.windows,
+                size,
+                after_end=use.after_end,
+                frame_rate=self.frame_rate,
+                crop=self.crop,
+                video_only=video_only,
             )
-        self._tracks[number] = track
-        while len(self._tracks) > self._keep:
-            oldest, _ = self._tracks.popitem(last=False)
-            if oldest in self._frames:
-                self._frames.pop(oldest).release()
-        return track
+            if self.cache and data.decoded_bytes <= self.decode_once * 1e9:
+                data.decode_once(Path(self.cache), self.skips)
+            opened.append(data)
+        return opened
 
-    def piece(self, place: Place, config: WindowConfig, tokenizer: Tokenizer) -> Window:
-        """Return the window that begins at `place`; raises `DamagedRecord`.
+    def window_reader(
+        self, sets: Sequence[DataSet], use: DataConfig, seed: int, rank: int = 0, world: int = 1
+    ) -> WindowReader:
+        """Return the reader of sets that were opened; raises `UserError`."""
+        weights = [
+            each.weight * (max(int(data.counts.sum()), 1) if self.by_size else 1)
+            for each, data in zip(self.chosen(), sets, strict=True)
+        ]
+        return WindowReader(sets, weights, self, use, seed, rank, world)
 
-        After the end of the episode the last frame is repeated and marked as not valid.
-        """
-        track = self.track(place.episode)
-        length = len(track.action)
-        seen = place.step + self.stride * np.asarray((0, *config.future))
-        done = place.step + np.arange(config.chunk)
-        steps = np.minimum(seen, length - 1).tolist()
-        pictures = self._pictures(place.episode, sorted(set(steps)), tokenizer)
-        action, state = track.action[np.minimum(done, length - 1)], track.state[place.step]
-        if self.normalisation is not None:
-            action, state = self.normalisation.action(action), self.normalisation.state(state)
-        return Window(
-            pictures=[pictures[step] for step in steps],
-            future_valid=(seen < length)[1:],
-            action=np.where((done < length)[:, None], action, np.float32(0)),
-            action_valid=done < length,
-            state=state,
-            instruction=track.instructions[place.step],
-        )
-
-    def _pictures(
-        self, number: int, steps: list[int], tokenizer: Tokenizer
-    ) -> dict[int, np.ndarray]:
-        """Return the pictures of `steps` by step, at the tokenizer's size."""
-        size = tokenizer.picture
-        if size != self._size:
-            for each in self._frames.values():
-                each.release()
-            self._size = size
-        frames = self._frames.setdefault(number, Frames(self._memory))
-        found = frames.get(steps)
-        missing = [step for step in steps if step not in found]
-        if missing:
-            pictures = self.adapter.images(self.track(number).episode, missing)
-            if self._crop:
-                pictures = cropped(pictures, size[1] / size[0])
-            found |= frames.put(missing, resized(pictures, tokenizer.picture))
-        return found
-
-
-def cropped(pictures: np.ndarray, aspect: float) -> np.ndarray:
-    """Return the middle of pictures `(n, h, w, 3)` that is `aspect` times as wide as high."""
-    height, width = pictures.shape[1:3]
-    rows = min(height, max(1, round(width / aspect)))
-    columns = min(width, max(1, round(height * aspect)))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return np.ascontiguousarray(pictures[:, top : top + rows, left : left + columns])
-
-
-def stride_of(adapter: Adapter, frame_rate: float | None) -> int:
-    """Return the control steps between two frames; raises `UserError` where that is no number."""
-    if frame_rate is None:
-        return 1
-    stride = round(adapter.rate / frame_rate) if frame_rate > 0 else 0
-    if stride < 1 or abs(adapter.rate / stride - frame_rate) > 0.05 * frame_rate:
-        near = adapter.rate / max(stride, 1)
-        raise UserError(
-            f"data.frame_rate={frame_rate} does not divide the {adapter.rate:g} Hz of "
-            f"{adapter.name}; the nearest that does is {near:g}."
-        )
-    return stride
-
-
-def joined(windows: Sequence[Window]) -> WindowBatch:
-    """Return windows as a batch; states of fewer numbers are filled up with zeros."""
-    width = max(len(window.state) for window in windows)
-    filled = [
-        replace(window, state=np.pad(window.state, (0, width - len(window.state))))
-        for window in windows
-    ]
-    return stack(filled)
+    def reader(
+        self, use: DataConfig, tokenizer: Any, seed: int, rank: int = 0, world: int = 1
+    ) -> WindowReader:
+        """Return what makes the batches to learn video from; raises `UserError`."""
+        sets = self.open(use, tokenizer.picture, video_only=True)
+        return self.window_reader(sets, use, seed, rank, world)

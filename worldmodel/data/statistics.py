@@ -3,8 +3,8 @@
 The file lies in the cache folder, under a name that changes with the data set and the adapter.
 """
 
-import hashlib
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from experiment.errors import UserError
 from experiment.files import write_bytes
+from worldmodel.data.dataset import DataSet
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.source import AdaptedSet
 
 BINS = 41
 
@@ -52,7 +52,7 @@ class Statistics:
         return cls(**(section | {"normalisation": normalisation}))
 
 
-def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
+def measure(data: DataSet, skip_damaged: bool) -> Statistics:
     """Go through all episodes once, without their pictures; shows progress.
 
     Raises `DamagedRecord` for the first that cannot be read, unless `skip_damaged`.
@@ -61,17 +61,27 @@ def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
     texts: set[str] = set()
     for number in tqdm(range(len(data.lengths)), desc=f"measuring {data.name}", unit="episode"):
         try:
-            track = data.track(number)
+            arrays = data.canonical(number)
         except DamagedRecord as error:
             if not skip_damaged:
                 raise
             damaged.append(str(error))
             continue
-        actions.append(track.action)
-        states.append(track.state)
-        texts.update(track.instructions[:1])
+        actions.append(arrays.action)
+        states.append(arrays.state)
+        texts.update(arrays.instructions[:1])
     if not actions:
         raise UserError(f"{data.source}: not one episode could be read; see {damaged[:1]}.")
+    return statistics_of(actions, states, texts, damaged)
+
+
+def statistics_of(
+    actions: Sequence[np.ndarray],
+    states: Sequence[np.ndarray],
+    instructions: Collection[str],
+    damaged: list[str],
+) -> Statistics:
+    """Return the statistics of episodes, actions `(t, a)` and states `(t, s)` of each."""
     action, state = np.concatenate(actions), np.concatenate(states)
     extremes = [[float(column.min()), float(column.max())] for column in action.T]
     edges = [_edges(*each) for each in extremes]
@@ -84,7 +94,7 @@ def measure(data: AdaptedSet, skip_damaged: bool) -> Statistics:
         edges=edges,
         histogram=[np.histogram(c, BINS, (low, high))[0].tolist() for c, (low, high) in pairs],
         lengths=np.quantile([len(a) for a in actions], [0, 0.25, 0.5, 0.75, 1]).tolist(),
-        instructions=len(texts),
+        instructions=len(instructions),
         damaged=damaged,
     )
 
@@ -93,9 +103,9 @@ def _edges(low: float, high: float) -> list[float]:
     return [low, high] if high > low else [low - 0.5, high + 0.5]
 
 
-def statistics(data: AdaptedSet, cache: Path, skip_damaged: bool = False) -> Statistics:
+def statistics(data: DataSet, cache: Path, skip_damaged: bool = False) -> Statistics:
     """Return the data set's statistics from `cache`, measured and written there if need be."""
-    path = cache / f"statistics-{data.name}-{fingerprint(data)}.json"
+    path = cache / f"statistics-{data.name}-{data.fingerprint}.json"
     if path.is_file():
         try:
             return Statistics.from_section(json.loads(path.read_text()))
@@ -104,10 +114,3 @@ def statistics(data: AdaptedSet, cache: Path, skip_damaged: bool = False) -> Sta
     measured = measure(data, skip_damaged)
     write_bytes(path, json.dumps(measured.section()).encode())
     return measured
-
-
-def fingerprint(data: AdaptedSet) -> str:
-    """Return 12 hex digits that change with the data set's source, index and adapter."""
-    digest = hashlib.sha256(repr((data.source, data.adapter)).encode())
-    digest.update(np.asarray(data.episodes.lengths, dtype=np.int64).tobytes())
-    return digest.hexdigest()[:12]

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from experiment.errors import UserError
+
+AfterEnd = Literal["drop", "mask", "hold"]
+"""What windows do that reach beyond the end of their episode: drop: there are none; mask: what lies
+there does not count; hold: the robot rests there, which is learned (frames do not count)."""
 
 Empty = Callable[[tuple[int, ...]], Tensor]
 """Returns an uninitialised uint8 tensor of a shape."""
@@ -72,6 +76,11 @@ class WindowBatch:
     def pin_memory(self, *_: Any) -> "WindowBatch":
         """Return the batch in pinned memory; called by torch's `DataLoader`."""
         return self._each(Tensor.pin_memory)
+
+    def rows(self, chosen: slice) -> "WindowBatch":
+        """Return some of the windows."""
+        batch = self._each(lambda tensor: tensor[chosen])
+        return replace(batch, instructions=self.instructions[chosen])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "WindowBatch":
         tensors = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}

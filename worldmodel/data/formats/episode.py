@@ -23,12 +23,13 @@ class Column:
     """What one step holds: pictures `(h, w, c)`, numbers of `shape`, or a text (shape `()`).
 
     A dimension is None where it varies. `dtype` is numpy's name, "uint8" for pictures, "str" for
-    texts.
+    texts. `names` are those of the numbers, where the data set gives them.
     """
 
     kind: ColumnKind
     shape: tuple[int | None, ...]
     dtype: str
+    names: tuple[str, ...] = ()
 
 
 class Episode(Protocol):

@@ -1,6 +1,5 @@
-"""LeRobot data sets, v3.0 and v2.1: by episode, or whole in memory."""
+"""LeRobot data sets, v3.0, v2.1 and v2.0, by episode."""
 
 from worldmodel.data.formats.lerobot.episodes import LeRobotEpisodes
-from worldmodel.data.formats.lerobot.in_memory import LeRobot
 
-__all__ = ["LeRobot", "LeRobotEpisodes"]
+__all__ = ["LeRobotEpisodes"]

@@ -139,7 +139,10 @@ def columns(info: Info) -> dict[str, Column]:
         elif kind == "string":
             found[name] = Column("text", (), "str")
         elif kind in _NUMBERS:
-            found[name] = Column("array", _sizes(info, name, shape), np.dtype(kind).name)
+            names = facts.get("names")
+            named = isinstance(names, list) and all(isinstance(n, str) for n in names)
+            given = tuple(names) if named else ()  # type: ignore[arg-type]
+            found[name] = Column("array", _sizes(info, name, shape), np.dtype(kind).name, given)
     return found
 
 

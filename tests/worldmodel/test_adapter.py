@@ -1,4 +1,4 @@
-"""Adapters: every data set's action to the action of the house and back."""
+"""Adapters: every data set's action as the canonical one."""
 
 import io
 from pathlib import Path
@@ -13,12 +13,17 @@ from experiment.errors import UserError
 from experiment.settings import CONFIGS, build, compose
 from tests.worldmodel import rlds_records as made
 from tests.worldmodel.toy_episodes import ToyEpisode, ToyEpisodes, toy_adapter
-from worldmodel.data.adapter import ActionMap, Adapter, from_closing, to_closing
-from worldmodel.data.columns import Part
+from worldmodel.data.adapter import (
+    ActionMap,
+    Adapter,
+    ColumnSlice,
+    adapter_for,
+    rotation_vectors,
+    to_closing,
+)
 from worldmodel.data.formats.episode import Column, DamagedRecord
 from worldmodel.data.formats.rlds import RldsEpisodes
 from worldmodel.data.formats.storage import Storage
-from worldmodel.data.rotations import from_rotation_vector, to_rotation_vector
 
 ADAPTERS = sorted((CONFIGS / "adapter").glob("*.yaml"))
 
@@ -28,27 +33,30 @@ def load(path: Path) -> Adapter:
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
-def test_every_adapter_goes_to_the_house_and_back(path: Path) -> None:
+def test_every_adapter_gives_canonical_actions(path: Path) -> None:
     adapter = load(path)
     assert adapter.name == path.stem
-    rng = np.random.default_rng(0)
     moved = adapter.action
-    actions = rng.uniform(-0.4, 0.4, (50, 7))
-    actions[:, 6] = rng.uniform(-1, 1, 50)
-    if not moved.rotation:
-        actions[:, 3:6] = 0
-    if not moved.gripper:
-        actions[:, 6] = 0
-    again = moved.forth(moved.back(actions))
-    np.testing.assert_allclose(again, actions, atol=1e-9)
+    assert moved is not None
+    rng = np.random.default_rng(0)
+    size = {"quaternion_xyzw": 4, "none": 0}.get(moved.rotation_kind, 3)
+    written = {"translation": rng.uniform(-1, 1, (50, 3))}
+    if moved.rotation:
+        written["rotation"] = rng.uniform(-0.4, 0.4, (50, size))
+    if moved.gripper:
+        written["gripper"] = rng.uniform(-1, 1, (50, 1))
+    canonical = moved.canonical(written)
+    assert canonical.shape == (50, 7)
+    np.testing.assert_allclose(canonical[:, :3], written["translation"] * moved.scale_translation)
+    assert np.abs(canonical[:, 6]).max() <= 1
+    assert canonical[:, 3:6].any() == bool(moved.rotation)
 
 
 @pytest.mark.parametrize("kind", ["closed", "open", "closing", "opening"])
 def test_plus_one_closes(kind: str) -> None:
-    written = {"closed": 1.0, "open": 0.0, "closing": 1.0, "opening": -1.0}[kind]
-    values = np.array([[written]])
-    assert to_closing(values, kind) == 1.0
-    assert from_closing(to_closing(values, kind), kind) == written
+    closed = {"closed": 1.0, "open": 0.0, "closing": 1.0, "opening": -1.0}[kind]
+    opened = {"closed": 0.0, "open": 1.0, "closing": -1.0, "opening": 1.0}[kind]
+    assert to_closing(np.array([[closed], [opened]]), kind).tolist() == [[1.0], [-1.0]]  # type: ignore[arg-type]
 
 
 def test_rotations_agree_with_transforms3d() -> None:
@@ -57,32 +65,34 @@ def test_rotations_agree_with_transforms3d() -> None:
 
     rng = np.random.default_rng(1)
     for rpy in rng.uniform(-1.4, 1.4, (30, 3)):
-        vector = to_rotation_vector(rpy[None], "rpy")[0]
+        vector = rotation_vectors(rpy[None], "rpy")[0]
         angle = float(np.linalg.norm(vector))
         quaternion = axangle2quat(vector / angle, angle)
         expected = mat2quat(euler2mat(*rpy, "sxyz"))
         assert abs(float(quaternion @ expected)) == pytest.approx(1.0)
         w, x, y, z = expected
-        other = to_rotation_vector(np.array([[x, y, z, w]]), "quaternion_xyzw")[0]
+        other = rotation_vectors(np.array([[x, y, z, w]]), "quaternion_xyzw")[0]
         np.testing.assert_allclose(other, vector, atol=1e-9)
-        np.testing.assert_allclose(from_rotation_vector(vector[None], "rpy")[0], rpy, atol=1e-9)
-    np.testing.assert_array_equal(to_rotation_vector(np.zeros((2, 3)), "rpy"), np.zeros((2, 3)))
+    np.testing.assert_array_equal(rotation_vectors(np.zeros((2, 3)), "rpy"), np.zeros((2, 3)))
+    longer_way = -np.array([[0.0, 0.0, np.sin(0.1), np.cos(0.1)]])
+    np.testing.assert_allclose(rotation_vectors(longer_way, "quaternion_xyzw"), [[0, 0, 0.2]])
+    assert np.isnan(rotation_vectors(np.zeros((1, 4)), "quaternion_xyzw")).all()
 
 
-def test_parts_of_columns() -> None:
-    assert Part.of("action/world_vector").where == slice(None, None)
-    assert Part.of("action[3:6]").where == slice(3, 6)
-    assert Part.of("action[6]").where == slice(6, 7)
+def test_slices_of_columns() -> None:
+    assert ColumnSlice.of("action/world_vector").where == slice(None, None)
+    assert ColumnSlice.of("action[3:6]").where == slice(3, 6)
+    assert ColumnSlice.of("action[6]").where == slice(6, 7)
     rows = np.arange(14.0).reshape(2, 7)
-    assert rows[:, Part.of("state[-1]").where].tolist() == [[6.0], [13.0]]
+    assert rows[:, ColumnSlice.of("state[-1]").where].tolist() == [[6.0], [13.0]]
     for wrong in ("", "[3]", "action[", "action[]"):
         with pytest.raises(UserError, match="adapter"):
-            Part.of(wrong)
+            ColumnSlice.of(wrong)
 
 
 def test_scales_and_missing_axes() -> None:
     action = ActionMap("a[0:2]", rotation_kind="none", scale_translation=0.02)
-    forth = action.forth({"translation": np.array([[1.0, -2.0]])})
+    forth = action.canonical({"translation": np.array([[1.0, -2.0]])})
     np.testing.assert_allclose(forth, [[0.02, -0.04, 0, 0, 0, 0, 0]])
 
 
@@ -115,6 +125,39 @@ def test_missing_columns_are_named_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"translation": "action[5:8]"},
+            r"has 7 numbers .* 'action\[5:8\]' cannot be",
+        ),
+        ({"translation": "action"}, r"'action' cannot be a translation"),
+        ({"rotation": "action[3:7]"}, r"'action\[3:7\]' cannot be a rotation"),
+        ({"gripper": "action[-9]"}, r"'action\[-9\]' cannot be a gripper"),
+    ],
+)
+def test_slices_beyond_a_column_are_refused(changes: dict[str, str], sentence: str) -> None:
+    given = {"translation": "action[0:3]", "rotation": "action[3:6]", "gripper": "action[6]"}
+    moved = ActionMap(**(given | changes), gripper_kind="closing")  # type: ignore[arg-type]
+    columns = ToyEpisodes((4,)).columns
+    with pytest.raises(UserError, match=sentence):
+        toy_adapter(action=moved).check(columns, "toy")
+    toy_adapter(action=moved).check(columns, "toy", video_only=True)
+    with pytest.raises(UserError, match=r"'action\[5:9\]' cannot be a state"):
+        toy_adapter(state=("action[5:9]",)).check(columns, "toy")
+
+
+def test_a_set_without_an_adapter_is_watched() -> None:
+    adapter = adapter_for(ToyEpisodes((4,)))
+    assert (adapter.image, adapter.action, adapter.rate, adapter.instruction) == (
+        "image", None, None, ""
+    )  # fmt: skip
+    blind = ToyEpisodes((4,), columns={"action": Column("array", (7,), "float32")})
+    with pytest.raises(UserError, match="toy has no camera"):
+        adapter_for(blind)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"rotation": "a", "rotation_kind": "none"},
@@ -141,7 +184,7 @@ def test_colours_that_are_changed_over_are_put_right() -> None:
     assert right[0, 0, 0].tolist() == [0, 0, 200]
     assert right.flags["C_CONTIGUOUS"]
     assert toy_adapter().images(episode, [0, 1])[0, 0, 0].tolist() == [200, 0, 0]
-    with pytest.raises(UserError, match=r"adapter toy: 'bgra' is not known. Did you mean 'bgr'"):
+    with pytest.raises(UserError, match=r"unknown order of channels 'bgra'. Did you mean 'bgr'"):
         toy_adapter(channels="bgra")
 
 

@@ -1,0 +1,190 @@
+"""Data sets: what is in a window, and what is kept at hand."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiment.errors import UserError
+from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
+from tests.worldmodel.toy_streams import SIZE, WINDOWS, same, toy_set, window_at
+from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.order import EpochOrder
+from worldmodel.data.pictures import Memory, cropped
+from worldmodel.data.windows import WindowConfig
+
+
+class Halved:
+    """A gripper code that can be told from the commands."""
+
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        learned = actions.copy()
+        learned[:, 6] = np.cumsum(actions[:, 6]) / 2
+        return learned
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        rest = np.zeros_like(last)
+        rest[6] = last[6]
+        return rest
+
+
+def test_a_window_is_what_its_index_says() -> None:
+    window = window_at(toy_set(ToyEpisodes((8, 9))), 1, 4)
+    assert window.frame[0, 0, 0, 0] == 14
+    assert window.future[0, :, 0, 0, 0].tolist() == [15, 16]
+    np.testing.assert_allclose(window.action[0, :, 1], [0.004, 0.005, 0.006], atol=1e-7)
+    assert window.instructions == ["do 1"]
+    assert window.state.shape == (1, 2)
+    assert window.future_valid.all()
+    assert window.action_valid.all()
+    assert window.frame.is_contiguous()
+    assert window.future.is_contiguous()
+
+
+def test_after_the_end_the_last_frame_is_repeated_and_masked() -> None:
+    window = window_at(toy_set(ToyEpisodes((8,)), after_end="mask"), 0, 6)
+    assert window.future[0, :, 0, 0, 0].tolist() == [7, 7]
+    assert window.future_valid[0].tolist() == [True, False]
+    assert window.action_valid[0].tolist() == [True, True, False]
+    assert not window.action[0, 2].any()
+
+
+def test_after_the_end_the_robot_may_rest() -> None:
+    rows = np.full((8, 7), 0.1, dtype=np.float32)
+    data = toy_set(ToyEpisodes((8,), values={"action": rows}), after_end="hold")
+    data.learn(Halved(), None)
+    window = window_at(data, 0, 6)
+    assert window.action_valid.all()
+    assert window.future_valid[0].tolist() == [True, False]
+    np.testing.assert_allclose(window.action[0, :2, :6], 0.1)
+    np.testing.assert_array_equal(window.action[0, 2, :6], 0)
+    # The transform saw the whole episode; what it gave last is held.
+    np.testing.assert_allclose(window.action[0, :, 6], [0.35, 0.4, 0.4], atol=1e-6)
+    units = Normalisation(np.zeros(6), np.full(6, 0.2), np.zeros(2), np.full(2, 0.1))
+    data.learn(Halved(), units)
+    window = window_at(data, 0, 6)
+    np.testing.assert_allclose(window.action[0, :, 0], [0, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(window.state[0], [1, 1], atol=1e-6)
+
+
+def test_windows_that_end_in_time_are_counted_or_all() -> None:
+    counts = {
+        kind: toy_set(ToyEpisodes((8, 2)), after_end=kind).counts
+        for kind in ("drop", "mask", "hold")
+    }
+    assert counts["drop"].tolist() == [6, 0]
+    assert counts["mask"].tolist() == counts["hold"].tolist() == [8, 2]
+
+
+def test_frames_are_skipped_to_the_rate_asked_for_actions_are_not() -> None:
+    config = WindowConfig(future=(1, 2), chunk=6)
+    data = toy_set(ToyEpisodes((12,)), config, frame_rate=2.0)  # of 6 Hz
+    window = window_at(data, 0, 1)
+    assert window.future[0, :, 0, 0, 0].tolist() == [4, 7]
+    np.testing.assert_allclose(window.action[0, :, 1], 0.001 * np.arange(1, 7), atol=1e-7)
+    assert data.counts.tolist() == [6]
+
+
+def test_video_alone_needs_no_actions() -> None:
+    rows = np.full((8, 7), np.nan, dtype=np.float32)
+    episodes = ToyEpisodes((8,), values={"action": rows})
+    window = window_at(toy_set(episodes, video_only=True), 0, 1)
+    assert window.action.shape == (1, 3, 0)
+    assert window.state.shape == (1, 0)
+    assert window.future[0, :, 0, 0, 0].tolist() == [2, 3]
+    with pytest.raises(DamagedRecord, match="not finite"):
+        window_at(toy_set(episodes), 0, 1)
+
+
+def test_pictures_are_cut_in_the_middle() -> None:
+    pictures = np.arange(2 * 60 * 80 * 3).reshape(2, 60, 80, 3)
+    assert np.array_equal(cropped(pictures, 1.0), pictures[:, :, 10:70])
+    assert np.array_equal(cropped(pictures, 2.0), pictures[:, 10:50])
+    assert np.array_equal(cropped(pictures, 80 / 60), pictures)
+
+
+def test_rates_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UserError, match=r"frame_rate=4\.0 does not divide the 6 Hz of toy"):
+        toy_set(ToyEpisodes((8,)), frame_rate=4.0)
+    with pytest.raises(UserError, match="has 5 frames a second, adapter toy 6"):
+        toy_set(ToyEpisodes((8,), fps=5.0))
+    adapter = toy_adapter(rate=None)
+    assert toy_set(ToyEpisodes((8,), fps=5.0), adapter=adapter, frame_rate=2.5).stride == 2
+    with pytest.raises(UserError, match="the rate of toy is not known"):
+        toy_set(ToyEpisodes((8,)), adapter=adapter, frame_rate=2.5)
+
+
+def test_records_are_read_once_while_their_block_lasts() -> None:
+    episodes = ToyEpisodes((9,) * 8)
+    data = toy_set(episodes)
+    data.keep(4, Memory(0))
+    order = EpochOrder(np.arange(8), np.full(8, 9), seed=0, block=4)
+    for place in range(order.size):
+        data.arrays(order(place).episode)
+    assert episodes.opened == 8
+
+
+@pytest.mark.parametrize("frames", [0, 9, 20, 1000])
+def test_kept_pictures_are_those_read_and_memory_is_given_back(frames: int) -> None:
+    episodes = ToyEpisodes((9,) * 8)
+    data, fresh = toy_set(episodes, after_end="mask"), toy_set(episodes, after_end="mask")
+    each = SIZE[0] * SIZE[1] * 3
+    memory = Memory(frames * each)
+    data.keep(2, memory)
+    order = EpochOrder(np.arange(8), np.full(8, 9), seed=0, block=2)
+    for place in range(order.size):
+        at = order(place)
+        assert same(window_at(data, *at), window_at(fresh, *at))
+        assert memory.free >= 0
+    kept = min(frames // 9, 2)
+    assert memory.free == (frames - 9 * kept) * each
+
+
+def test_pictures_are_decoded_once_while_their_block_lasts() -> None:
+    episodes = ToyEpisodes((9,) * 8)
+    data = toy_set(episodes, after_end="mask")
+    data.keep(4, Memory(10**9))
+    order = EpochOrder(np.arange(8), np.full(8, 9), seed=0, block=4)
+    for place in range(order.size):
+        window_at(data, *order(place))
+    assert episodes.decoded == 8 * 9
+
+
+def test_a_small_set_is_decoded_once_for_all_runs(tmp_path: Path) -> None:
+    episodes = ToyEpisodes((9, 7), damaged=())
+    fresh, data = toy_set(episodes), toy_set(episodes)
+    expected = [window_at(fresh, n, step) for n, step in ((0, 0), (1, 4), (0, 6))]
+    data.decode_once(tmp_path, skip_damaged=False)
+    before = episodes.decoded
+    again = toy_set(ToyEpisodes((9, 7)), video_only=True)
+    again.decode_once(tmp_path, skip_damaged=False)
+    assert episodes.decoded == before
+    copy = pickle.loads(pickle.dumps(data))
+    for source in (data, copy):
+        found = [window_at(source, n, step) for n, step in ((0, 0), (1, 4), (0, 6))]
+        assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    smaller = toy_set(episodes, size=(16, 32))
+    smaller.decode_once(tmp_path, skip_damaged=False)
+    assert window_at(smaller, 1, 4).frame.shape == (1, 16, 32, 3)
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_decoding_once_stops_at_damage_or_remembers_it(tmp_path: Path) -> None:
+    class Broken(ToyEpisodes):
+        def __getitem__(self, number: int):  # type: ignore[no-untyped-def]
+            episode = super().__getitem__(number)
+            if number == 1:
+                episode.images = lambda *_: (_ for _ in ()).throw(DamagedRecord("picture 1"))  # type: ignore[method-assign]
+            return episode
+
+    data = toy_set(Broken((9, 7)), WINDOWS)
+    with pytest.raises(DamagedRecord, match="picture 1"):
+        data.decode_once(tmp_path, skip_damaged=False)
+    assert not list(tmp_path.iterdir())
+    data.decode_once(tmp_path, skip_damaged=True)
+    assert window_at(data, 0, 3).frame[0, 0, 0, 0] == 3
+    with pytest.raises(DamagedRecord, match="picture 1"):
+        window_at(data, 1, 3)
