@@ -10,6 +10,7 @@ import torch
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
+from policies.finetune import trainer_of
 from policies.learning.initial import with_initial
 from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
@@ -188,3 +189,61 @@ def test_a_policy_that_does_not_learn_is_refused() -> None:
 def test_an_unknown_gripper_is_refused(toy_demonstrations: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'level'"):
         tiny_trainer(toy_demonstrations, tmp_path / "run", "regression", "gripper=levle")
+
+
+ROLLOUTS = Path(__file__).parents[1] / "data/rollouts"
+STREAMS = {
+    "fractal": ("fractal20220817_data/0.1.0", [], "google_robot", "level"),
+    "bridge": ("bridge_dataset/1.0.0", [], "widowx", "absolute"),
+    "rlds": ("bridge_dataset/1.0.0", ["adapter=bridge_dataset"], "widowx", "absolute"),
+    "lerobot": ("widowx/lerobot_v2.1", [], "widowx", "absolute"),
+    "demos": ("google_robot/lerobot_v3.0", [], "google_robot", "level"),
+    "openx": (
+        "",
+        [
+            "data.source.only=[fractal20220817_data,bridge_dataset]",
+            "data.statistics_of=bridge_dataset",
+        ],
+        "widowx",
+        "absolute",
+    ),
+}
+
+
+@pytest.mark.parametrize("data", STREAMS)
+def test_every_data_set_can_be_learned_from(data: str, tmp_path: Path) -> None:
+    root, given, robot, gripper = STREAMS[data]
+    arguments = [
+        f"data={data}", f"data.root={ROLLOUTS / root}", f"out={tmp_path / 'run'}", *given,
+        f"data.source.cache={tmp_path / 'cache'}", "data.source.workers=0", "policy=regression",
+        "learner.settings.model.channels=[8,8,8]", "learner.settings.model.width=16",
+        "tokenizer.height=32", "tokenizer.width=32", "data.use.batch_size=4",
+        "data.use.held_out=0.3", "trainer.device=cpu", "trainer.steps=2", "validation_windows=4",
+    ]  # fmt: skip
+    assert trainer_of(compose("finetune", arguments)).run()
+    saved = checkpoint.read_config(tmp_path / "run/checkpoint")
+    assert (saved["robot"], saved["gripper"]) == (robot, gripper)
+    assert len(saved["normalisation"]["low"]) == 6
+    records = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert records[-1]["held_out/translation_mm"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["data=lerobot", "data.camera=observation.images.head"], "no adapter says what its act"),
+        (["data=lerobot", "adapter=jaco_play"], "has no column"),
+        (["validation_windows=0"], "validation_windows=0 must be at least 1"),
+        (["data=tokens"], "learns from whole episodes, which encoded tokens are not"),
+    ],
+)
+def test_what_no_policy_can_learn_is_one_sentence(
+    arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    root = Path(__file__).parents[1] / "data/lerobot_v3.0"
+    given = [f"data.root={root}", f"out={tmp_path / 'run'}", *arguments]
+    if "data=tokens" not in given:
+        given.append(f"data.source.cache={tmp_path}")
+    with pytest.raises(UserError, match=sentence):
+        trainer_of(compose("finetune", given))
+    assert not (tmp_path / "run").exists()

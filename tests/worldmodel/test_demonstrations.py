@@ -147,3 +147,10 @@ def test_an_empty_translation_is_one_sentence() -> None:
 def compose_adapter(*arguments: str) -> Adapter:
     given = ["data=fractal", "data.root=x", *arguments]
     return build(compose("inspect", given).data.adapter, Adapter)
+
+
+def test_the_papers_windows_are_a_choice() -> None:
+    given = ["data=fractal", "data.root=x", "windows=self_flow_paper"]
+    windows = compose("finetune", given).data.use.windows
+    assert list(windows.future) == list(range(1, 49))
+    assert windows.chunk == 6
