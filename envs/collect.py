@@ -188,9 +188,14 @@ def _check_progress(collection: Collection, staged: Mapping[int, StagedEpisode])
 
 
 @command("collect", __doc__)
-def main(config: DictConfig) -> None:
-    """Collect what the settings mean."""
-    collect(Collection.from_settings(plain(config)))
+def main(config: DictConfig) -> Path:
+    """Collect what the settings mean; return the data set's folder."""
+    collection = Collection.from_settings(plain(config))
+    collect(collection)
+    return collection.out
+
+
+run = main.run
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,44 +17,61 @@ from experiment.settings_files import Files, options
 _WIDTH = 46
 
 
+R = TypeVar("R")
+
+
+class Command(Generic[R]):
+    """An entry point: called, it takes the process's arguments and ends as a command does.
+
+    `run` is the same from Python: it takes settings and returns what the command made.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[DictConfig], R],
+        name: str,
+        usage: str,
+        flags: Collection[str],
+        completed: Callable[[Sequence[str]], Sequence[str]],
+    ) -> None:
+        self._main, self._name, self._usage = main, name, usage
+        self._flags, self._completed = flags, completed
+        functools.update_wrapper(self, main)
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> None:
+        """Run with `arguments`, by default the process's; it ends as `exit_on_user_error` says."""
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        flags = [f"--{flag}" for flag in self._flags]
+        settings = [f"{a[2:]}=true" if a in flags else a for a in given]
+        exit_on_user_error(self._print_help if {"-h", "--help"} & {*given} else self.run)(*settings)
+
+    def run(self, *settings: str) -> R:
+        """Run with settings such as `"trainer.steps=500"`; raises `UserError` for wrong ones."""
+        try:
+            return self._main(compose(self._name, self._completed(settings)))
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(run_folder.resume_hint()) from stop
+        finally:
+            run_folder.release()
+
+    def _print_help(self, *settings: str) -> None:
+        kept = [setting for setting in settings if setting not in ("-h", "--help")]
+        print(help_text(self._name, self._usage, kept))
+
+
 def command(
     name: str,
     usage: str | None,
     flags: Collection[str] = (),
     completed: Callable[[Sequence[str]], Sequence[str]] = list,
-) -> Callable[[Callable[[DictConfig], None]], Callable[..., None]]:
-    """Make an entry point of `main(config)`: a function of arguments, by default the process's.
+) -> Callable[[Callable[[DictConfig], R]], Command[R]]:
+    """Make an entry point of `main(config)`.
 
     The settings are those of `configs/<name>.yaml`; `--help` prints `usage` and every setting.
     `--x` means `x=true` for `x` in `flags`; `completed` may add arguments that follow from the
-    given ones. It ends as `exit_on_user_error` says.
+    given ones.
     """
-
-    def decorate(main: Callable[[DictConfig], None]) -> Callable[..., None]:
-        @exit_on_user_error
-        @functools.wraps(main)
-        def run(arguments: Sequence[str] | None = None) -> None:
-            given = list(sys.argv[1:] if arguments is None else arguments)
-            given = [f"{a[2:]}=true" if a.startswith("--") and a[2:] in flags else a for a in given]
-            settings = [argument for argument in given if argument not in ("-h", "--help")]
-            if len(settings) < len(given):
-                print(help_text(name, usage or "", settings))
-            else:
-                _held(main, compose(name, completed(settings)))
-
-        return run
-
-    return decorate
-
-
-def _held(main: Callable[[DictConfig], None], config: DictConfig) -> None:
-    """Run `main` and give its folder back; a run that is stopped says how to resume it."""
-    try:
-        main(config)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(run_folder.resume_hint()) from stop
-    finally:
-        run_folder.release()
+    return lambda main: Command(main, name, usage or "", flags, completed)
 
 
 def help_text(name: str, usage: str, arguments: Sequence[str] = ()) -> str:

@@ -28,7 +28,7 @@ def nearest(name: str, known: Iterable[str], listed: bool = True) -> str:
     return f"{hint} Known: {', '.join(names)}." if listed else hint
 
 
-def exit_on_user_error(main: Callable[P, None]) -> Callable[P, None]:
+def exit_on_user_error(main: Callable[P, object]) -> Callable[P, None]:
     """Wrap an entry point so that everything but a defect of ours ends it without a traceback.
 
     Exit code 2 with one line on stderr for a `UserError`, a file that the system refuses and a lack

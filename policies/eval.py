@@ -16,6 +16,7 @@ from dataclasses import asdict
 from omegaconf import DictConfig
 from rich.console import Console
 
+from envs.episode import EpisodeRecord
 from experiment.command import command
 from experiment.run_folder import open_run
 from experiment.settings import plain
@@ -29,12 +30,12 @@ _FREE = ("out", "workers", "time_limit", "list")
 
 
 @command("eval", __doc__, flags=("list",))
-def main(config: DictConfig) -> None:
-    """Evaluate and print the table."""
+def main(config: DictConfig) -> list[EpisodeRecord]:
+    """Evaluate, print the table and return the records."""
     settings = EvalSettings.of(plain(config))
     if settings.list:
         print(*listing(settings.protocol.name, settings.chosen()), sep="\n")
-        return
+        return []
     settings = settings.completed()
     evaluation = settings.evaluation()
     out = open_run("evaluation", asdict(settings), _FREE, results=(RECORDS,))
@@ -44,6 +45,10 @@ def main(config: DictConfig) -> None:
     console.print(report.table(records, evaluation.protocol, evaluation.reference))
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
     console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
+    return records
+
+
+run = main.run
 
 
 if __name__ == "__main__":
