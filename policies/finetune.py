@@ -113,13 +113,17 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
 
 
 @command("finetune", __doc__, completed=with_initial)
-def main(config: DictConfig) -> None:
-    """Compose the parts and train."""
+def main(config: DictConfig) -> Path:
+    """Compose the parts and train; return the run's folder."""
     trainer = trainer_of(config)
     finished = trainer.run()
     print(f"{trainer.folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:
         raise KeyboardInterrupt
+    return trainer.folder
+
+
+run = main.run
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ def sections(
 
 
 @command("pretrain", __doc__)
-def main(config: DictConfig) -> None:
-    """Compose the parts and train."""
+def main(config: DictConfig) -> Path:
+    """Compose the parts and train; return the run's folder."""
     tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
     text = build(config.text, TextEncoder)  # type: ignore[type-abstract]
     model_config = build(config.model, ModelConfig)
@@ -161,6 +161,10 @@ def main(config: DictConfig) -> None:
     print(f"{folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")
     if not finished:
         raise KeyboardInterrupt
+    return folder
+
+
+run = main.run
 
 
 if __name__ == "__main__":
