@@ -2,6 +2,7 @@
 # Lint, format, types, tests. Arguments go to pytest: ./check.sh -m 'not simulator and not slow' is the fast group.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+./setup.sh --extras
 export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check .

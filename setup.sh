@@ -3,6 +3,7 @@
 #
 # PYTHON=python3.12   the interpreter to use (3.11 or newer, with pip)
 # TORCH=cpu|cuda      which build of torch; by default cuda where nvidia-smi finds a GPU
+# --extras            also what text=minilm|transformers, tokenizer=wan22 and their tests need
 set -euo pipefail
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -159,22 +160,34 @@ add_backports() {
         as_root tee /etc/apt/sources.list.d/bookworm-backports.sources >/dev/null
 }
 
+install_extras() {
+    local stamp
+    stamp="$(sha256sum <requirements-extras.lock)"
+    [ "$(cat .venv/.extras 2>/dev/null)" = "$stamp" ] && return
+    say "installing the packages of requirements-extras.lock"
+    use_uv
+    uv_install --no-deps -r requirements-extras.lock ||
+        pip_install --no-deps -r requirements-extras.lock ||
+        fail "the packages of requirements-extras.lock could not be installed"
+    echo "$stamp" >.venv/.extras
+}
+
 main() {
     [ "$(uname -sm)" = 'Linux x86_64' ] || fail "this runs on Linux on x86-64 only"
     local torch stamp python
     torch=$(wanted_torch)
     stamp="$torch $(cat setup.sh requirements.lock pyproject.toml | sha256sum | cut -d' ' -f1)"
-    if [ "$(cat .venv/.set-up 2>/dev/null)" = "$stamp" ]; then
-        return
+    if [ "$(cat .venv/.set-up 2>/dev/null)" != "$stamp" ]; then
+        python=$(find_python)
+        make_environment "$python"
+        use_uv
+        install_torch "$torch"
+        install_packages
+        install_renderer
+        echo "$stamp" >.venv/.set-up
+        say "ready"
     fi
-    python=$(find_python)
-    make_environment "$python"
-    use_uv
-    install_torch "$torch"
-    install_packages
-    install_renderer
-    echo "$stamp" >.venv/.set-up
-    say "ready"
+    [ "${1:-}" != --extras ] || install_extras
 }
 
-main
+main "$@"
