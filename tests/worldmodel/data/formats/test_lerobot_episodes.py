@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data import make_lerobot as made
-from worldmodel.data.formats.lerobot import LeRobot, LeRobotEpisodes
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 from worldmodel.data.formats.lerobot import tables as tables_module
-from worldmodel.tokenizer.pixel import PixelTokenizer
 
 VERSIONS = tuple(made.FOLDERS)
 EPISODES = [made.episode(number, length) for number, length in enumerate(made.LENGTHS)]
@@ -146,22 +145,15 @@ def test_threads_read_at_once(root: Path) -> None:
     assert found == [[(1, 2, step) for step in steps] for steps in wanted]
 
 
-def test_both_versions_make_the_same_trajectories(tmp_path: Path) -> None:
-    tokenizer = PixelTokenizer(height=64, width=80, patch=16)
-    roots = [shutil.copytree(made.FOLDERS[v], tmp_path / v) for v in VERSIONS]
-    found = [LeRobot(str(root), image=made.WRIST).read(tokenizer) for root in roots]
-    for trajectories in found:
-        assert trajectories.starts.tolist() == [0, 8, 20, 30]
-        np.testing.assert_array_equal(
-            trajectories.action, np.concatenate([e.action for e in EPISODES])
-        )
-        texts = [trajectories.instructions[i] for i in trajectories.instruction]
-        assert texts == [text for e in EPISODES for text in e.instructions]
-        for number, start in enumerate((0, 8, 20)):
-            length = made.LENGTHS[number]
-            made.assert_shows(
-                trajectories.frames[start : start + length], 1, number, list(range(length))
-            )
+def test_every_version_holds_the_same_episodes() -> None:
+    for version in VERSIONS:
+        episodes = LeRobotEpisodes(str(made.FOLDERS[version]))
+        for number, expected in enumerate(EPISODES):
+            episode = episodes[number]
+            np.testing.assert_array_equal(episode.array("action"), expected.action)
+            assert episode.text("task") == list(expected.instructions)
+            steps = list(range(len(episode)))
+            made.assert_shows(episode.images(made.WRIST), 1, number, steps)
 
 
 def test_v2_0_is_read_as_v2_1(tmp_path: Path) -> None:
