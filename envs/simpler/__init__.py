@@ -4,42 +4,29 @@ A script written for SimplerEnv needs its imports changed and no more: `envs.sim
 takes SIMPLER's names, and `get_image_from_maniskill2_obs_dict(env, obs)` gives the picture.
 """
 
+# The simulator takes seconds to import, so `make` and `make_vec` do it: names, helps and asset
+# commands do without.
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
 import numpy as np
-import torch
 
-from envs.simpler.assets.choice import asset_pack
-from envs.simpler.environment import SimplerEnv
-from envs.simpler.robots.registry import ROBOTS
-from envs.simpler.scenes import SCENES
 from envs.simpler.tasks.registry import TASKS, TaskSpec, task_spec
-from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of, variants_of
-from envs.simpler.vector import SimplerVectorEnv
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of
 from experiment.errors import UserError
+
+if TYPE_CHECKING:
+    from envs.simpler.environment import SimplerEnv
+    from envs.simpler.vector import SimplerVectorEnv
 
 ENVIRONMENTS = tuple(spec.simpler_name for spec in TASKS.values())
 """SIMPLER's own names of the 25 tasks."""
 
-__all__ = [
-    "ENVIRONMENTS",
-    "TASKS",
-    "SimplerEnv",
-    "SimplerVectorEnv",
-    "TaskSpec",
-    "get_image_from_maniskill2_obs_dict",
-    "make",
-    "make_vec",
-    "task_spec",
-    "variants_of",
-]
-
 LARGEST_SIDE = 4096
-"""The largest width and height of a picture that is asked for by anything but a slip."""
+"""Largest width and height (px); more is taken for a slip."""
 
 _PROCESSES = (
     "for several processes on CPUs use gymnasium.make_vec(id, num_envs, vectorization_mode='async')"
@@ -57,18 +44,22 @@ def make(
     variant: str = VISUAL_MATCHING,
     terminate_on_success: bool = True,
     render_mode: str | None = None,
-) -> SimplerEnv:
+) -> "SimplerEnv":
     """Make the task called `task` (our name or SIMPLER's) as a gymnasium environment.
 
     Args: `assets` is primitives or simpler (then `asset_root` names a copy of ManiSkill2_real2sim);
         `resolution` is (width, height) of the camera with the original's field of view, native for
         the original's size, None for no renderer at all; `simulation_frequency` in Hz, None for the
         original's; `variant` as in `variants_of(task)`; `terminate_on_success` ends an episode at
-        its first success as SimplerEnv's environments do; `render_mode` rgb_array or None, which
-        say the same: there are pictures wherever there is a resolution.
+        its first success as SimplerEnv's environments do; `render_mode` is rgb_array or None, which
+        mean the same: a resolution decides whether there are pictures.
     Raises: `UserError` for an unknown task, pack or variant, missing assets, an impossible
         resolution, frequency or render mode. Whether a device can draw is known at the first reset.
     """
+    from envs.simpler.assets.choice import asset_pack
+    from envs.simpler.environment import SimplerEnv
+    from envs.simpler.scenes import SCENES
+
     spec = task_spec(task)
     size = _size(resolution, spec)
     frequency = spec.simulation_frequency if simulation_frequency is None else simulation_frequency
@@ -105,12 +96,17 @@ def make_vec(
     variant: str = VISUAL_MATCHING,
     terminate_on_success: bool = True,
     sim_backend: str = "physx_cuda",
-) -> SimplerVectorEnv:
+) -> "SimplerVectorEnv":
     """Make `num_envs` environments of a task in one GPU simulation.
 
     Args: as in `make`; `sim_backend` physx_cpu has one environment only.
     Raises: `UserError` as `make` does, and where there is no NVIDIA GPU.
     """
+    import torch
+
+    from envs.simpler.scenes import SCENES
+    from envs.simpler.vector import SimplerVectorEnv
+
     spec = task_spec(task)
     if num_envs < 1 or (sim_backend == "physx_cpu" and num_envs > 1):
         raise UserError(
@@ -138,6 +134,8 @@ def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:
     if isinstance(resolution, str):
         if resolution != "native":
             raise UserError(f"resolution must be two whole numbers or native; got {resolution}.")
+        from envs.simpler.robots.registry import ROBOTS
+
         return ROBOTS[spec.robot].camera_size
     size = list(resolution) if isinstance(resolution, Iterable) else [resolution]
     whole = all(isinstance(n, int | np.integer) and 1 <= n <= LARGEST_SIDE for n in size)
@@ -152,9 +150,9 @@ def _size(resolution: Resolution, spec: TaskSpec) -> tuple[int, int] | None:
 def get_image_from_maniskill2_obs_dict(
     env: gymnasium.Env[Any, Any], obs: Mapping[str, Any], camera_name: str | None = None
 ) -> np.ndarray:
-    """The picture uint8 (h, w, 3) in an observation; SimplerEnv's helper of that name.
+    """The image uint8 (h, w, 3) in an observation; SimplerEnv's helper of that name.
 
-    Args: `env` and `camera_name` are taken for the sake of old scripts; a task has one camera.
+    Args: `env` and `camera_name` are ignored (old scripts pass them): a task has one camera.
     Raises: `UserError` for an observation without a picture.
     """
     del env, camera_name
@@ -163,14 +161,10 @@ def get_image_from_maniskill2_obs_dict(
     return np.asarray(obs["image"])
 
 
-def _register() -> None:
-    for spec in TASKS.values():
-        gymnasium.register(
-            id=spec.gym_id,
-            entry_point="envs.simpler:make",
-            kwargs={"task": spec.name},
-            disable_env_checker=True,
-        )
-
-
-_register()
+for _spec in TASKS.values():
+    gymnasium.register(
+        id=_spec.gym_id,
+        entry_point="envs.simpler:make",
+        kwargs={"task": _spec.name},
+        disable_env_checker=True,
+    )

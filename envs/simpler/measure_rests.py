@@ -14,6 +14,7 @@ from tqdm import tqdm
 import envs.simpler
 from envs.simpler.assets.catalogues import CATALOGUES
 from envs.simpler.assets.rests import PRIMITIVES, names, text
+from envs.simpler.environment import SimplerEnv
 from envs.simpler.tasks.registry import ORIENTATIONS, PICKABLE, TASKS
 from envs.simpler.tasks.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
 from experiment.files import write_bytes
@@ -42,7 +43,7 @@ def drops() -> Iterator[Drop]:
 def measure() -> dict[str, list[list[float]]]:
     """Drop everything once; x and y relative to the drop, absolute where several fall together."""
     table: dict[str, list[list[float]]] = {}
-    made: dict[tuple[str, str], envs.simpler.SimplerEnv] = {}
+    made: dict[tuple[str, str], SimplerEnv] = {}
     for task, variant, options in tqdm(list(drops()), desc="drops"):
         if (task, variant) not in made:
             made[task, variant] = envs.simpler.make(task, resolution=None, variant=variant)
