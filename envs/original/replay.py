@@ -10,24 +10,17 @@ from torch import Tensor
 from transforms3d.quaternions import quat2mat
 
 from envs.original.recordings import Golden
-from envs.simpler.rules import (
-    CONTACT_IMPULSE,
-    DrawerState,
-    GraspState,
-    LiftObject,
-    MoveDrawer,
-    MoveNear,
-    NearState,
-    PlaceInDrawer,
-    PlaceState,
-    PutState,
-    Rule,
-)
+from envs.simpler.rules import make_rule
+from envs.simpler.rules.base import CONTACT_IMPULSE
+from envs.simpler.rules.drawer import DrawerState, PlaceState
+from envs.simpler.rules.grasp import GraspState
+from envs.simpler.rules.near import NearState
+from envs.simpler.rules.put import PutState
 from envs.simpler.scenes.cabinet import BOTTOM_PANEL
-from envs.simpler.scenes.put import make_rule
 from envs.simpler.tasks.registry import TaskSpec
 
-Update = Callable[[int], Tensor]
+StateAt = Callable[[int], Any]
+"""The state that a rule takes, as it was recorded after a control step."""
 
 
 def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
@@ -37,14 +30,14 @@ def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
     What depends on the direction of impulses (whether something is grasped) is taken over from the
     recording, which keeps only their size.
     """
-    rule, update = replay(golden, spec)
+    rule, state_at = make_rule(spec), _STATES[spec.family](golden)
     counts: dict[str, int] = {}
     for index, step in enumerate(golden.steps):
         if index in golden.advances:
             rule.advance()
         rule.before_step()
-        update(index)
-        said: dict[str, Any] = {
+        rule.update(state_at(index))
+        recorded: dict[str, Any] = {
             "success": bool(golden.arrays["success"][index]),
             "subtask": int(golden.arrays["is_final_subtask"][index]) if rule.subtasks > 1 else 0,
         }
@@ -55,11 +48,11 @@ def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
         statistics = step["eval"].get("episode_stats", {})
         for name, value in rule.statistics.items():
             if name in statistics:
-                ours[f"stats_{name}"], said[f"stats_{name}"] = value[0].item(), statistics[name]
+                ours[f"stats_{name}"], recorded[f"stats_{name}"] = value[0].item(), statistics[name]
         for name, value in rule.report.items():
             if name in step["eval"] and name not in ("success", "episode_stats"):
-                ours[name], said[name] = value[0].item(), step["eval"][name]
-        for name, value in said.items():
+                ours[name], recorded[name] = value[0].item(), step["eval"][name]
+        for name, value in recorded.items():
             counts[name] = counts.get(name, 0) + _same(ours[name], value)
     return {f"rule_{name}": count / len(golden.steps) for name, count in counts.items()}
 
@@ -68,18 +61,6 @@ def _same(ours: Any, recorded: Any) -> bool:
     if isinstance(recorded, str):  # the original keeps some numbers as text with three decimals
         return f"{ours:.3f}" == recorded
     return bool(np.isclose(float(ours), float(recorded), atol=1e-5))
-
-
-def replay(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
-    """Our rule of a task, and a function that feeds it the recorded state of a step."""
-    feeds: dict[str, Callable[[Golden, TaskSpec], tuple[Rule, Update]]] = {
-        "drawer": _drawer,
-        "place": _place,
-        "grasp": _grasp,
-        "move_near": _near,
-        "put_on": _put,
-    }
-    return feeds[spec.family](golden, spec)
 
 
 def _one(value: Any) -> Tensor:
@@ -95,40 +76,32 @@ def _drawer_positions(golden: Golden) -> NDArray[np.float64]:
     return golden.arrays["cabinet_qpos"][:, joint]
 
 
-def _drawer(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
-    rule, positions = MoveDrawer(spec.goal), _drawer_positions(golden)
-    return rule, lambda step: rule.update(DrawerState(_one(positions[step])))
+def _drawer(golden: Golden) -> StateAt:
+    positions = _drawer_positions(golden)
+    return lambda step: DrawerState(_one(positions[step]))
 
 
-def _place(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
-    rule, positions = PlaceInDrawer(spec.forced_subtask_step), _drawer_positions(golden)
+def _place(golden: Golden) -> StateAt:
+    positions = _drawer_positions(golden)
     panel = f"{golden.meta['target_drawer']}_drawer#{BOTTOM_PANEL}"
     item = golden.meta["obj_names"][0]
 
-    def update(step: int) -> Tensor:
+    def state(step: int) -> PlaceState:
         pressed = sum(size for body, other, size in _contacts(golden, step, item) if panel in other)
-        state = PlaceState(_one(positions[step]), _one(pressed), _NO, _NO, _STILL)
-        return rule.update(state)
+        return PlaceState(_one(positions[step]), _one(pressed), _NO, _NO, _STILL)
 
-    return rule, update
+    return state
 
 
-def _grasp(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:  # noqa: ARG001
-    rule = LiftObject()
+def _grasp(golden: Golden) -> StateAt:
     item = golden.meta["obj_names"][0]
     height = golden.arrays["reset_obj_poses"][0, 2]
     robot = set(golden.meta["link_names"])
-
-    def update(step: int) -> Tensor:
-        return rule.update(
-            GraspState(
-                grasped=_one(bool(golden.steps[step]["eval"]["is_grasped"])),
-                touched=_one(_touched(golden, step, item, robot)),
-                rise=_one(golden.arrays["obj_poses"][step, 0, 2] - height),
-            )
-        )
-
-    return rule, update
+    return lambda step: GraspState(
+        grasped=_one(bool(golden.steps[step]["eval"]["is_grasped"])),
+        touched=_one(_touched(golden, step, item, robot)),
+        rise=_one(golden.arrays["obj_poses"][step, 0, 2] - height),
+    )
 
 
 def _contacts(golden: Golden, step: int, item: str) -> Iterator[tuple[str, str, float]]:
@@ -176,41 +149,38 @@ class _Bodies:
         return torch.tensor(np.array([centres]))
 
 
-def _near(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:  # noqa: ARG001
-    rule, bodies = MoveNear(), _Bodies(golden)
-
-    def update(step: int) -> Tensor:
-        return rule.update(
-            NearState(
-                frames=bodies.frames(step),
-                centres=bodies.centres(step),
-                settled=bodies.settled,
-                half=bodies.half[..., :2].norm(dim=-1),
-                released=_YES,
-                speed=_STILL,
-            )
-        )
-
-    return rule, update
+def _near(golden: Golden) -> StateAt:
+    bodies = _Bodies(golden)
+    return lambda step: NearState(
+        frames=bodies.frames(step),
+        centres=bodies.centres(step),
+        settled=bodies.settled,
+        half=bodies.half[..., :2].norm(dim=-1),
+        released=_YES,
+        speed=_STILL,
+    )
 
 
-def _put(golden: Golden, spec: TaskSpec) -> tuple[Rule, Update]:
-    rule, bodies = make_rule(spec), _Bodies(golden)
+def _put(golden: Golden) -> StateAt:
+    bodies = _Bodies(golden)
     source = golden.meta["source"]
     allowed = {*golden.meta["link_names"], golden.meta["target"]}
+    return lambda step: PutState(
+        frames=bodies.frames(step),
+        centres=bodies.centres(step),
+        settled=bodies.settled,
+        half=bodies.half,
+        grasped=_one(bool(golden.steps[step]["eval"]["is_src_obj_grasped"])),
+        touched=_one(_touched(golden, step, source, allowed)),
+        released=_YES,
+        speed=_STILL,
+    )
 
-    def update(step: int) -> Tensor:
-        return rule.update(
-            PutState(
-                frames=bodies.frames(step),
-                centres=bodies.centres(step),
-                settled=bodies.settled,
-                half=bodies.half,
-                grasped=_one(bool(golden.steps[step]["eval"]["is_src_obj_grasped"])),
-                touched=_one(_touched(golden, step, source, allowed)),
-                released=_YES,
-                speed=_STILL,
-            )
-        )
 
-    return rule, update
+_STATES: dict[str, Callable[[Golden], StateAt]] = {
+    "drawer": _drawer,
+    "place": _place,
+    "grasp": _grasp,
+    "move_near": _near,
+    "put_on": _put,
+}

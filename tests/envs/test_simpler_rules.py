@@ -6,18 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.simpler.rules import (
-    DrawerState,
-    GraspState,
-    LiftObject,
-    MoveDrawer,
-    MoveNear,
-    NearState,
-    PlaceInDrawer,
-    PlaceState,
-    PutOn,
-    PutState,
-)
+from envs.simpler.rules.drawer import DrawerState, MoveDrawer, PlaceInDrawer, PlaceState
+from envs.simpler.rules.grasp import GraspState, LiftObject
+from envs.simpler.rules.near import MoveNear, NearState
+from envs.simpler.rules.put import PutOn, PutState
 
 
 def one(value: Any) -> Tensor:

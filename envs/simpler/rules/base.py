@@ -59,6 +59,13 @@ class Rule:
     def advance(self, index: Tensor | None = None) -> None:
         """Go on to the next subtask, in environments `index` (all if None), if there is one."""
 
+    def update(self, state: Any) -> Tensor:
+        """Take in the end of a control step; returns SIMPLER's success at this step `(b,)`.
+
+        Each rule documents its `state`.
+        """
+        raise NotImplementedError
+
     def before_step(self) -> None:
         """Call before every control step."""
         self.elapsed_steps += 1

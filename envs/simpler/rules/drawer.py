@@ -29,7 +29,6 @@ class MoveDrawer(Rule):
         self._position = torch.zeros(batch, device=self.device)
 
     def update(self, state: DrawerState) -> Tensor:
-        """Take in the end of a control step; returns success at this step `(b,)`."""
         self._position = state.position
         done = state.position >= OPEN if self.opening else state.position <= CLOSED
         return self._judge(done, done, qpos=state.position)
@@ -86,7 +85,6 @@ class PlaceInDrawer(Rule):
         super().before_step()
 
     def update(self, state: PlaceState) -> Tensor:
-        """Take in the end of a control step; returns SIMPLER's success at this step `(b,)`."""
         self._position = state.position
         self.opened |= state.position >= OPEN
         self.contacts += state.impulse > CONTACT_IMPULSE

@@ -43,7 +43,6 @@ class LiftObject(Rule):
         self.ever_held = self._remembered(self._no())
 
     def update(self, state: GraspState) -> Tensor:
-        """Take in the end of a control step; returns success at this step `(b,)`."""
         self.grasped_for[:] = torch.where(state.grasped, self.grasped_for + 1, 0)
         self.lifted &= state.grasped
         self.lifted |= ~state.touched & (state.rise > LIFTED)

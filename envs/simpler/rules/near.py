@@ -54,7 +54,6 @@ class MoveNear(Rule):
         self._last = {name: self._no() for name in _NAMES}
 
     def update(self, state: NearState) -> Tensor:
-        """Take in the end of a control step; returns success at this step `(b,)`."""
         # The original judges source and target by their centres of mass but takes the height they
         # settled at from their frames.
         rise = state.centres[..., 2] - state.settled[:, :2, 2]

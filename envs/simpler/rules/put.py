@@ -7,9 +7,13 @@ from torch import Tensor
 
 from envs.simpler.rules.base import REST_SPEED, Report, Rule
 from envs.simpler.rules.near import moved
+from envs.simpler.tasks.registry import TaskSpec
 
 SIDE_SLACK = 0.003
+TABLE_SLACK, BASKET_SLACK = 0.02, 0.06
 STEPS_GRASPED = 5
+# Tasks in which the object may touch other things than its target.
+LENIENT = ("spoon_on_towel", "eggplant_in_basket")
 
 
 @dataclass
@@ -42,7 +46,7 @@ class PutOn(Rule):
 
     def __init__(
         self,
-        height_slack: float = 0.02,
+        height_slack: float = TABLE_SLACK,
         alone: bool = True,
         batch: int = 1,
         device: torch.device | str = "cpu",
@@ -55,7 +59,6 @@ class PutOn(Rule):
         self._right, self._wrong, self._on = self._no(), self._no(), self._no()
 
     def update(self, state: PutState) -> Tensor:
-        """Take in the end of a control step; returns success at this step `(b,)`."""
         self._right, self._wrong = moved(state.frames, state.settled)
         self.grasped_for[:] = torch.where(state.grasped, self.grasped_for + 1, 0)
         held = self.grasped_for >= STEPS_GRASPED
@@ -88,3 +91,9 @@ class PutOn(Rule):
             "consecutive_grasp": self.ever_held,
             "src_on_target": self._on,
         }
+
+
+def put_on(task: TaskSpec, batch: int = 1, device: str = "cpu") -> PutOn:
+    """The rule of a WidowX task; in the basket the eggplant may lie higher than on a plate."""
+    slack = BASKET_SLACK if task.robot == "widowx_sink" else TABLE_SLACK
+    return PutOn(slack, task.name not in LENIENT, batch, device)

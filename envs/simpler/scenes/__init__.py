@@ -13,12 +13,3 @@ SCENES: dict[str, type[SimplerScene]] = {
     "move_near": MoveNearScene,
     "put_on": PutOnScene,
 }
-
-__all__ = [
-    "SCENES",
-    "GraspScene",
-    "MoveDrawerScene",
-    "MoveNearScene",
-    "PlaceScene",
-    "PutOnScene",
-]

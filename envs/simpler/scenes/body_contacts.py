@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.simpler.rules import CONTACT_IMPULSE
+from envs.simpler.rules.base import CONTACT_IMPULSE
 from envs.simpler.scenes.contact_queries import Body
 
 # What other bodies exert is a difference of float32 sums; below this (N s) it is rounding.

@@ -18,7 +18,7 @@ from envs.simpler.assets.choice import asset_pack
 from envs.simpler.assets.pack import AssetPack
 from envs.simpler.robots.batched.agents import batched
 from envs.simpler.robots.registry import ROBOTS, Robot
-from envs.simpler.rules import Rule
+from envs.simpler.rules import make_rule
 from envs.simpler.scenes import lighting, rendering
 from envs.simpler.scenes.loading import SceneLoader
 from envs.simpler.tasks.registry import TaskSpec
@@ -32,7 +32,7 @@ PARKED, PARKED_ABOVE = sapien.Pose([-10.0, 0.0, 0.0]), sapien.Pose([0.0, 0.0, 10
 class BuiltScene(BaseEnv):
     """What a task, a variant and an asset pack make of ManiSkill's empty scene.
 
-    A family of tasks implements `_make_rule` and may load furniture and change densities.
+    A family of tasks may load furniture and change densities.
     """
 
     contact_offset = 0.02
@@ -64,7 +64,7 @@ class BuiltScene(BaseEnv):
         self.starts: list[Start] = [self._draw(0, {})] * num_envs
         self.on_gpu = sim_backend == "physx_cuda"
         self.batched_control = batched_control or self.on_gpu
-        self.rule: Rule = self._make_rule(num_envs, "cuda" if self.on_gpu else "cpu")
+        self.rule = make_rule(spec, num_envs, "cuda" if self.on_gpu else "cpu")
         self.objects: list[Actor] = []
         self.photographs = rendering.Photographs(self.pack, resolution, num_envs)
         kwargs.setdefault("obs_mode", "none" if resolution is None else "rgb+segmentation")
@@ -109,9 +109,6 @@ class BuiltScene(BaseEnv):
             ),
             default_materials_config=DefaultMaterialsConfig(1.0, 1.0, 0.0),
         )
-
-    def _make_rule(self, batch: int, device: str) -> Rule:
-        raise NotImplementedError
 
     def _load_furniture(self) -> None:
         """Load what stands in the scene besides robot, surroundings and loose objects."""

@@ -10,7 +10,7 @@ import sapien
 import torch
 from torch import Tensor
 
-from envs.simpler.rules import DrawerState, MoveDrawer, PlaceInDrawer, PlaceState, Rule
+from envs.simpler.rules.drawer import DrawerState, PlaceState
 from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
@@ -28,8 +28,6 @@ INSIDE_X, INSIDE_Y, INSIDE_Z = 0.275, 0.2575, (-0.05, 0.05)
 
 class CabinetScene(SimplerScene):
     """A robot before a cabinet with three drawers; a start's `drawer` is the one in question."""
-
-    rule: Any
 
     def _load_furniture(self) -> None:
         loader = self.scene.create_urdf_loader()
@@ -84,14 +82,11 @@ class CabinetScene(SimplerScene):
 class MoveDrawerScene(CabinetScene):
     """Open or close a drawer."""
 
-    def _make_rule(self, batch: int, device: str) -> Rule:
-        return MoveDrawer(self.task.goal, batch, device)
-
     def _opening(self) -> float:
         return START_OPEN if self.task.goal == "close" else 0.0
 
-    def _update_rule(self, contacts: ContactQueries) -> Tensor:  # noqa: ARG002
-        return self.rule.update(DrawerState(self.drawer_positions()))
+    def rule_state(self, contacts: ContactQueries) -> DrawerState:  # noqa: ARG002
+        return DrawerState(self.drawer_positions())
 
     def instruction(self, number: int) -> str:
         return f"{self.task.goal} {self.drawer_of(number)} drawer"
@@ -102,14 +97,7 @@ class PlaceScene(CabinetScene):
 
     contact_offset = 0.005
 
-    def _make_rule(self, batch: int, device: str) -> Rule:
-        return PlaceInDrawer(self.task.forced_subtask_step, batch, device)
-
-    def _update_rule(self, contacts: ContactQueries) -> Tensor:
-        return self.rule.update(self.place_state(contacts))
-
-    def place_state(self, contacts: ContactQueries) -> PlaceState:
-        """Read the simulator: drawer joint, contact impulse, object in the drawer, released."""
+    def rule_state(self, contacts: ContactQueries) -> PlaceState:
         item = self.objects[0]
 
         def pressed(drawer: str) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from mani_skill.utils.structs import Actor, Link
 from torch import Tensor
 
-from envs.simpler.rules import CONTACT_IMPULSE
+from envs.simpler.rules.base import CONTACT_IMPULSE
 
 Body: TypeAlias = Actor | Link
 

@@ -9,7 +9,7 @@ from mani_skill.utils.structs import Actor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.simpler.rules import CONTACT_IMPULSE
+from envs.simpler.rules.base import CONTACT_IMPULSE
 from envs.simpler.scenes.contact_queries import Body
 
 

@@ -5,14 +5,12 @@ The originals are `GraspSingle…InScene-v0`.
 
 from itertools import combinations
 from math import dist
-from typing import Any
 
 import sapien
-from torch import Tensor
 
 from envs.simpler.assets.rests import Rest
-from envs.simpler.rules import GraspState, LiftObject, Rule
-from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
+from envs.simpler.rules.grasp import GraspState
+from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.settling import Fall, place
@@ -23,11 +21,6 @@ CROWDED = 0.16
 
 class GraspScene(SimplerScene):
     """Pick the first object; the others, if any, distract."""
-
-    rule: Any
-
-    def _make_rule(self, batch: int, device: str) -> Rule:
-        return LiftObject(batch, device)
 
     def _crowded(self, number: int) -> set[int]:
         """Objects of environment `number` that may touch another one as they fall."""
@@ -60,15 +53,12 @@ class GraspScene(SimplerScene):
                 [layout.quaternions[i] for i in distractors],
             )
 
-    def _update_rule(self, contacts: ContactQueries) -> Tensor:
+    def rule_state(self, contacts: ContactQueries) -> GraspState:
         item = self.objects[0]
-        kind = self.robot_kind
-        return self.rule.update(
-            GraspState(
-                grasped=closes_on(contacts, item, self.fingers, kind.opens, kind.grasp_angle),
-                touched=contacts.touched_by_others(item, self.links),
-                rise=item.pose.p[:, 2] - self.settled[:, 0, 2],
-            )
+        return GraspState(
+            grasped=self.grasped(item, contacts),
+            touched=contacts.touched_by_others(item, self.links),
+            rise=item.pose.p[:, 2] - self.settled[:, 0, 2],
         )
 
     def instruction(self, number: int) -> str:

@@ -3,15 +3,14 @@
 The originals are `MoveNearGoogle…InScene-v0` and `-v1`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from mani_skill.utils.structs import Actor
 from torch import Tensor
 
-from envs.simpler.rules import MoveNear, NearState, Rule
+from envs.simpler.rules.near import NearState
 from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import object_name
 from envs.simpler.scenes.scene import SimplerScene
@@ -23,7 +22,6 @@ class SourceAndTarget(SimplerScene):
     """Scenes whose rule is about a source, a target and perhaps others."""
 
     contact_offset = 0.005
-    rule: Any
 
     @staticmethod
     def order_of(start: Start) -> list[int]:
@@ -50,18 +48,13 @@ class SourceAndTarget(SimplerScene):
         else:
             self.half_sizes[env_idx] = half[env_idx]
 
-    def centres(self, which: Sequence[int]) -> Tensor:
-        """Centres of mass of objects by number `(b, n, 3)`, m, in the world."""
-        items = [self.objects[i] for i in which]
-        return torch.stack([(item.pose * item.cmass_local_pose).p for item in items], 1)
+    def centres(self) -> Tensor:
+        """Centres of mass of the objects `(b, o, 3)`, m, in the world."""
+        return torch.stack([(item.pose * item.cmass_local_pose).p for item in self.objects], 1)
 
-    def frames(self, which: Sequence[int]) -> Tensor:
-        """Positions of objects' frames by number `(b, n, 3)`, m, in the world."""
-        return torch.stack([self.objects[i].pose.p for i in which], 1)
-
-    def everything(self) -> range:
-        """Numbers of all objects."""
-        return range(len(self.objects))
+    def frames(self) -> Tensor:
+        """Positions of the objects' frames `(b, o, 3)`, m, in the world."""
+        return torch.stack([item.pose.p for item in self.objects], 1)
 
     def of_source(self, value: Callable[[Actor], Tensor]) -> Tensor:
         """What `value` says of the source of each environment `(b, ...)`."""
@@ -77,22 +70,17 @@ class SourceAndTarget(SimplerScene):
 class MoveNearScene(SourceAndTarget):
     """Move the source near the target."""
 
-    def _make_rule(self, batch: int, device: str) -> Rule:
-        return MoveNear(batch, device)
-
     def _density(self, model: str) -> float | None:
         return toy_density(model)
 
-    def _update_rule(self, contacts: ContactQueries) -> Tensor:
-        return self.rule.update(
-            NearState(
-                frames=self.ordered(self.frames(self.everything())),
-                centres=self.ordered(self.centres(self.everything()))[:, :2],
-                settled=self.ordered(self.settled),
-                half=self.ordered(self.half_sizes)[:, :2, :2].norm(dim=-1),
-                released=~self.of_source(lambda item: contacts.touched(item, self.links)),
-                speed=self.of_source(lambda item: item.linear_velocity).norm(dim=-1),
-            )
+    def rule_state(self, contacts: ContactQueries) -> NearState:
+        return NearState(
+            frames=self.ordered(self.frames()),
+            centres=self.ordered(self.centres())[:, :2],
+            settled=self.ordered(self.settled),
+            half=self.ordered(self.half_sizes)[:, :2, :2].norm(dim=-1),
+            released=~self.of_source(lambda item: contacts.touched(item, self.links)),
+            speed=self.of_source(lambda item: item.linear_velocity).norm(dim=-1),
         )
 
     def instruction(self, number: int) -> str:

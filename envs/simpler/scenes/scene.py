@@ -16,7 +16,7 @@ from envs.simpler.assets.rests import Rest
 from envs.simpler.robots.camera import CAMERA
 from envs.simpler.scenes.body_contacts import BodyContacts
 from envs.simpler.scenes.built_scene import PARKED, BuiltScene
-from envs.simpler.scenes.contact_queries import ContactQueries
+from envs.simpler.scenes.contact_queries import ContactQueries, closes_on
 from envs.simpler.scenes.contacts import Contacts
 from envs.simpler.scenes.settling import Fall
 from envs.simpler.tasks.start import keeping
@@ -25,14 +25,15 @@ from envs.simpler.tasks.start import keeping
 class SimplerScene(BuiltScene):
     """A scene of one of the five families of tasks, which subclass it.
 
-    A family implements `_update_rule` and `instruction`, and may set its furniture.
+    A family implements `rule_state` and `instruction`, and may set its furniture.
     """
 
     always_drop = False
     """Whether to let objects fall even where their rest is known."""
     _is_after_step = False
 
-    def _update_rule(self, contacts: ContactQueries) -> Tensor:
+    def rule_state(self, contacts: ContactQueries) -> Any:
+        """Read what the task's rule needs from the simulator, after a control step."""
         raise NotImplementedError
 
     def instruction(self, number: int) -> str:
@@ -159,8 +160,13 @@ class SimplerScene(BuiltScene):
         """SIMPLER's rule after a control step (not at a reset), as ManiSkill wants it."""
         if self._is_after_step:
             self._is_after_step = False
-            self._update_rule(self._contacts())
+            self.rule.update(self.rule_state(self._contacts()))
         return {"success": self.rule.success.clone()}
+
+    def grasped(self, item: Actor, contacts: ContactQueries) -> Tensor:
+        """Whether the fingers close on `item` `(b,)`."""
+        robot = self.robot_kind
+        return closes_on(contacts, item, self.fingers, robot.opens, robot.grasp_angle)
 
     def _contacts(self) -> ContactQueries:
         if self.on_gpu:
