@@ -23,14 +23,14 @@ def spaces(
     resolution: tuple[int, int] | None,
 ) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
     """Observation and action space of one environment; `resolution` is (width, height)."""
-    seen: dict[str, gymnasium.Space[Any]] = {
+    observations: dict[str, gymnasium.Space[Any]] = {
         "state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE_SIZE,), np.float32)
     }
     if resolution is not None:
         width, height = resolution
-        seen["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        observations["image"] = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
     limits = gymnasium.spaces.Box(-ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
-    return gymnasium.spaces.Dict(seen), limits
+    return gymnasium.spaces.Dict(observations), limits
 
 
 def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:

@@ -102,9 +102,9 @@ class Collection:
 
 
 def collect(collection: Collection) -> None:
-    """Bring the data set `collection.out` to the wanted number of episodes.
+    """Bring the data set `collection.out` to the number of episodes that is asked for.
 
-    Goes on where an earlier run was cut off. Raises `UserError` when the folder belongs to other
+    Resumes an earlier run. Raises `UserError` when the folder belongs to other
     settings, the policy hardly ever succeeds, or the disk is full.
     """
     open_run(
@@ -132,7 +132,7 @@ def collect(collection: Collection) -> None:
     )
 
 
-def wanted(staged: Mapping[int, StagedEpisode], episodes: int) -> list[int]:
+def indices_to_try(staged: Mapping[int, StagedEpisode], episodes: int) -> list[int]:
     """Return which indices to try next, if all of them succeed: the lowest that are not staged."""
     missing: list[int] = []
     index = kept = 0
@@ -156,7 +156,7 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
         "keep": keep,
         "fps": collection.fps,
     }
-    count = min(collection.workers, max(1, len(wanted(staged, collection.episodes))))
+    count = min(collection.workers, max(1, len(indices_to_try(staged, collection.episodes))))
     workers = Workers(
         collection.env,
         collection.policy,
@@ -169,7 +169,7 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
         workers,
         tqdm(total=collection.episodes, initial=kept, desc=collection.task, unit="episode") as bar,
     ):
-        while missing := wanted(staged, collection.episodes):
+        while missing := indices_to_try(staged, collection.episodes):
             _check_progress(collection, staged)
             for record in workers.run([collection.episode(index) for index in missing]):
                 good = record.success_ever and record.success_strict

@@ -1,4 +1,4 @@
-"""Things described in plain data, so that any process can build them, also one for each task."""
+"""Descriptions in plain data of what a worker process builds, where needed once for each task."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from experiment.settings import Description, build
 _OF_EPISODE = ("task", "variant")
 
 
-class Latest:
-    """The thing that a description means for an episode, kept until an episode needs another."""
+class CachedFactory:
+    """Builds what a description means for an episode; keeps it until an episode needs another."""
 
     def __init__(self, description: Description) -> None:
         self._description = description
@@ -17,11 +17,11 @@ class Latest:
         self._built: Any = None
 
     def __call__(self, episode: Episode) -> Any:
-        wanted = for_episode(self._description, episode)
-        if wanted != self._of:
+        needed = for_episode(self._description, episode)
+        if needed != self._of:
             self.close()
-            self._built = build(wanted)
-            self._of = wanted
+            self._built = build(needed)
+            self._of = needed
         return self._built
 
     def close(self) -> None:
@@ -32,9 +32,9 @@ class Latest:
 
 def for_episode(description: Description, episode: Episode) -> dict[str, Any]:
     """Return `description` with the episode's task and variant where it has None for them."""
-    own = {
+    filled_in = {
         name: getattr(episode, name)
         for name in _OF_EPISODE
         if name in description and description[name] is None
     }
-    return {**description, **own}
+    return {**description, **filled_in}

@@ -1,4 +1,4 @@
-"""`python -m envs.doctor`: what this machine has for the project, what it lacks, and the mend.
+"""`python -m envs.doctor`: what this machine has, what is missing and how to fix it.
 
 Exit code 1 when the tasks cannot be simulated with pictures, 0 otherwise.
 """
@@ -23,7 +23,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: `mend` says what to do when `good` is False.
+    """One line of the report: `fix` says what to do when `good` is False.
 
     Without an `essential` thing no task can be simulated; the others are for some settings only.
     """
@@ -31,12 +31,12 @@ class Finding:
     name: str
     good: bool
     text: str
-    mend: str = ""
+    fix: str = ""
     essential: bool = False
 
 
 def python_version() -> Finding:
-    """Python itself."""
+    """The version of Python."""
     text = f"{platform.python_version()} on {platform.platform(terse=True)}"
     good = sys.version_info >= (3, 11)
     return Finding("python", good, text, "install Python 3.11 or newer", essential=True)
@@ -44,28 +44,28 @@ def python_version() -> Finding:
 
 def packages() -> Finding:
     """The packages that decide what an episode looks like, with their versions."""
-    found, missing = [], []
+    installed, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
         return Finding("packages", False, f"missing: {', '.join(missing)}", SETUP, essential=True)
-    return Finding("packages", True, ", ".join(found), essential=True)
+    return Finding("packages", True, ", ".join(installed), essential=True)
 
 
 def physics() -> Finding:
     """One step of a task without any renderer, in a process of its own."""
-    good, said = _run(_PHYSICS)
-    return Finding("physics", good, said, SETUP, essential=True)
+    good, text = _run(_PHYSICS)
+    return Finding("physics", good, text, SETUP, essential=True)
 
 
 def renderer() -> Finding:
     """One frame drawn by SAPIEN, in a process of its own: a bad driver ends its process."""
-    good, said = _run(_FRAME)
-    mend = f"{SETUP}, which installs a software Vulkan driver (Mesa's lavapipe) where it can"
-    return Finding("renderer", good, said, mend, essential=True)
+    good, text = _run(_FRAME)
+    fix = f"{SETUP}, which installs a software Vulkan driver (Mesa's lavapipe) where it can"
+    return Finding("renderer", good, text, fix, essential=True)
 
 
 def gpu() -> Finding:
@@ -78,19 +78,19 @@ def gpu() -> Finding:
             text=True,
         )
         listed = answer.stdout.strip().replace("\n", "; ") if answer.returncode == 0 else ""
-    good, said = _run(_TORCH)
+    good, text = _run(_TORCH)
     if not listed:
-        return Finding("gpu", True, f"none, and none is needed ({said})")
-    if good and "cuda" in said:
-        return Finding("gpu", True, f"{listed} ({said})")
-    return Finding("gpu", False, f"{listed}, but {said}", "run TORCH=cuda ./setup.sh")
+        return Finding("gpu", True, f"none, and none is needed ({text})")
+    if good and "cuda" in text:
+        return Finding("gpu", True, f"{listed} ({text})")
+    return Finding("gpu", False, f"{listed}, but {text}", "run TORCH=cuda ./setup.sh")
 
 
 def assets() -> Finding:
     """The asset packs: primitives are in the code, SIMPLER's files are optional."""
-    good, said = _run(_ASSETS)
-    mend = "for assets=simpler: python -m envs.simpler.assets install, or set SIMPLER_ASSETS"
-    return Finding("assets", good, said if good else f"primitives; {said}", mend)
+    good, text = _run(_ASSETS)
+    fix = "for assets=simpler: python -m envs.simpler.assets install, or set SIMPLER_ASSETS"
+    return Finding("assets", good, text if good else f"primitives; {text}", fix)
 
 
 def original() -> Finding:
@@ -100,14 +100,14 @@ def original() -> Finding:
         return Finding(
             "original", True, "not set up; SIMPLER_ORIGINAL_PYTHON would name its python"
         )
-    good, said = _run(_ORIGINAL.format(python=python))
-    return Finding("original", good, said, "see docs/original.md")
+    good, text = _run(_ORIGINAL.format(python=python))
+    return Finding("original", good, text, "see docs/original.md")
 
 
 def video_encoder() -> Finding:
     """A few frames to H.264 and back."""
-    good, said = _run(_VIDEO)
-    return Finding("video", good, said, SETUP)
+    good, text = _run(_VIDEO)
+    return Finding("video", good, text, SETUP)
 
 
 def disk() -> Finding:
@@ -208,13 +208,13 @@ def report(names: list[str]) -> list[Finding]:
         sign = "ok     " if finding.good else "MISSING"
         print(f"{sign}  {finding.name:<9} {finding.text}")
         if not finding.good:
-            print(f"{'':<9}{'':<10}mend: {finding.mend}")
+            print(f"{'':<9}{'':<10}fix: {finding.fix}")
         findings.append(finding)
     return findings
 
 
 def _run(code: str) -> tuple[bool, str]:
-    """Run `code` in a process of its own; return whether it went well and the last thing it said.
+    """Run `code` in a process of its own; return whether it succeeded and its last line.
 
     A crash in a driver, a missing library and a missing package all end up in one line.
     """
@@ -226,10 +226,10 @@ def _run(code: str) -> tuple[bool, str]:
         return False, "no answer within two minutes"
     output = answer.stdout if answer.returncode == 0 else answer.stderr
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = lines[-1] if lines else ""
+    text = lines[-1] if lines else ""
     if answer.returncode < 0:
-        said = f"ended by signal {-answer.returncode}" + (f" after: {said}" if said else "")
-    return answer.returncode == 0, said
+        text = f"ended by signal {-answer.returncode}" + (f" after: {text}" if text else "")
+    return answer.returncode == 0, text
 
 
 def main() -> None:
@@ -239,7 +239,7 @@ def main() -> None:
     chosen = parser.parse_args().only
     findings = report([chosen] if chosen else list(CHECKS))
     if any(finding.essential and not finding.good for finding in findings):
-        print("\nThe tasks cannot be simulated here until what is missing is mended.")
+        print("\nThe tasks cannot be simulated here until what is missing is fixed.")
         sys.exit(1)
 
 

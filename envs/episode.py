@@ -136,11 +136,11 @@ class EpisodeRecord:
         if values.get("object_xy") is not None:
             values.setdefault("options", {"object_xy": values["object_xy"]})
         names = {field.name for field in dataclasses.fields(cls)}
-        known = {name: value for name, value in values.items() if name in names}
+        fields = {name: value for name, value in values.items() if name in names}
         for name in ("options", "statistics"):
-            known[name] = {k: _as_tuple(v) for k, v in known.get(name, {}).items()}
-        known["stand_ins"] = _as_tuple(known.get("stand_ins", ()))
-        return cls(**known)
+            fields[name] = {k: _as_tuple(v) for k, v in fields.get(name, {}).items()}
+        fields["stand_ins"] = _as_tuple(fields.get("stand_ins", ()))
+        return cls(**fields)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -22,7 +22,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from envs.descriptions import Latest
+from envs.descriptions import CachedFactory
 from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from experiment.errors import UserError
@@ -139,7 +139,7 @@ class Workers:
                     tqdm.write(given_up[-1], file=sys.stderr)
                 # Before the caller has its records, so that no worker waits for the caller.
                 self._hand_out(waiting, busy)
-                yield from (one for one in outcomes if isinstance(one, EpisodeRecord))
+                yield from (outcome for outcome in outcomes if isinstance(outcome, EpisodeRecord))
                 for error in outcomes:
                     if isinstance(error, UserError):
                         raise error
@@ -148,9 +148,9 @@ class Workers:
             for worker in busy.values():
                 worker.kill()
         if given_up:
-            others = f" (and {len(given_up) - 1} more)" if len(given_up) > 1 else ""
+            and_more = f" (and {len(given_up) - 1} more)" if len(given_up) > 1 else ""
             raise UserError(
-                f"{given_up[0]}{others}: {_RESUMES}; a larger time_limit gives them longer."
+                f"{given_up[0]}{and_more}: {_RESUMES}; a larger time_limit gives them longer."
             )
 
     def _hand_out(self, waiting: deque[Episode], busy: "dict[Connection, _Worker]") -> None:
@@ -215,13 +215,13 @@ class _Worker:
         self.process.join()
 
 
-class _Stage:
+class _EpisodeRunner:
     """One environment, one policy and their recorders."""
 
     def __init__(self, job: Job) -> None:
-        self._policy = Latest(job.policy)
+        self._policy = CachedFactory(job.policy)
         self._recorders = [build(recorder) for recorder in job.recorders]
-        self._env = Latest(job.env)
+        self._env = CachedFactory(job.env)
         self._max_steps = job.max_steps
 
     def play(self, episode: Episode) -> EpisodeRecord:
@@ -254,15 +254,15 @@ def _work(connection: Connection, job: Job) -> None:
     # Ctrl-C reaches the whole group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    stage: _Stage | None = None
+    runner: _EpisodeRunner | None = None
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             episode = connection.recv()
             connection.send(None)
             outcome: EpisodeRecord | UserError
             try:
-                stage = stage or _Stage(job)
-                outcome = stage.play(episode)
+                runner = runner or _EpisodeRunner(job)
+                outcome = runner.play(episode)
             except UserError as error:
                 outcome = UserError(str(error))
             except SystemExit as error:
@@ -272,8 +272,8 @@ def _work(connection: Connection, job: Job) -> None:
                 kind = type(error).__name__
                 outcome = UserError(f"{_name(episode)} failed with {kind}: {error} (see above).")
             connection.send(outcome)
-    if stage is not None:
-        stage.close()
+    if runner is not None:
+        runner.close()
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ def _write_files(
     cameras = [IMAGE_KEY, *episodes[0].others]
     for file, members in enumerate(_files(episodes)):
         chunk, number = divmod(file, _FILES_IN_CHUNK)
-        place = f"chunk-{chunk:03d}/file-{number:03d}"
+        file_name = f"chunk-{chunk:03d}/file-{number:03d}"
         in_file: list[pa.Table] = []
         seconds = 0.0
         for member in members:
@@ -109,29 +109,31 @@ def _write_files(
             rows.append(row)
             first_frame += length
             seconds += length / fps
-        write_bytes(folder / f"data/{place}.parquet", parquet_bytes(pa.concat_tables(in_file)))
+        write_bytes(folder / f"data/{file_name}.parquet", parquet_bytes(pa.concat_tables(in_file)))
         for camera in cameras:
             clips = [_clip(episodes[member], camera) for member in members]
-            write_bytes(folder / f"videos/{camera}/{place}.mp4", join(clips, fps))
+            write_bytes(folder / f"videos/{camera}/{file_name}.mp4", join(clips, fps))
     return rows, tasks
 
 
 def _pictures(out: Path, episodes: Sequence[StagedEpisode]) -> dict[str, tuple[int, int]]:
     """Return height and width by camera, which must be the same in all episodes."""
-    found: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for episode in episodes:
         assert episode.picture is not None
-        seen = {IMAGE_KEY: episode.picture}
-        seen |= {camera: facts.picture for camera, facts in episode.others.items()}
-        found = found or seen
-        if set(seen) != set(found):
+        episode_sizes = {IMAGE_KEY: episode.picture}
+        episode_sizes |= {camera: facts.picture for camera, facts in episode.others.items()}
+        sizes = sizes or episode_sizes
+        if set(episode_sizes) != set(sizes):
             raise UserError(
-                f"{out}: episode {episode.index} has the cameras {sorted(seen)}, others have "
-                f"{sorted(found)}, in one data set."
+                f"{out}: episode {episode.index} has the cameras {sorted(episode_sizes)}, others "
+                f"have {sorted(sizes)}, in one data set."
             )
-        if seen != found:
-            raise UserError(f"{out}: pictures of several sizes {seen} and {found} in one data set.")
-    return found
+        if episode_sizes != sizes:
+            raise UserError(
+                f"{out}: pictures of several sizes {episode_sizes} and {sizes} in one data set."
+            )
+    return sizes
 
 
 def _clip(episode: StagedEpisode, camera: str) -> Path:
@@ -209,11 +211,11 @@ def _statistics(
     tables: Sequence[pa.Table], levels: Mapping[str, np.ndarray]
 ) -> dict[str, Statistics]:
     frames = sum(len(table) for table in tables)
-    found = {camera: of_levels(counts, frames) for camera, counts in levels.items()}
+    statistics = {camera: of_levels(counts, frames) for camera, counts in levels.items()}
     for name in ("observation.state", "action", "next.success"):
         values = [np.asarray(table[name].to_pylist(), dtype=np.float64) for table in tables]
-        found[name] = of_values(np.concatenate(values).reshape(frames, -1))
-    return found
+        statistics[name] = of_values(np.concatenate(values).reshape(frames, -1))
+    return statistics
 
 
 def _layout(episodes: int, fps: int) -> dict[str, Any]:
@@ -261,9 +263,9 @@ def _replace(out: Path, building: Path, info: bytes) -> None:
     """Move the new data set into place; `meta/info.json` goes first and comes last."""
     try:
         (out / "meta" / "info.json").unlink(missing_ok=True)
-        for part in ("data", "videos", "meta"):
-            shutil.rmtree(out / part, ignore_errors=True)
-            (building / part).rename(out / part)
+        for folder in ("data", "videos", "meta"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+            (building / folder).rename(out / folder)
         building.rmdir()
     except OSError as error:
         raise disk_error(error, out) from error

@@ -1,8 +1,8 @@
 """Finished episodes on disk, each complete in itself, before a data set is made of them.
 
 An episode is three files, `.mp4`, `.parquet` and `.json`, of which the `.json` is written last: a
-kill at any moment loses at most the episodes in flight. An episode that is not to be kept leaves
-its `.json` alone, so that it is not tried again.
+kill at any moment loses at most the episodes in flight. Of an episode that is not kept only
+the `.json` is written, so that it is not tried again.
 """
 
 import io
@@ -135,20 +135,20 @@ def stage(
 
 
 def stage_outcome(folder: Path, index: int, metadata: Mapping[str, Any]) -> None:
-    """Write down how an episode went that is not to be kept."""
+    """Record the outcome of an episode that is not kept."""
     summary: dict[str, Any] = {"metadata": dict(metadata), "picture": None, "levels": []}
     write_bytes(_path(folder, index, "json"), json.dumps(summary).encode())
 
 
 def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
     """Return the episodes in `folder` by index; raises `UserError` naming a damaged one."""
-    found = {}
+    episodes = {}
     for path in sorted(folder.glob("episode_*.json")):
         index = int(path.stem.removeprefix("episode_"))
         try:
             summary = json.loads(path.read_bytes())
             picture = summary["picture"]
-            found[index] = StagedEpisode(
+            episodes[index] = StagedEpisode(
                 folder,
                 index,
                 summary["metadata"],
@@ -167,7 +167,7 @@ def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
             raise UserError(
                 f"{path} is damaged ({error}): delete it and start the same command again."
             ) from error
-    return found
+    return episodes
 
 
 class StagingRecorder:
@@ -200,7 +200,7 @@ class StagingRecorder:
         info: Mapping[str, Any],
         after: Observation,  # noqa: ARG002
     ) -> None:
-        """Take what was seen, what was done, and whether it was a success then."""
+        """Keep the observation, the action and whether the task was solved after it."""
         self._frames.append((before, action, bool(info["success"])))
 
     def end(self, record: EpisodeRecord) -> None:
@@ -217,12 +217,12 @@ class StagingRecorder:
             "success_strict": record.success_strict,
         }
         if self._keep == "all" or (record.success_ever and record.success_strict):
-            seen, actions, successes = zip(*self._frames, strict=True)
+            observations, actions, successes = zip(*self._frames, strict=True)
             data = EpisodeData(
-                images=np.stack([observation.image for observation in seen]),
-                state=np.stack([observation.state for observation in seen]),
+                images=np.stack([observation.image for observation in observations]),
+                state=np.stack([observation.state for observation in observations]),
                 action=np.stack(actions),
-                instructions=[observation.instruction for observation in seen],
+                instructions=[observation.instruction for observation in observations],
                 success=np.asarray(successes),
             )
             stage(self._folder, record.index, data, metadata, self._fps)

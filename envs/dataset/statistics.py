@@ -15,14 +15,14 @@ Statistics = dict[str, Any]
 def of_values(values: np.ndarray) -> Statistics:
     """Return the statistics of `values` `(t, d)`; flags count as 0 and 1."""
     numbers = np.asarray(values, dtype=np.float64)
-    found = {
+    statistics = {
         "min": numbers.min(0),
         "max": numbers.max(0),
         "mean": numbers.mean(0),
         "std": numbers.std(0),
         **{name: np.quantile(numbers, q, axis=0) for name, q in QUANTILES.items()},
     }
-    return {name: value.tolist() for name, value in found.items()} | {"count": [len(numbers)]}
+    return {name: value.tolist() for name, value in statistics.items()} | {"count": [len(numbers)]}
 
 
 def count_levels(frames: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def of_levels(counts: np.ndarray, frames: int) -> Statistics:
     total = counts.sum(1)
     cumulative = counts.cumsum(1)
     mean = counts @ levels / total
-    found = {
+    statistics = {
         "min": levels[(counts > 0).argmax(1)],
         "max": levels[255 - (counts[:, ::-1] > 0).argmax(1)],
         "mean": mean,
@@ -53,7 +53,7 @@ def of_levels(counts: np.ndarray, frames: int) -> Statistics:
             for name, q in QUANTILES.items()
         },
     }
-    shaped: Statistics = {name: value[:, None, None].tolist() for name, value in found.items()}
+    shaped: Statistics = {name: value[:, None, None].tolist() for name, value in statistics.items()}
     return shaped | {"count": [frames]}
 
 
@@ -61,6 +61,6 @@ def as_columns(statistics: Mapping[str, Statistics]) -> dict[str, Any]:
     """Flatten to the `stats/feature/name` columns of LeRobot's table of episodes."""
     return {
         f"stats/{feature}/{name}": value
-        for feature, found in statistics.items()
-        for name, value in found.items()
+        for feature, values in statistics.items()
+        for name, value in values.items()
     }

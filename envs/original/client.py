@@ -63,7 +63,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 "settings": settings(spec, self._variant),
             }
         )
-        self._versions = {f"original {name}": said for name, said in made["versions"].items()}
+        self._versions = {f"original {name}": version for name, version in made["versions"].items()}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -78,7 +78,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._ever = self._strict = self._opened = False
         self._steps = 0
         message = {"op": "reset", "seed": seed, "start": self._chosen(), "options": self._options()}
-        return self._seen(*self._pipe.ask(message), judged=False)
+        return self._observed(*self._pipe.ask(message), judged=False)
 
     def step(
         self, action: np.ndarray
@@ -96,12 +96,12 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             )
         answer = self._pipe.ask({"op": "step", "action": action.tolist()})
         self._steps += 1
-        observation, info = self._seen(*answer, judged=True)
+        observation, info = self._observed(*answer, judged=True)
         over = self._steps >= self.task.max_steps
         return observation, float(info["success"]), False, over, info
 
     def advance_to_next_subtask(self) -> None:
-        """Go on to the next subtask, if there is one."""
+        """Advance to the next subtask, if there is one."""
         if self.task.family == "place":
             self._answer = self._pipe.ask({"op": "advance"})[0]
 
@@ -125,7 +125,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def close(self) -> None:
         self._pipe.close()
 
-    # ---- what is asked for ------------------------------------------------------------------
+    # ---- what the original is sent ------------------------------------------------------------
 
     def _draw(self, seed: int, options: dict[str, Any]) -> Start:
         catalogue = CATALOGUES[self._variant.catalogue or self.task.catalogue]
@@ -146,7 +146,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         }
 
     def _options(self) -> dict[str, Any]:
-        """Objects, in the words of the original's reset."""
+        """Objects as options of the original's reset."""
         layout, family = self._start.layout, self.task.family
         if family in ("move_near", "put_on"):
             return {"obj_init_options": {"episode_id": layout.number}}
@@ -164,24 +164,26 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             }
         return options
 
-    # ---- what is seen -----------------------------------------------------------------------
+    # ---- what it answers ----------------------------------------------------------------------
 
-    def _seen(
+    def _observed(
         self, answer: dict[str, Any], picture: np.ndarray | None, judged: bool
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         self._answer = answer
-        seen = self._privileged(answer)
-        observation = {"state": proprioception(seen)}
+        state = self._privileged(answer)
+        observation = {"state": proprioception(state)}
         self._image = None
         if self.resolution is not None and picture is not None:
             shown = Image.fromarray(picture).resize(self.resolution, Image.Resampling.BOX)
             self._image = observation["image"] = np.asarray(shown)
-        said = answer["info"]
-        success = judged and bool(said.get("success", False))
+        evaluation = answer["info"]
+        success = judged and bool(evaluation.get("success", False))
         self._ever |= success
-        self._strict |= success and self._strictly(answer, seen)
+        self._strict |= success and self._strictly(answer, state)
         start = self._start
-        report = {k: v for k, v in said.items() if k not in ("episode_stats", "elapsed_steps")}
+        report = {
+            k: v for k, v in evaluation.items() if k not in ("episode_stats", "elapsed_steps")
+        }
         return observation, report | {
             "instruction": answer["instruction"],
             "subtask": int(answer["final"]) if self.task.family == "place" else 0,
@@ -189,30 +191,30 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "success": success,
             "success_ever": self._ever,
             "success_strict": self._strict,
-            "episode_stats": said.get("episode_stats", {}),
+            "episode_stats": evaluation.get("episode_stats", {}),
             "robot_pose": start.robot_pose,
             "coloring": start.coloring,
             "layout": start.layout.number,
-            "object": None if start.layout.source is None else seen["source"],
+            "object": None if start.layout.source is None else state["source"],
             "variant": self._variant.name,
             "assets": "original",
             "stand_ins": answer["stand_ins"],
             "versions": self._versions,
-            "privileged": seen,
+            "privileged": state,
         }
 
-    def _strictly(self, answer: dict[str, Any], seen: dict[str, Any]) -> bool:
-        """Whether a success is one in the stricter sense of the rules in `envs.simpler`."""
+    def _strictly(self, answer: dict[str, Any], state: dict[str, Any]) -> bool:
+        """Whether a success also meets the strict rule of `envs.simpler`."""
         family = self.task.family
         if family == "drawer":
             return True
-        said = answer["info"]
+        evaluation = answer["info"]
         if family == "grasp":
-            return bool(said["lifted_object_significantly"] and said["is_grasped"])
-        slow = float(np.linalg.norm(seen["object_velocity"][:3])) < REST_SPEED
+            return bool(evaluation["lifted_object_significantly"] and evaluation["is_grasped"])
+        slow = float(np.linalg.norm(state["object_velocity"][:3])) < REST_SPEED
         strict = bool(answer["released"]) and slow
         if family == "place":
-            drawer, item = seen["drawer_pose_world"], seen["object_pose_world"]
+            drawer, item = state["drawer_pose_world"], state["object_pose_world"]
             x, y, z = (_pose(drawer).inv() * _pose(item)).p
             inside = abs(x) < INSIDE_X and abs(y) < INSIDE_Y and INSIDE_Z[0] < z < INSIDE_Z[1]
             strict = strict and inside and self._opened
@@ -227,7 +229,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             for item in answer["objects"]
         }
         names = list(objects)
-        seen: dict[str, Any] = {
+        state: dict[str, Any] = {
             "qpos": qpos,
             "base_pose": base,
             "gripper_pose_base": np.array([*local.p, *local.q], dtype=np.float64),
@@ -238,18 +240,18 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "source": None if layout.source is None else names[layout.source],
             "target": None if layout.target is None else names[layout.target],
         }
-        if seen["source"] is not None:
-            source = objects[seen["source"]]
-            seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+        if state["source"] is not None:
+            source = objects[state["source"]]
+            state |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
         if "drawer" in answer:
             self._opened |= answer["drawer_position"] >= OPEN
-            seen |= {
+            state |= {
                 "drawer": self._start.drawer,
                 "drawer_position": answer["drawer_position"],
                 "drawer_pose_world": np.array(answer["drawer"]),
                 "cabinet_pose_world": np.array(answer["cabinet"]),
             }
-        return seen
+        return state
 
 
 def _pose(row: np.ndarray) -> Any:

@@ -70,14 +70,14 @@ def reset_errors(
     """
     base = row["reset_base_pose"]
     _, info = env.reset(seed=described["seed"], options=reset_options(described, base))
-    seen = info["privileged"]
+    state = info["privileged"]
     errors = {
-        "joints_rad": joint_error(seen["qpos"], joints),
-        "base_m": float(np.abs(seen["base_pose"][:3] - base[:3]).max()),
-        "base_rad": angle_between(seen["base_pose"][3:], base[3:]),
+        "joints_rad": joint_error(state["qpos"], joints),
+        "base_m": float(np.abs(state["base_pose"][:3] - base[:3]).max()),
+        "base_rad": angle_between(state["base_pose"][3:], base[3:]),
     }
     if "reset_obj_poses" in row:
-        poses = [item["pose"] for item in seen["objects"].values()]
+        poses = [item["pose"] for item in state["objects"].values()]
         pairs = list(zip(poses, row["reset_obj_poses"], strict=False))
         errors["object_m"] = max(float(np.linalg.norm(a[:3] - b[:3])) for a, b in pairs)
         errors["object_rad"] = max(angle_between(a[3:], b[3:]) for a, b in pairs)
@@ -111,9 +111,9 @@ def replay_errors(env: SimplerEnv, golden: Golden) -> dict[str, float]:
         if Contacts(env.scene.scene.px.get_contacts()).among(fingers):
             steps = step
             break
-        seen = info["privileged"]
-        joints = max(joints, joint_error(seen["qpos"], golden.joints("qpos", step)))
-        distance = seen["gripper_pose_base"][:3] - golden.arrays["tcp_base"][step, :3]
+        state = info["privileged"]
+        joints = max(joints, joint_error(state["qpos"], golden.joints("qpos", step)))
+        distance = state["gripper_pose_base"][:3] - golden.arrays["tcp_base"][step, :3]
         gripper = max(gripper, float(np.linalg.norm(distance)))
     return {"free_steps": steps, "free_joints_rad": joints, "free_gripper_m": gripper}
 

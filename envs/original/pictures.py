@@ -46,13 +46,13 @@ def regions(picture: Path) -> dict[str, NDArray[np.bool_]]:
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as data:
-        seen, links, actors = data["seg"], data["link_names"], data["actors"]
+        labels, links, actors = data["seg"], data["link_names"], data["actors"]
     masks: dict[str, NDArray[np.bool_]] = {}
     for kind, rows in (("link", links), ("actor", actors)):
         for first, second in rows:
             number, name = (first, second) if str(first).isdigit() else (second, first)
             group = _group(kind, str(name))
-            mask = seen == int(number)
+            mask = labels == int(number)
             masks[group] = masks.get(group, np.zeros_like(mask)) | mask
     masks["photograph"] = ~np.any(list(masks.values()), axis=0)
     return masks

@@ -17,7 +17,7 @@ from experiment.errors import UserError
 
 WORKER = Path(__file__).with_name("worker.py")
 # The first message imports SAPIEN and builds a scene; a reset builds one again.
-PATIENCE = 180.0
+TIMEOUT = 180.0
 """Seconds to wait for an answer."""
 _PACKAGES = {
     "mani_skill2_real2sim": "SimplerEnv's ManiSkill2_real2sim",
@@ -32,9 +32,9 @@ _FOLDER = "MS2_REAL2SIM_ASSET_DIR"
 class Pipe:
     """The worker process and the messages to and from it."""
 
-    def __init__(self, python: str, worker: Path = WORKER, patience: float = PATIENCE) -> None:
+    def __init__(self, python: str, worker: Path = WORKER, timeout: float = TIMEOUT) -> None:
         """Raises: `UserError` when the interpreter cannot be started."""
-        self.python, self.patience = python, patience
+        self.python, self.timeout = python, timeout
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - kept as long as the process
         try:
             self._process = subprocess.Popen(
@@ -64,14 +64,14 @@ class Pipe:
             raise UserError(
                 f"the original simulator ({self.python}) has ended: make the environment again."
             )
-        self._deadline = time.monotonic() + self.patience
+        self._deadline = time.monotonic() + self.timeout
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             line = self._read_line()
             answer = json.loads(line)
             data = self._read(int(answer["bytes"]))
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            last = self._said()
+            last = self._last_line()
             self.close()
             why = self._ended() if isinstance(error, BrokenPipeError) else str(error) or repr(error)
             why += f", after: {last}" if last else ""
@@ -87,12 +87,12 @@ class Pipe:
 
     def _sentence(self, what: str, when: str, why: str) -> str:
         return (
-            f"the original simulator ({self.python}) {what} at {when!r}: {_mended(why)} "
+            f"the original simulator ({self.python}) {what} at {when!r}: {_with_fix(why)} "
             "(docs/original.md says how it is set up)."
         )
 
     def close(self) -> None:
-        """End the process; twice does no harm."""
+        """End the process; may be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -129,25 +129,25 @@ class Pipe:
     def _more(self) -> None:
         if not self._selector.select(timeout=max(0.0, self._deadline - time.monotonic())):
             self._process.kill()
-            raise EOFError(f"no answer for {self.patience:.0f} s")
+            raise EOFError(f"no answer for {self.timeout:.0f} s")
         assert self._process.stdout is not None
         data = os.read(self._process.stdout.fileno(), 1 << 20)
         if not data:
             raise EOFError(self._ended())
         self._buffer += data
 
-    def _said(self) -> str:
+    def _last_line(self) -> str:
         """The last line that the worker wrote to stderr."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
 
-def _mended(why: str) -> str:
+def _with_fix(why: str) -> str:
     """The reason, with what to install or set where that is known."""
-    lacking = re.search(r"No module named '([^'.]+)", why)
-    if lacking:
-        return f"{why}; install {_PACKAGES.get(lacking[1], lacking[1])} there"
+    missing = re.search(r"No module named '([^'.]+)", why)
+    if missing:
+        return f"{why}; install {_PACKAGES.get(missing[1], missing[1])} there"
     if _FOLDER in why:  # the original's own advice is a paragraph
         return f"{why.partition(' is not found')[0]} is missing; set {_FOLDER} to its data folder"
     return why.rstrip(".")

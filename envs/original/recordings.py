@@ -25,10 +25,10 @@ class Golden:
     @property
     def advances(self) -> set[int]:
         """Steps before which the recorder advanced to the next subtask: one, several or none."""
-        said = self.meta.get("advance_before_step")
-        if said is None:
+        steps = self.meta.get("advance_before_step")
+        if steps is None:
             return set()
-        return {int(step) for step in (said if isinstance(said, list) else [said])}
+        return {int(step) for step in (steps if isinstance(steps, list) else [steps])}
 
     def joints(self, name: str, step: int | None = None) -> dict[str, float]:
         """Joint positions (rad) by joint name, from array `name` (a row where `step` is given)."""

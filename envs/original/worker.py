@@ -93,11 +93,11 @@ def with_box_for_missing_stage(sapien: Any, scene_env: Any, box: Any, noted: lis
 
 def checked_versions() -> dict[str, str]:
     """What is installed here; raises `RuntimeError` for what the original cannot work with."""
-    found = {name: metadata.version(name) for name in ("sapien", "numpy")}
-    for name, major, wanted in (("sapien", "2", "sapien==2.2.2"), ("numpy", "1", "'numpy<2'")):
-        if found[name].split(".")[0] != major:
-            raise RuntimeError(f"{name} {found[name]} is installed there; install {wanted}")
-    return found
+    versions = {name: metadata.version(name) for name in ("sapien", "numpy")}
+    for name, major, requirement in (("sapien", "2", "sapien==2.2.2"), ("numpy", "1", "'numpy<2'")):
+        if versions[name].split(".")[0] != major:
+            raise RuntimeError(f"{name} {versions[name]} is installed there; install {requirement}")
+    return versions
 
 
 class Worker:
@@ -180,15 +180,15 @@ class Worker:
         self.env.advance_to_next_subtask()
         return self.report({})
 
-    # ---- what is the case -------------------------------------------------------------------
+    # ---- the state --------------------------------------------------------------------------
 
     def report(self, info: dict[str, Any]) -> dict[str, Any]:
         """The state after a reset or a step."""
         env, robot = self.env, self.env.agent.robot
         gripper = env.agent.controller.controllers["gripper"]
-        said = {k: to_plain(v) for k, v in info.items() if _is_simple(v)}
+        evaluation = {k: to_plain(v) for k, v in info.items() if _is_simple(v)}
         state = {
-            "info": said,
+            "info": evaluation,
             "instruction": str(env.get_language_instruction()),
             "final": bool(env.is_final_subtask()),
             "stand_ins": sorted(set(self.stand_ins)),
@@ -250,8 +250,8 @@ class Worker:
     def picture(self) -> np.ndarray | None:
         if self.camera is None:
             return None
-        seen = self.observation["image"][self.camera]["Color"][..., :3]
-        return np.ascontiguousarray(np.clip(seen * 255, 0, 255).astype(np.uint8))
+        image = self.observation["image"][self.camera]["Color"][..., :3]
+        return np.ascontiguousarray(np.clip(image * 255, 0, 255).astype(np.uint8))
 
 
 def _is_simple(value: Any) -> bool:

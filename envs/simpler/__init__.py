@@ -26,7 +26,7 @@ ENVIRONMENTS = tuple(spec.simpler_name for spec in TASKS.values())
 """SIMPLER's own names of the 25 tasks."""
 
 LARGEST_SIDE = 4096
-"""Largest width and height (px); more is taken for a slip."""
+"""Largest width and height (px); more is taken for a typing error."""
 
 _PROCESSES = (
     "for several processes on CPUs use gymnasium.make_vec(id, num_envs, vectorization_mode='async')"

@@ -25,15 +25,15 @@ from envs.simpler.tasks.start import checked_options
 from experiment.errors import UserError
 
 
-def proprioception(seen: dict[str, Any]) -> NDArray[np.float32]:
+def proprioception(state: dict[str, Any]) -> NDArray[np.float32]:
     """State `(10,)`: gripper position, two columns of its rotation (base frame), fingers."""
-    pose = seen["gripper_pose_base"]
+    pose = state["gripper_pose_base"]
     rotation = quat2mat(pose[3:])
-    fingers = [seen["finger_angle"]]
+    fingers = [state["finger_angle"]]
     return np.concatenate([pose[:3], rotation[:, 0], rotation[:, 1], fingers]).astype(np.float32)
 
 
-def describe(scene: SimplerScene, number: int, seen: dict[str, Any]) -> dict[str, Any]:
+def describe(scene: SimplerScene, number: int, state: dict[str, Any]) -> dict[str, Any]:
     """The `info` of environment `number`; `seen` is its privileged state."""
     rule, start = scene.rule, scene.starts[number]
     main = start.layout.source
@@ -57,7 +57,7 @@ def describe(scene: SimplerScene, number: int, seen: dict[str, Any]) -> dict[str
         "variant": scene.variant.name,
         "assets": scene.pack.name,
         "stand_ins": list(scene.stand_ins),
-        "privileged": seen,
+        "privileged": state,
     }
 
 
@@ -110,9 +110,9 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         checked_options(options, self.task)
         super().reset(seed=seed)
         observation, _ = self.scene.reset(seed=seed, options=options)
-        seen = privileged(self.scene, snapshot(self.scene), 0)
+        state = privileged(self.scene, snapshot(self.scene), 0)
         self._has_begun = True
-        return self._observation(observation, seen), describe(self.scene, 0, seen)
+        return self._observation(observation, state), describe(self.scene, 0, state)
 
     def step(
         self, action: np.ndarray
@@ -134,10 +134,10 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 f"numbers; got shape {action.shape}, values {action.tolist()}."
             )
         observation, *_ = self.scene.step(action)
-        seen = privileged(self.scene, snapshot(self.scene), 0)
-        info = describe(self.scene, 0, seen)
+        state = privileged(self.scene, snapshot(self.scene), 0)
+        info = describe(self.scene, 0, state)
         return (
-            self._observation(observation, seen),
+            self._observation(observation, state),
             float(info["success"]),
             info["success"] and self.terminate_on_success,
             info["elapsed_steps"] >= self.task.max_steps,
@@ -145,7 +145,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         )
 
     def advance_to_next_subtask(self) -> None:
-        """Go on to the next subtask, if there is one; the instruction changes with it."""
+        """Advance to the next subtask, if there is one; the instruction changes with it."""
         self.scene.advance_to_next_subtask()
 
     def get_language_instruction(self) -> str:
@@ -168,9 +168,9 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             self.scene.close()
 
     def _observation(
-        self, observation: dict[str, Any], seen: dict[str, Any]
+        self, observation: dict[str, Any], state: dict[str, Any]
     ) -> dict[str, np.ndarray]:
-        result: dict[str, np.ndarray] = {"state": proprioception(seen)}
+        result: dict[str, np.ndarray] = {"state": proprioception(state)}
         if self.resolution is not None:
             result["image"] = self.scene.head_image(observation)
         return result

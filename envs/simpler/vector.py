@@ -37,7 +37,7 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
         self.single_action_space = acted
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._seen: list[dict[str, Any]] = []
+        self._states: list[dict[str, Any]] = []
         self._has_begun = False
 
     def reset(  # type: ignore[override]
@@ -77,19 +77,19 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
 
     def infos(self) -> list[dict[str, Any]]:
         """`info` of each environment as `SimplerEnv` gives it."""
-        return [describe(self.scene, i, seen) for i, seen in enumerate(self._seen)]
+        return [describe(self.scene, i, state) for i, state in enumerate(self._states)]
 
     def advance_to_next_subtask(self, number: int) -> None:
-        """Go on to the next subtask in environment `number`, if there is one."""
+        """Advance to the next subtask in environment `number`, if there is one."""
         self.scene.rule.advance(torch.tensor([number], device=self.scene.rule.device))
 
     def close_extras(self, **_: Any) -> None:
         self.scene.close()
 
     def _observation(self, observation: dict[str, Any]) -> Arrays:
-        state = snapshot(self.scene)
-        self._seen = [privileged(self.scene, state, i) for i in range(self.num_envs)]
-        result = {"state": np.stack([proprioception(seen) for seen in self._seen])}
+        arrays = snapshot(self.scene)
+        self._states = [privileged(self.scene, arrays, i) for i in range(self.num_envs)]
+        result = {"state": np.stack([proprioception(state) for state in self._states])}
         if self.scene.resolution is not None:
             pictures = [self.scene.head_image(observation, i) for i in range(self.num_envs)]
             result["image"] = np.stack(pictures)

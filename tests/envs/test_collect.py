@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from envs.collect import Collection, collect, wanted
+from envs.collect import Collection, collect, indices_to_try
 from envs.dataset.lerobot_writer import total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
 from experiment.errors import UserError
@@ -158,10 +158,10 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         return StagedEpisode(tmp_path, index, {}, (32, 40) if kept else None, np.zeros((3, 256)))
 
     there = {0: staged(0, True), 1: staged(1, False), 4: staged(4, True)}
-    assert wanted(there, 2) == [2]
-    assert wanted(there, 4) == [2, 3]
-    assert wanted(there, 6) == [2, 3, 5, 6]
-    assert wanted({}, 3) == [0, 1, 2]
+    assert indices_to_try(there, 2) == [2]
+    assert indices_to_try(there, 4) == [2, 3]
+    assert indices_to_try(there, 6) == [2, 3, 5, 6]
+    assert indices_to_try({}, 3) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The doctor names what is missing and the mend, and its exit code says whether one can go on."""
+"""The doctor names what is missing and how to fix it; its exit code says whether tasks can run."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def findings(monkeypatch: pytest.MonkeyPatch, *given: Finding) -> None:
     monkeypatch.setattr(sys, "argv", ["doctor"])
 
 
-def test_every_finding_gets_a_line_and_what_is_missing_its_mend(
+def test_every_finding_gets_a_line_and_what_is_missing_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = Finding("python", True, "3.12")
@@ -29,7 +29,7 @@ def test_every_finding_gets_a_line_and_what_is_missing_its_mend(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ok", "python", "3.12"]
     assert lines[1].startswith("MISSING")
-    assert lines[2].strip() == "mend: install the other build"
+    assert lines[2].strip() == "fix: install the other build"
 
 
 def test_without_an_essential_thing_the_exit_code_is_one(
@@ -112,4 +112,4 @@ def test_without_a_vulkan_driver_the_doctor_says_so() -> None:
     )
     assert answer.returncode == 1
     assert "MISSING  renderer" in answer.stdout
-    assert "mend: run ./setup.sh" in answer.stdout
+    assert "fix: run ./setup.sh" in answer.stdout

@@ -1,4 +1,4 @@
-"""Install SIMPLER's official files, or look at what is there.
+"""Install SIMPLER's official files, or report what is there.
 
     python -m envs.simpler.assets install [--from FOLDER|URL] [--to FOLDER]
     python -m envs.simpler.assets status [--root FOLDER] [--verify]
@@ -41,10 +41,10 @@ def _install(source: str, root: Path) -> int:
         raise UserError("interrupted; the same command resumes where it stopped.") from None
     size = sum((root / entry.path).stat().st_size for entry in done.brought) / 1e6
     seconds = time.monotonic() - start
-    lacks = f", {len(done.missing)} are missing at the source" if done.missing else ""
+    absent = f", {len(done.missing)} are missing at the source" if done.missing else ""
     print(
         f"{len(done.brought)} files ({size:.1f} MB) installed in {seconds:.1f} s, "
-        f"{len(done.kept)} were there{lacks}"
+        f"{len(done.kept)} were there{absent}"
     )
     for line in missing_lines(done.missing):
         print(line)

@@ -60,20 +60,20 @@ def install(source: str, root: Path, manifest: Manifest, timeout: float = 30.0) 
                 for path in folder.glob("tmp????????"):  # pooch's, of an install that was killed
                     path.unlink(missing_ok=True)
             current = status(root, manifest, verify=True)
-            lacking = [e for e in entries if e in current.missing or e in current.differing]
-            arrived = _bring(source, root, lacking, timeout)
+            needed = [e for e in entries if e in current.missing or e in current.differing]
+            arrived = _bring(source, root, needed, timeout)
     finally:
         if is_new and not any(p.is_file() and p.name != _LOCK for p in root.rglob("*")):
             shutil.rmtree(root, ignore_errors=True)  # an empty folder looks like an install
-    if lacking == entries and not arrived:
+    if needed == entries and not arrived:
         raise UserError(
             f"{source} has none of the official files; name a folder or address that has data/ "
             f"and LICENSE of {manifest.repository} beneath it."
         )
     return Installed(
-        brought=[entry for entry in lacking if entry in arrived],
-        kept=[entry for entry in entries if entry not in lacking],
-        missing=[entry for entry in lacking if entry not in arrived],
+        brought=[entry for entry in needed if entry in arrived],
+        kept=[entry for entry in entries if entry not in needed],
+        missing=[entry for entry in needed if entry not in arrived],
     )
 
 
@@ -110,19 +110,19 @@ def _alone_in(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _bring(source: str, root: Path, lacking: list[Entry], timeout: float) -> set[Entry]:
+def _bring(source: str, root: Path, needed: list[Entry], timeout: float) -> set[Entry]:
     """Bring files, several at a time; returns those that the source has."""
     is_web = source.startswith("http")
     downloads = pooch.create(
         path=root,
         base_url=f"{source}/",
-        registry={entry.path: entry.sha256 for entry in lacking},
+        registry={entry.path: entry.sha256 for entry in needed},
         retry_if_failed=_RETRIES if is_web else 0,
     )
     fetch = functools.partial(_download, pooch.HTTPDownloader(timeout=timeout)) if is_web else _copy
     arrived: set[Entry] = set()
     with ThreadPoolExecutor(8) as pool:
-        running = {pool.submit(_bring_one, downloads, fetch, entry): entry for entry in lacking}
+        running = {pool.submit(_bring_one, downloads, fetch, entry): entry for entry in needed}
         try:
             # Off a terminal (disable=None) the report at the end is enough.
             for future in tqdm(as_completed(running), "files", len(running), disable=None):

@@ -115,8 +115,8 @@ def official() -> Manifest:
         for folder, files in content["files"].items()
         for name, (size, checksum) in files.items()
     ]
-    known = {entry.path: entry for entry in entries}
-    return Manifest(content["repository"], content["revision"], known)
+    by_path = {entry.path: entry for entry in entries}
+    return Manifest(content["repository"], content["revision"], by_path)
 
 
 def default_root() -> Path:

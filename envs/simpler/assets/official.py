@@ -37,8 +37,8 @@ _WHITE = (1.0, 1.0, 1.0)
 class SimplerPack:
     """The official meshes, textures and photographs.
 
-    A stage or an object's looks that are missing are replaced by plain ones, and said so; all else
-    must be there.
+    A missing stage or drawn mesh is replaced by a plain one, which is reported; all else must be
+    there.
     """
 
     name = "simpler"
@@ -95,12 +95,12 @@ class SimplerPack:
     def add_object(
         self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
     ) -> str | None:
-        own = self.object_density(model)
+        own_density = self.object_density(model)
         folder = f"data/custom/models/{model}"
         builder.add_multiple_convex_collisions_from_file(
             str(separated(self._file(f"{folder}/collision.obj"))),
             material=material,
-            density=density or own,
+            density=density or own_density,
         )
         visual = next((k for k in _VISUALS if (self.root / folder / k).is_file()), None)
         if visual is None:

@@ -61,12 +61,12 @@ def _table(path: Path) -> dict[str, list[Rest]]:
 
 def rests(spec: TaskSpec, layout: Layout, table: Path = TABLE) -> list[Rest] | None:
     """Poses (x, y, z, quaternion) at which the objects of a layout end, None if unknown."""
-    known = _table(table)
-    found = [known.get(name) for name in names(spec, layout)]
-    if len(found) == 1 and len(layout.models) > 1:
-        return found[0]
+    drops = _table(table)
+    per_drop = [drops.get(name) for name in names(spec, layout)]
+    if len(per_drop) == 1 and len(layout.models) > 1:
+        return per_drop[0]
     poses: list[Rest] = []
-    for rows, (x, y) in zip(found, layout.positions, strict=True):
+    for rows, (x, y) in zip(per_drop, layout.positions, strict=True):
         if rows is None:
             return None
         dx, dy, *others = rows[0]

@@ -137,10 +137,10 @@ def object_info(model: str) -> ObjectInfo:
 
     Raises: `UserError` for an object that has no primitive.
     """
-    found = _model(model)
-    x, y, z = found.half
+    body = _model(model)
+    x, y, z = body.half
     low, high = (0.0, 2 * z) if model == "sink" else (-z, z)
-    return ObjectInfo(model, (-x, -y, low), (x, y, high), found.density)
+    return ObjectInfo(model, (-x, -y, low), (x, y, high), body.density)
 
 
 def object_damping(model: str) -> tuple[float, float]:
@@ -162,7 +162,7 @@ def add_object(
 
     Raises: `UserError` for an object that has no primitive.
     """
-    found = _model(model)
-    mass = found.mass * (1.0 if density is None else density / found.density)
-    for solid in found.solids:
-        solid.add(builder, material, mass / volume(found.solids), drawn)
+    body = _model(model)
+    mass = body.mass * (1.0 if density is None else density / body.density)
+    for solid in body.solids:
+        solid.add(builder, material, mass / volume(body.solids), drawn)

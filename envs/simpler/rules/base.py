@@ -16,8 +16,8 @@ Report = dict[str, Tensor]
 class Rule:
     """Episode statistics of `batch` environments; all tensors have shape `(b,)`.
 
-    `success` is SIMPLER's at the last step, `success_ever` and `success_strict` are sticky; what is
-    strict is said by each rule. `statistics` are the original's episode statistics, `report` its
+    `success` is SIMPLER's at the last step, `success_ever` and `success_strict` are sticky (each
+    rule documents what is strict). `statistics` are the original's episode statistics, `report` its
     evaluation of the last step.
     """
 
@@ -57,7 +57,7 @@ class Rule:
             values[chosen] = 0
 
     def advance(self, index: Tensor | None = None) -> None:
-        """Go on to the next subtask, in environments `index` (all if None), if there is one."""
+        """Advance to the next subtask, in environments `index` (all if None), if there is one."""
 
     def update(self, state: Any) -> Tensor:
         """Take in the end of a control step; returns SIMPLER's success at this step `(b,)`.

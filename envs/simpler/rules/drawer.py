@@ -76,7 +76,7 @@ class PlaceInDrawer(Rule):
         self._position = torch.zeros(batch, device=self.device)
 
     def advance(self, index: Tensor | None = None) -> None:
-        """Go on to the second subtask (placing), in environments `index` (all if None)."""
+        """Advance to the second subtask (placing), in environments `index` (all if None)."""
         self.subtask[slice(None) if index is None else index] = 1
 
     def before_step(self) -> None:

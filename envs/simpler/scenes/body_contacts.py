@@ -42,6 +42,6 @@ class BodyContacts:
 
     def touched_by_others(self, body: Body, than: Sequence[Body]) -> Tensor:
         """Whether anything but `than` presses on `body` `(b,)`: the net impulse less theirs."""
-        known = torch.stack([self.between(body, other) for other in than]).sum(0)
-        rest = body.get_net_contact_impulses() - known
+        from_bodies = torch.stack([self.between(body, other) for other in than]).sum(0)
+        rest = body.get_net_contact_impulses() - from_bodies
         return rest.norm(dim=-1) > OTHERS_IMPULSE

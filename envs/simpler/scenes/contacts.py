@@ -36,37 +36,39 @@ class Contacts:
     def between(self, body: Body, other: Body, shape: int | None = None) -> Tensor:
         """Summed impulse `(1, 3)` (N s) on `body` from `other`, or from one of its shapes."""
         first, second = component(body), component(other)
-        wanted = None if shape is None else second.collision_shapes[shape]
+        only_shape = None if shape is None else second.collision_shapes[shape]
         total = np.zeros(3)
         for one, two, contact in self._contacts:
             if (one, two) not in ((first, second), (second, first)):
                 continue
-            if wanted is None or wanted in contact.shapes:
+            if only_shape is None or only_shape in contact.shapes:
                 total += impulse(contact) * (1.0 if one == first else -1.0)
         return torch.from_numpy(total)[None].float()
 
     def touched(self, body: Body, by: Sequence[Body]) -> Tensor:
         """Whether any of `by` presses on `body` `(1,)`."""
-        return self._pressed(body, {component(other) for other in by}, known=True)
+        return self._pressed(body, {component(other) for other in by}, by_these=True)
 
     def touched_by_others(self, body: Body, than: Sequence[Body]) -> Tensor:
         """Whether anything but `than` presses on `body` `(1,)`."""
-        return self._pressed(body, {component(other) for other in than}, known=False)
+        return self._pressed(body, {component(other) for other in than}, by_these=False)
 
-    def _pressed(self, body: Body, others: set[Any], known: bool) -> Tensor:
+    def _pressed(self, body: Body, components: set[Any], by_these: bool) -> Tensor:
         this = component(body)
-        found = any(
-            ((two if one == this else one) in others) == known
+        pressed = any(
+            ((two if one == this else one) in components) == by_these
             and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
             for one, two, contact in self._contacts
             if this in (one, two)
         )
-        return torch.tensor([found])
+        return torch.tensor([pressed])
 
     def among(self, bodies: Sequence[Body]) -> bool:
         """Whether two of `bodies` press on each other."""
-        known = {component(body) for body in bodies}
+        components = {component(body) for body in bodies}
         return any(
-            one in known and two in known and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
+            one in components
+            and two in components
+            and np.linalg.norm(impulse(contact)) > CONTACT_IMPULSE
             for one, two, contact in self._contacts
         )

@@ -35,14 +35,14 @@ class GraspScene(SimplerScene):
         return super()._rests(number)
 
     def _drop_objects(self, fall: Fall) -> None:
-        known = super()._rests(0)
+        rests = super()._rests(0)
         layout = self.start.layout
         bodies = [item._bodies[0] for item in self.objects]
         falling = list(range(len(bodies)))
-        if known is not None:
+        if rests is not None:
             falling = sorted(self._crowded(0))
             for i in set(range(len(bodies))) - set(falling):
-                place(bodies[i], sapien.Pose(known[i][:3], known[i][3:]))
+                place(bodies[i], sapien.Pose(rests[i][:3], rests[i][3:]))
         if 0 in falling:
             fall.drop(bodies[:1], layout.positions[:1], layout.quaternions[:1])
         distractors = [i for i in falling if i > 0]

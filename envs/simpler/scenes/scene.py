@@ -59,10 +59,12 @@ class SimplerScene(BuiltScene):
         index = options.pop("env_idx", None)
         chosen = list(range(len(self.starts))) if index is None else [int(i) for i in index]
         seeds = self._seeds(seed, len(chosen))
-        for number, own in zip(chosen, seeds, strict=True):
-            start = self._draw(own, options)
+        for number, episode_seed in zip(chosen, seeds, strict=True):
+            start = self._draw(episode_seed, options)
             if not rebuild:
-                start = self._draw(own, options | keeping(self.task, start, self.starts[number]))
+                start = self._draw(
+                    episode_seed, options | keeping(self.task, start, self.starts[number])
+                )
             self.starts[number] = start
         self.rule.reset(torch.tensor(chosen, device=self.rule.device))
         for number in chosen:
@@ -121,11 +123,11 @@ class SimplerScene(BuiltScene):
         if not self.objects:
             return
         rests = [self._rests(int(i)) for i in env_idx]
-        known = [rest for rest in rests if rest is not None]
-        if len(known) == len(rests):
+        complete = [rest for rest in rests if rest is not None]
+        if len(complete) == len(rests):
             still = torch.zeros(len(env_idx), 3, device=self.device)
             for slot, item in enumerate(self.objects):
-                item.set_pose(self._poses([rest[slot] for rest in known]))
+                item.set_pose(self._poses([rest[slot] for rest in complete]))
                 item.set_linear_velocity(still)
                 item.set_angular_velocity(still)
         elif self.on_gpu:

@@ -99,7 +99,7 @@ def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, A
         }
         for i, model in enumerate(layout.models)
     }
-    seen: dict[str, Any] = {
+    values: dict[str, Any] = {
         "qpos": qpos,
         "base_pose": state.base[number],
         "gripper_pose_base": state.gripper_base[number],
@@ -110,15 +110,15 @@ def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, A
         "source": None if layout.source is None else layout.models[layout.source],
         "target": None if layout.target is None else layout.models[layout.target],
     }
-    if seen["source"] is not None:
-        source = objects[seen["source"]]
-        seen |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+    if values["source"] is not None:
+        source = objects[values["source"]]
+        values |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
     if state.drawer is not None and state.cabinet is not None:
         assert state.drawer_position is not None
-        seen |= {
+        values |= {
             "drawer": start.drawer,
             "drawer_position": float(state.drawer_position[number]),
             "drawer_pose_world": state.drawer[number],
             "cabinet_pose_world": state.cabinet[number],
         }
-    return seen
+    return values

@@ -179,5 +179,5 @@ def task_spec(name: str) -> TaskSpec:
     for spec in TASKS.values():
         if name in (spec.name, spec.simpler_name):
             return spec
-    known = [*TASKS, *(spec.simpler_name for spec in TASKS.values())]
-    raise UserError(f"unknown task {name!r}.{nearest(name, known)}")
+    names = [*TASKS, *(spec.simpler_name for spec in TASKS.values())]
+    raise UserError(f"unknown task {name!r}.{nearest(name, names)}")

@@ -60,14 +60,14 @@ def translated(options: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any]:
     return ours
 
 
-def _section(options: dict[str, Any], name: str, known: Sequence[str]) -> dict[str, Any]:
+def _section(options: dict[str, Any], name: str, allowed: Sequence[str]) -> dict[str, Any]:
     """Take the options under `name` that are not None out of `options`."""
     given = options.pop(name, None) or {}
     if not isinstance(given, Mapping):
         raise UserError(f"{name} must be a dict such as {{'init_xy': [0.3, 0.2]}}; got {given!r}.")
     for key in given:
-        if key not in known:
-            raise UserError(f"unknown option {key!r} in {name}.{nearest(str(key), known)}")
+        if key not in allowed:
+            raise UserError(f"unknown option {key!r} in {name}.{nearest(str(key), allowed)}")
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -105,13 +105,15 @@ def _robot_start(given: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any]:
 
 def _orientation(quaternion: Any, spec: TaskSpec) -> dict[str, Any]:
     turn = _unit(quaternion, f"{_OBJECT}.init_rot_quat")
-    known = ORIENTATION_QUATERNIONS if spec.family == "grasp" else {None: np.array([1.0, 0, 0, 0])}
-    for name, other in known.items():
+    allowed = (
+        ORIENTATION_QUATERNIONS if spec.family == "grasp" else {None: np.array([1.0, 0, 0, 0])}
+    )
+    for name, other in allowed.items():
         if abs(float(np.dot(turn, other))) > 1 - 1e-6:
             return {} if name is None else {"orientation": name}
     raise UserError(
         f"{_OBJECT}.init_rot_quat must be one of the rotations of SIMPLER's tasks, "
-        f"{[np.round(other, 4).tolist() for other in known.values()]}; got {turn.tolist()}."
+        f"{[np.round(other, 4).tolist() for other in allowed.values()]}; got {turn.tolist()}."
     )
 
 

@@ -165,17 +165,19 @@ def checked_options(options: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any
         if key not in NAMED_OPTIONS:
             raise UserError(f"unknown reset option {key!r}.{nearest(key, _OPTIONS[spec.family])}")
         if key not in _OPTIONS[spec.family]:
-            known = ", ".join(_OPTIONS[spec.family])
-            raise UserError(f"task {spec.name} has no reset option {key!r}; it has {known}.")
+            allowed = ", ".join(_OPTIONS[spec.family])
+            raise UserError(f"task {spec.name} has no reset option {key!r}; it has {allowed}.")
     names: dict[str, Sequence[str]] = {
         "robot_pose": tuple(ROBOT_POSES),
         "coloring": COLORINGS,
         "orientation": ORIENTATIONS,
         "drawer": DRAWERS,
     }
-    for key, known_names in names.items():
-        if key in given and given[key] not in known_names:
-            raise UserError(f"unknown {key} {given[key]!r}.{nearest(str(given[key]), known_names)}")
+    for key, allowed_names in names.items():
+        if key in given and given[key] not in allowed_names:
+            raise UserError(
+                f"unknown {key} {given[key]!r}.{nearest(str(given[key]), allowed_names)}"
+            )
     if "layout" in given and not 0 <= int(given["layout"]) < spec.layouts:
         raise UserError(f"layout must be 0 to {spec.layouts - 1}; got {given['layout']}.")
     for key in ("robot_xy", "object_xy"):

@@ -127,9 +127,8 @@ def variant_of(spec: TaskSpec, name: str) -> Variant:
     """
     if name == VISUAL_MATCHING:
         return _matching(spec)
-    known = _aggregation(spec)
-    if name not in known:
-        raise UserError(
-            f"task {spec.name} has no variant {name!r}.{nearest(name, (VISUAL_MATCHING, *known))}"
-        )
-    return known[name]
+    variants = _aggregation(spec)
+    if name not in variants:
+        close = nearest(name, (VISUAL_MATCHING, *variants))
+        raise UserError(f"task {spec.name} has no variant {name!r}.{close}")
+    return variants[name]

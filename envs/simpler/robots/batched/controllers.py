@@ -83,9 +83,9 @@ class BatchedArm(BatchedController):
         super()._initialize_joints()
         link = self.articulation.links_map[self.config.end_effector]
         self.chain = Chain(self.articulation._objs[0], link._objs[0], self.device)
-        mine = self.active_joint_indices.tolist()
+        active = self.active_joint_indices.tolist()
         self._in_chain = torch.tensor(
-            [mine.index(column) for column in self.chain.columns.tolist()], device=self.device
+            [active.index(column) for column in self.chain.columns.tolist()], device=self.device
         )
 
     def _initialize_action_space(self) -> None:

@@ -43,8 +43,8 @@ class JointTrajectory:
         )
         ends = self.pieces.cumsum(-1)
         begins = ends - self.pieces
-        wanted = times.to(self.start).expand(*self.start.shape, -1).contiguous()
-        piece = torch.searchsorted(ends[..., :-1].contiguous(), wanted, right=True)
+        sampled = times.to(self.start).expand(*self.start.shape, -1).contiguous()
+        piece = torch.searchsorted(ends[..., :-1].contiguous(), sampled, right=True)
 
         def there(values: Tensor) -> Tensor:
             return values.gather(-1, piece)
@@ -54,9 +54,9 @@ class JointTrajectory:
             there(velocity),
             there(acceleration),
             there(self.jerks),
-            wanted - there(begins),
+            sampled - there(begins),
         )
-        over = wanted >= self.duration[:, None, None]
+        over = sampled >= self.duration[:, None, None]
         positions = torch.where(over, self.target[..., None], positions)
         velocities = torch.where(over, torch.zeros_like(velocities), velocities)
         return positions.movedim(-1, 0), velocities.movedim(-1, 0)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from experiment.errors import UserError, nearest
 from worldmodel.data.formats.episode import Column, DamagedRecord
-from worldmodel.data.formats.lerobot.index import Index, read_index, read_instructions
+from worldmodel.data.formats.lerobot.index import LeRobotIndex, read_index, read_instructions
 from worldmodel.data.formats.lerobot.metadata import columns, read_info, video_cameras
 from worldmodel.data.formats.lerobot.tables import Tables, as_numbers, as_picture, as_text
 from worldmodel.data.formats.lerobot.video import Videos
@@ -48,7 +48,7 @@ class LeRobotEpisodes:
             ) from error
         self.columns: Mapping[str, Column] = columns(info)
         cameras = [camera for camera in video_cameras(info) if camera in self.columns]
-        self.index: Index = read_index(self.storage, info, cameras)
+        self.index: LeRobotIndex = read_index(self.storage, info, cameras)
         self.instructions: Mapping[int, str] = read_instructions(self.storage, info)
         self.lengths: np.ndarray = self.index.lengths
         self.fps: float | None = info.fps
@@ -115,13 +115,13 @@ class LeRobotEpisode:
                 return as_text(self._read(column), self._file, column)
             rows = self._read("task_index")
             numbers = as_numbers(rows, (1,), "int64", self._file, "task_index")[:, 0].tolist()
-            known = self._episodes.instructions
-            if missing := set(numbers) - set(known):
+            instructions = self._episodes.instructions
+            if missing := set(numbers) - set(instructions):
                 raise DamagedRecord(
                     f"{self._file} refers to the instruction number {min(missing)} that is not "
                     "among meta/tasks: copy it again."
                 )
-            return [known[number] for number in numbers]
+            return [instructions[number] for number in numbers]
 
     def images(self, column: str, steps: np.ndarray | None = None) -> np.ndarray:
         """Return the pictures of `steps` (all by default, any order), uint8 `(n, h, w, 3)`.
@@ -176,15 +176,15 @@ class LeRobotEpisode:
         return tables.read(self._path, column, start + first, stop if end is None else start + end)
 
     def _column(self, column: str, kind: str) -> Column:
-        known = self._episodes.columns
-        if column not in known:
-            raise UserError(f"{self._episodes.source} has no {column!r}.{nearest(column, known)}")
-        if known[column].kind != kind:
+        columns = self._episodes.columns
+        if column not in columns:
+            raise UserError(f"{self._episodes.source} has no {column!r}.{nearest(column, columns)}")
+        if columns[column].kind != kind:
             raise UserError(
-                f"{self._episodes.source}: {column!r} is of the kind {known[column].kind}, "
+                f"{self._episodes.source}: {column!r} is of the kind {columns[column].kind}, "
                 f"not {kind}."
             )
-        return known[column]
+        return columns[column]
 
     @contextmanager
     def _named(self) -> Iterator[None]:

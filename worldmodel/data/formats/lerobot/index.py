@@ -19,7 +19,7 @@ _TASKS, _TASKS_LINES = "meta/tasks.parquet", "meta/tasks.jsonl"
 
 
 @dataclass(frozen=True)
-class Index:
+class LeRobotIndex:
     """Episodes in the order of their frames.
 
     `numbers` are the data set's own and `lengths` steps, int64 `(e,)`; `data` and `videos[camera]`
@@ -59,7 +59,7 @@ class Index:
         return path, start
 
 
-def read_index(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
+def read_index(storage: Storage, info: Info, cameras: Sequence[str]) -> LeRobotIndex:
     """Read where the episodes lie, and their video of `cameras`.
 
     Raises `UserError` naming a file that is missing, damaged or contradicts itself.
@@ -72,11 +72,11 @@ def read_index(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
         raise UserError(f"{source}: two episodes have one number in meta/episodes: copy it again.")
     if (index.lengths < 0).any() or (index.lengths > 2**31).any():
         raise UserError(f"{source}: meta/episodes lists a negative length: copy it again.")
-    found = {"total_episodes": len(index.lengths), "total_frames": int(index.lengths.sum())}
+    counted = {"total_episodes": len(index.lengths), "total_frames": int(index.lengths.sum())}
     for key, total in info.totals.items():
-        if total != found[key]:
+        if total != counted[key]:
             raise UserError(
-                f"{info.name} says {key} {total} where meta/episodes lists {found[key]}: "
+                f"{info.name} says {key} {total} where meta/episodes lists {counted[key]}: "
                 "a file is missing or from another data set; copy it again."
             )
     return index
@@ -88,9 +88,9 @@ def read_instructions(storage: Storage, info: Info) -> dict[int, str]:
         name = storage.where(_TASKS)
         table = read_table(storage, _TASKS)
         # pandas stores an index without a name as __index_level_0__.
-        known = table.column_names
-        column = next((n for n in ("task", "__index_level_0__") if n in known), None)
-        if column is None or "task_index" not in known:
+        columns = table.column_names
+        column = next((n for n in ("task", "__index_level_0__") if n in columns), None)
+        if column is None or "task_index" not in columns:
             raise UserError(f"{name} needs the columns 'task' and 'task_index'.")
         numbers = as_numbers(table["task_index"], (1,), "int64", name, "task_index")[:, 0].tolist()
         texts = as_text(table[column], name, column)
@@ -103,25 +103,25 @@ def read_instructions(storage: Storage, info: Info) -> dict[int, str]:
     return dict(zip(numbers, texts, strict=True))
 
 
-def _from_tables(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
+def _from_tables(storage: Storage, info: Info, cameras: Sequence[str]) -> LeRobotIndex:
     """Read the tables of episodes of v3.0."""
     tables = [(storage.where(path), read_table(storage, path)) for path in _tables(storage)]
 
     def column(name: str, dtype: str = "int64") -> np.ndarray:
-        parts = []
-        for place, table in tables:
+        chunks = []
+        for file, table in tables:
             if name not in table.column_names:
-                raise UserError(f"{place} has no column {name!r}: copy or make it again.")
-            parts.append(as_numbers(table[name], (1,), dtype, place, name))
-        return np.concatenate(parts)[:, 0]
+                raise UserError(f"{file} has no column {name!r}: copy or make it again.")
+            chunks.append(as_numbers(table[name], (1,), dtype, file, name))
+        return np.concatenate(chunks)[:, 0]
 
-    def places(prefix: str) -> np.ndarray:
+    def file_numbers(prefix: str) -> np.ndarray:
         pair = [column(f"{prefix}/{key}")[order] for key in ("chunk_index", "file_index")]
         return np.stack(pair, axis=1)
 
     order = np.argsort(column("dataset_from_index"), kind="stable")
     lengths = column("length")[order]
-    videos = {camera: places(f"videos/{camera}") for camera in cameras}
+    videos = {camera: file_numbers(f"videos/{camera}") for camera in cameras}
     seconds = {}
     for camera in cameras:
         begin, end = (f"videos/{camera}/{side}_timestamp" for side in ("from", "to"))
@@ -131,11 +131,11 @@ def _from_tables(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
         has_end = all(end in table.column_names for _, table in tables)
         last = column(end, "float64")[order] if has_end else first + lengths / info.fps
         seconds[camera] = np.stack([first, last], axis=1)
-    return Index(
+    return LeRobotIndex(
         info=info,
         numbers=column("episode_index")[order],
         lengths=lengths,
-        data=places("data"),
+        data=file_numbers("data"),
         videos=videos,
         seconds=seconds,
         shared={
@@ -163,19 +163,19 @@ def _tables(storage: Storage) -> list[str]:
     return names
 
 
-def _from_lines(storage: Storage, info: Info, cameras: Sequence[str]) -> Index:
+def _from_lines(storage: Storage, info: Info, cameras: Sequence[str]) -> LeRobotIndex:
     """Read the lines of episodes of v2, one file of each kind an episode."""
     rows = list(_lines(storage, _EPISODES_LINES, {"episode_index": int, "length": int}))
     table = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
     numbers, lengths = table[np.argsort(table[:, 0], kind="stable")].T
-    places = np.stack([numbers // info.chunks_size, numbers], axis=1)
+    file_numbers = np.stack([numbers // info.chunks_size, numbers], axis=1)
     seconds = np.stack([np.zeros(len(lengths)), lengths / info.fps], axis=1)
-    return Index(
+    return LeRobotIndex(
         info=info,
         numbers=numbers,
         lengths=lengths,
-        data=places,
-        videos=dict.fromkeys(cameras, places),
+        data=file_numbers,
+        videos=dict.fromkeys(cameras, file_numbers),
         seconds=dict.fromkeys(cameras, seconds),
         shared=dict.fromkeys(cameras, np.zeros(len(lengths), dtype=bool)),
     )
@@ -203,14 +203,14 @@ def _lines(storage: Storage, path: str, kinds: Mapping[str, type]) -> Iterator[l
 
 
 def _overlapping(
-    starts: np.ndarray, lengths: np.ndarray, places: np.ndarray, fps: float
+    starts: np.ndarray, lengths: np.ndarray, file_numbers: np.ndarray, fps: float
 ) -> np.ndarray:
     """Return for each episode whether it shares frames of a video file with another."""
-    order = np.lexsort((starts, places[:, 1], places[:, 0]))
-    same = (places[order][1:] == places[order][:-1]).all(axis=1)
+    order = np.lexsort((starts, file_numbers[:, 1], file_numbers[:, 0]))
+    same = (file_numbers[order][1:] == file_numbers[order][:-1]).all(axis=1)
     gap = np.diff(starts[order]) - lengths[order][:-1] / fps
     bad = same & (gap < -0.5 / fps)
-    found = np.zeros(len(places), dtype=bool)
-    found[order[1:][bad]] = True
-    found[order[:-1][bad]] = True
-    return found
+    overlapping = np.zeros(len(file_numbers), dtype=bool)
+    overlapping[order[1:][bad]] = True
+    overlapping[order[:-1][bad]] = True
+    return overlapping

@@ -128,22 +128,22 @@ def columns(info: Info) -> dict[str, Column]:
     depth maps, whose levels are no colours, and features of a kind that is not known here.
     Raises `UserError` naming a feature without kind or shape.
     """
-    found = {"task": Column("text", (), "str")}
+    readable = {"task": Column("text", (), "str")}
     for name, facts in info.features.items():
         kind, shape = facts.get("dtype"), facts.get("shape")
         if not isinstance(kind, str):
             raise UserError(f"{info.name}: the feature {name!r} has no 'dtype': it is damaged.")
         if kind in ("video", "image"):
             if not _is_depth(facts):
-                found[name] = Column("image", _picture(info, name, facts), "uint8")
+                readable[name] = Column("image", _picture(info, name, facts), "uint8")
         elif kind == "string":
-            found[name] = Column("text", (), "str")
+            readable[name] = Column("text", (), "str")
         elif kind in _NUMBERS:
             names = facts.get("names")
             named = isinstance(names, list) and all(isinstance(n, str) for n in names)
             given = tuple(names) if named else ()  # type: ignore[arg-type]
-            found[name] = Column("array", _sizes(info, name, shape), np.dtype(kind).name, given)
-    return found
+            readable[name] = Column("array", _sizes(info, name, shape), np.dtype(kind).name, given)
+    return readable
 
 
 def video_cameras(info: Info) -> list[str]:
@@ -176,6 +176,11 @@ def _picture(info: Info, name: str, facts: Mapping[str, Any]) -> tuple[int, int,
 
 
 def _is_depth(facts: Mapping[str, Any]) -> bool:
-    said = [facts, facts.get("info"), facts.get("video_info")]
+    sections = [facts, facts.get("info"), facts.get("video_info")]
     keys = ("is_depth_map", "video.is_depth_map")
-    return any(place.get(key) is True for place in said if isinstance(place, dict) for key in keys)
+    return any(
+        section.get(key) is True
+        for section in sections
+        if isinstance(section, dict)
+        for key in keys
+    )

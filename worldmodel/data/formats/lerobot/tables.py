@@ -126,10 +126,10 @@ class Tables:
             file.rows[episode] = (start, stop)
 
     def _read(self, path: str, file: _File, column: str, start: int, stop: int) -> pa.ChunkedArray:
-        known = file.footer.schema.to_arrow_schema().names
-        if column not in known:
+        columns = file.footer.schema.to_arrow_schema().names
+        if column not in columns:
             name = self._storage.where(path)
-            raise DamagedRecord(f"{name} has no column {column!r}.{nearest(column, known)}")
+            raise DamagedRecord(f"{name} has no column {column!r}.{nearest(column, columns)}")
         chunks: list[pa.Array] = []
         kind, first = pa.null(), 0
         for group in range(file.footer.num_row_groups):
@@ -150,12 +150,12 @@ class Tables:
             return self._groups[key]
         with self._storage.open(path) as opened:
             reader = pq.ParquetFile(opened, metadata=file.footer)
-            found = reader.read_row_group(group, columns=[column]).column(column)
-        self._groups[key] = found
-        self._bytes += found.nbytes
+            values = reader.read_row_group(group, columns=[column]).column(column)
+        self._groups[key] = values
+        self._bytes += values.nbytes
         while self._bytes > self._budget and len(self._groups) > 1:
             self._bytes -= self._groups.popitem(last=False)[1].nbytes
-        return found
+        return values
 
 
 def as_numbers(
@@ -167,10 +167,10 @@ def as_numbers(
     shape, or the type is another.
     """
 
-    def other(found: object) -> DamagedRecord:
+    def other(description: object) -> DamagedRecord:
         return DamagedRecord(
-            f"{name}: the column {column!r} holds {found} where meta/info.json lists {dtype} of "
-            f"shape {list(shape)}: copy or make it again."
+            f"{name}: the column {column!r} holds {description} where meta/info.json lists {dtype} "
+            f"of shape {list(shape)}: copy or make it again."
         )
 
     with _as_damage(name):
@@ -186,13 +186,13 @@ def as_numbers(
             flat = flat.flatten()
         if flat.null_count:
             raise other("missing values")
-        wanted, types = np.dtype(dtype).kind, pa.types
-        is_number = types.is_integer(flat.type) or (wanted == "f" and types.is_floating(flat.type))
-        if not (types.is_boolean(flat.type) if wanted == "b" else is_number):
+        kind, types = np.dtype(dtype).kind, pa.types
+        is_number = types.is_integer(flat.type) or (kind == "f" and types.is_floating(flat.type))
+        if not (types.is_boolean(flat.type) if kind == "b" else is_number):
             raise other(values.type)
         numbers = flat.to_numpy(zero_copy_only=False)
         cast = numbers.astype(dtype, copy=False)
-        if wanted in "iu" and not np.array_equal(cast, numbers):
+        if kind in "iu" and not np.array_equal(cast, numbers):
             raise other("larger numbers")
         return cast.reshape(len(values), *shape)
 
@@ -205,13 +205,13 @@ def _is_list(kind: pa.DataType) -> bool:
 def as_text(values: pa.ChunkedArray, name: str, column: str) -> list[str]:
     """Return a column as strings; raises `DamagedRecord` naming file and column."""
     with _as_damage(name):
-        found = values.to_pylist()
-    if not all(isinstance(text, str) for text in found):
+        texts = values.to_pylist()
+    if not all(isinstance(text, str) for text in texts):
         raise DamagedRecord(
             f"{name}: the column {column!r} holds {values.type} with {values.null_count} missing "
             "where text is expected: copy or make it again."
         )
-    return found
+    return texts
 
 
 def as_picture(value: pa.Scalar, size: tuple[int, int], name: str) -> np.ndarray:
@@ -220,8 +220,8 @@ def as_picture(value: pa.Scalar, size: tuple[int, int], name: str) -> np.ndarray
     `name` is file, column and step. Raises `DamagedRecord` for one of another size than `(h, w)`.
     """
     with _as_damage(name):
-        found = value.as_py()
-    data = found.get("bytes") if isinstance(found, dict) else found
+        content = value.as_py()
+    data = content.get("bytes") if isinstance(content, dict) else content
     if not isinstance(data, bytes):
         raise DamagedRecord(
             f"{name}: {value.type} holds no picture's bytes: pictures that lie in files of their "

@@ -67,8 +67,8 @@ class Videos:
             if self._process != os.getpid():
                 # Opened before a fork: both processes would move one place of reading.
                 self._idle, self._process = [], os.getpid()
-            for number, (known, opened) in enumerate(self._idle):
-                if known == path:
+            for number, (opened_path, opened) in enumerate(self._idle):
+                if opened_path == path:
                     del self._idle[number]
                     return opened
         return None

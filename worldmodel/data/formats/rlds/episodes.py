@@ -11,7 +11,7 @@ from experiment.errors import UserError
 from worldmodel.data.formats.episode import Column
 from worldmodel.data.formats.rlds import decode, example
 from worldmodel.data.formats.rlds.example import Malformed
-from worldmodel.data.formats.rlds.index import Index, OnDamage, build, damaged, record_name
+from worldmodel.data.formats.rlds.index import OnDamage, RldsIndex, build, damaged, record_name
 from worldmodel.data.formats.rlds.pictures import decode_rgb
 from worldmodel.data.formats.rlds.schema import Field, Schema, read_schema
 from worldmodel.data.formats.storage import Storage
@@ -60,8 +60,8 @@ class RldsEpisode:
             if None not in field.column.shape or not len(steps):
                 shape = (side or 0 for side in field.column.shape)
                 pixels = np.empty((len(steps), *shape), np.uint8)
-                for place, step in zip(pixels, steps.tolist(), strict=True):
-                    self._picture(column, field, step, place)
+                for target, step in zip(pixels, steps.tolist(), strict=True):
+                    self._picture(column, field, step, target)
                 return pixels
             pictures = [self._picture(column, field, step) for step in steps.tolist()]
         if len({picture.shape for picture in pictures}) > 1:
@@ -101,7 +101,7 @@ class RldsEpisodes:
 
     storage: Storage
     schema: Schema
-    index: Index
+    index: RldsIndex
 
     @classmethod
     def open(

@@ -96,25 +96,25 @@ class Feature(NamedTuple):
 
 def parse(data: memoryview) -> dict[str, Feature]:
     """Return the features of an Example by name. Raises `Malformed`."""
-    found: dict[str, Feature] = {}
+    features: dict[str, Feature] = {}
     for field, first, last in _fields(data):
         if not _is_value(field):
             continue
         for entry, start, stop in _fields(data[first:last]):
             if _is_value(entry):
                 name, feature = _entry(data[first + start : first + stop])
-                if name in found:
+                if name in features:
                     raise Malformed(f"has {name!r} twice")
-                found[name] = feature
-    return found
+                features[name] = feature
+    return features
 
 
 def parse_feature(wire: memoryview) -> Feature:
     """Return the Feature message in `wire`. Raises `Malformed`."""
-    parts = list(_fields(wire))
-    if len(parts) != 1 or parts[0][0] not in _KINDS:
+    fields = list(_fields(wire))
+    if len(fields) != 1 or fields[0][0] not in _KINDS:
         raise Malformed("has a feature that is not exactly one list")
-    kind, first, last = parts[0]
+    kind, first, last = fields[0]
     return Feature(_KINDS[kind], wire[first:last])
 
 
@@ -151,14 +151,14 @@ def varints(data: memoryview) -> np.ndarray:
 
 
 def _entry(data: memoryview) -> tuple[str, Feature]:
-    parts: Mapping[int, memoryview] = {field: data[a:b] for field, a, b in _fields(data)}
-    if parts.keys() != {1, 2}:
+    fields: Mapping[int, memoryview] = {field: data[a:b] for field, a, b in _fields(data)}
+    if fields.keys() != {1, 2}:
         raise Malformed("has an entry that is not a name and a list")
     try:
-        name = str(parts[1], "utf-8")
+        name = str(fields[1], "utf-8")
     except UnicodeDecodeError as error:
         raise Malformed("has a name that is no UTF-8") from error
-    return name, parse_feature(parts[2])
+    return name, parse_feature(fields[2])
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, int]]:

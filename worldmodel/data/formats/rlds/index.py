@@ -44,7 +44,7 @@ class _ShardIndex:
 
 
 @dataclass(frozen=True)
-class Index:
+class RldsIndex:
     """The names of the shards, and for each episode where it lies.
 
     Number of its shard and of its record there, first byte, bytes with framing and steps are
@@ -113,7 +113,7 @@ def damaged(name: str, problem: str) -> DamagedRecord:
 
 def build(
     storage: Storage, split: str, counter: Field, folder: Path | None, on_damage: OnDamage
-) -> Index:
+) -> RldsIndex:
     """Return the index of a split, as far as possible from `folder` (if given), and keep it there.
 
     A record that is damaged or empty is a `DamagedRecord` now ("stop") or an episode of no steps
@@ -233,14 +233,14 @@ def _enter(file: BinaryIO, at: int, end: int, tag: bytes = b"\x0a") -> tuple[int
     return at + first, at + first + length
 
 
-def _joined(names: tuple[str, ...], shards: list[_ShardIndex]) -> Index:
+def _joined(names: tuple[str, ...], shards: list[_ShardIndex]) -> RldsIndex:
     counts = [len(shard.offsets) for shard in shards]
     starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
 
     def column(name: str) -> np.ndarray:
         return np.asarray([value for shard in shards for value in getattr(shard, name)], np.int64)
 
-    return Index(
+    return RldsIndex(
         shards=names,
         shard=np.repeat(np.arange(len(shards)), counts),
         record=np.concatenate([np.arange(count) for count in counts]).astype(np.int64),

@@ -87,14 +87,14 @@ def read_schema(text: bytes, path: str) -> Schema:
         raise UserError(f"{path} is damaged ({error!r}): copy it again.") from error
     fields: dict[str, Field] = {}
     unread: dict[str, str] = {}
-    for key, found in leaves:
+    for key, leaf in leaves:
         column = key.removeprefix(f"{_STEPS}/")
         if column in fields or column in unread:
             raise UserError(f"{path} has both {column!r} and '{_STEPS}/{column}': rename one.")
-        if isinstance(found, Column):
-            fields[column] = Field(key, found, per_step=key != column)
+        if isinstance(leaf, Column):
+            fields[column] = Field(key, leaf, per_step=key != column)
         else:
-            unread[column] = found
+            unread[column] = leaf
     if not any(field.per_step and field.width for field in fields.values()):
         raise UserError(f"{path} has no column in 'steps' that can be read.")
     return Schema(fields, unread)
