@@ -79,10 +79,10 @@ def expert_successes(env: SimplerVectorEnv, rounds: int, seed: int) -> tuple[int
             for i, (expert, info) in enumerate(zip(experts, infos, strict=True)):
                 if i in final:
                     continue
-                seen = Observation(
+                observation = Observation(
                     None, observations["state"][i], info["instruction"], step, info["privileged"]
                 )
-                actions[i] = expert.act(seen)[0]
+                actions[i] = expert.act(observation)[0]
                 if getattr(expert, "subtask_done", False):
                     env.advance_to_next_subtask(i)
                 if getattr(expert, "done", False):

@@ -39,7 +39,6 @@ def milliseconds(checkpoint: str, repeats: int, **inference: object) -> float:
 
 
 def main() -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--checkpoint", default=str(ROOT / "policies/checkpoints/open_and_place"))
     parser.add_argument("--repeats", type=int, default=20)

@@ -115,10 +115,10 @@ def ours(options: argparse.Namespace) -> dict[str, object]:
 
 def memory() -> float:
     """Return the megabytes that this process and its workers hold, shared pages counted once."""
-    own = os.getpid()
-    children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    this = os.getpid()
+    children = Path(f"/proc/{this}/task/{this}/children").read_text().split()
     total = 0
-    for process in (str(own), *children):
+    for process in (str(this), *children):
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1000

@@ -22,7 +22,7 @@ def opened(folder: str, threads: int, image: str) -> Any:
         split="train", read_config=config, shuffle_files=False
     )
 
-    def seen(steps: Any) -> Any:
+    def columns(steps: Any) -> Any:
         picture = steps
         for name in image.split("/"):
             picture = picture[name]
@@ -30,7 +30,7 @@ def opened(folder: str, threads: int, image: str) -> Any:
 
     # A batch of all steps is the fastest way from an episode to arrays: mapping step by step takes
     # two to thirty times as long.
-    return data.repeat().flat_map(lambda episode: episode["steps"].batch(10_000)).map(seen)
+    return data.repeat().flat_map(lambda episode: episode["steps"].batch(10_000)).map(columns)
 
 
 def windows(data: Any, length: int, size: tuple[int, int], threads: int, batch: int) -> Any:

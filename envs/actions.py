@@ -12,11 +12,11 @@ ACTION_LIMIT = np.array([1.0] * 3 + [np.pi / 2] * 3 + [1.0], dtype=np.float32)
 """Bounds of SIMPLER's action space: translation (m), rotation (rad), gripper."""
 
 MAX_TRANSLATION = 1.0
-"""Metres a single action may ask for before it counts as a defect of the policy."""
+"""Largest translation (m) of one action; more is a defect of the policy."""
 MAX_ROTATION = float(np.pi)
-"""Radians a single action may ask for."""
+"""Largest rotation (rad) of one action."""
 MAX_GRIPPER = 10.0
-"""Gripper units a single action may ask for (+-1 is the full stroke)."""
+"""Largest gripper command of one action (+-1 is the full stroke)."""
 
 
 def spaces(

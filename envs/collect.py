@@ -102,7 +102,7 @@ class Collection:
 
 
 def collect(collection: Collection) -> None:
-    """Bring the data set `collection.out` to the number of episodes that is asked for.
+    """Collect until the data set `collection.out` has `collection.episodes` episodes.
 
     Resumes an earlier run. Raises `UserError` when the folder belongs to other
     settings, the policy hardly ever succeeds, or the disk is full.

@@ -23,7 +23,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: `fix` says what to do when `good` is False.
+    """One line of the report; `fix` is what to do where `good` is False.
 
     Without an `essential` thing no task can be simulated; the others are for some settings only.
     """
@@ -43,7 +43,7 @@ def python_version() -> Finding:
 
 
 def packages() -> Finding:
-    """The packages that decide what an episode looks like, with their versions."""
+    """The packages that decide the outcome of an episode, with their versions."""
     installed, missing = [], []
     for name in PACKAGES:
         try:
@@ -56,13 +56,13 @@ def packages() -> Finding:
 
 
 def physics() -> Finding:
-    """One step of a task without any renderer, in a process of its own."""
+    """One step of a task without a renderer, in a separate process."""
     good, text = _run(_PHYSICS)
     return Finding("physics", good, text, SETUP, essential=True)
 
 
 def renderer() -> Finding:
-    """One frame drawn by SAPIEN, in a process of its own: a bad driver ends its process."""
+    """One frame drawn by SAPIEN, in a separate process, which a bad driver may crash."""
     good, text = _run(_FRAME)
     fix = f"{SETUP}, which installs a software Vulkan driver (Mesa's lavapipe) where it can"
     return Finding("renderer", good, text, fix, essential=True)
@@ -175,11 +175,11 @@ else:
 _ORIGINAL = """
 import sys
 from envs.original.check import check
-findings = check({python!r})
-bad = [f.text for f in findings if not f.good]
-if bad:
-    sys.exit("; ".join(bad))
-print("; ".join(f.text for f in findings))
+from experiment.errors import UserError
+try:
+    print(check({python!r}))
+except UserError as error:
+    sys.exit(str(error))
 """
 
 _TORCH = """
@@ -214,7 +214,7 @@ def report(names: list[str]) -> list[Finding]:
 
 
 def _run(code: str) -> tuple[bool, str]:
-    """Run `code` in a process of its own; return whether it succeeded and its last line.
+    """Run `code` in a separate process; return whether it succeeded and its last line.
 
     A crash in a driver, a missing library and a missing package all end up in one line.
     """
@@ -233,7 +233,6 @@ def _run(code: str) -> tuple[bool, str]:
 
 
 def main() -> None:
-    """Print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(CHECKS), help="make one check")
     chosen = parser.parse_args().only

@@ -73,8 +73,8 @@ class Policy(Protocol):
     """Acts in chunks.
 
     Optional attributes: `name: str` for records, the name of the class by default; `done: bool`
-    ends the episode early when True; `subtask_done: bool` says that the current subtask is
-    finished, so the environment continues with the next instruction.
+    ends the episode early when True; `subtask_done: bool` reports that the current subtask
+    is finished, so the environment continues with the next instruction.
     """
 
     def reset(self, instruction: str, seed: int) -> None:
@@ -95,7 +95,7 @@ class EpisodeRecord:
     """The outcome of one episode; one JSON line.
 
     `seconds` is the wall time from reset to end, `policy_seconds` the part of it inside the
-    policy, `calls` how often the policy was asked for a chunk. `options` are those of the reset,
+    policy, `calls` the number of chunks. `options` are those of the reset,
     `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
     `stand_ins` the files of theirs that were missing.
     """

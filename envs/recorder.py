@@ -22,7 +22,7 @@ _MARGIN, _STRIP = 14, 40
 
 
 def video_path(folder: Path, task: str, index: int) -> Path:
-    """Return where the video of episode `index` of `task` lies."""
+    """Return the path of the video of episode `index` of `task`."""
     return folder / f"{task}_{index:04d}.mp4"
 
 
@@ -41,7 +41,6 @@ class VideoRecorder:
         self._label = ""
 
     def start(self, episode: Episode, observation: Observation) -> None:
-        """Begin the video of `episode` with its first picture."""
         # In memory, so a kill or a full disk never leaves half a video behind.
         self._buffer = io.BytesIO()
         video = iio.imopen(self._buffer, "w", plugin="pyav", extension=".mp4")
@@ -58,7 +57,6 @@ class VideoRecorder:
         info: Mapping[str, Any],
         after: Observation,
     ) -> None:
-        """Add the picture after the action, with the success so far."""
         assert self._video is not None
         if info["success"]:
             verdict, colour = "success", _GREEN
@@ -70,7 +68,6 @@ class VideoRecorder:
         self._video.write_frame(captioned(after, label, verdict, colour))
 
     def end(self, record: EpisodeRecord) -> None:
-        """Write the finished video atomically."""
         assert self._video is not None
         self._video.close()
         self._video = None

@@ -23,10 +23,10 @@ def run_episode(
     recorders: Sequence[Recorder] = (),
     max_steps: int | None = None,
 ) -> EpisodeRecord:
-    """Run one episode to the step limit or until the policy says that it is done.
+    """Run one episode to the step limit or until the policy is done.
 
     Success does not end an episode: success at the end and success ever are two figures.
-    Raises `UserError` for an action that no robot could mean, naming the policy and the step.
+    Raises `UserError` for an impossible action, naming the policy and the step.
     """
     started = time.perf_counter()
     policy_seconds, calls, step = 0.0, 0, 0

@@ -50,7 +50,7 @@ class Job:
 class Workers:
     """Builds environment and policy once a process, then runs episodes until closed.
 
-    What is described with `task: None` or `variant: None` is built anew when an episode has another
+    What is described with `task: None` or `variant: None` is rebuilt when an episode has another
     one; see `grouped`. Episodes come out of `run` in the order in which they finish; what each of
     them contains does not depend on `count`. Episodes never run in this process, so none of them
     can end or hang it.

@@ -20,7 +20,6 @@ from experiment.errors import UserError
 from experiment.files import disk_error, write_bytes
 
 CODEBASE_VERSION = "v3.0"
-IMAGE_KEY = "observation.images.head"
 
 STATE_NAMES = [
     *("x", "y", "z"),
@@ -77,7 +76,7 @@ def _write_files(
     tasks: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     first_frame = 0
-    cameras = [IMAGE_KEY, *episodes[0].others]
+    cameras = list(episodes[0].cameras)
     for file, members in enumerate(_files(episodes)):
         chunk, number = divmod(file, _FILES_IN_CHUNK)
         file_name = f"chunk-{chunk:03d}/file-{number:03d}"
@@ -111,7 +110,7 @@ def _write_files(
             seconds += length / fps
         write_bytes(folder / f"data/{file_name}.parquet", parquet_bytes(pa.concat_tables(in_file)))
         for camera in cameras:
-            clips = [_clip(episodes[member], camera) for member in members]
+            clips = [episodes[member].cameras[camera].video for member in members]
             write_bytes(folder / f"videos/{camera}/{file_name}.mp4", join(clips, fps))
     return rows, tasks
 
@@ -120,9 +119,7 @@ def _pictures(out: Path, episodes: Sequence[StagedEpisode]) -> dict[str, tuple[i
     """Return height and width by camera, which must be the same in all episodes."""
     sizes: dict[str, tuple[int, int]] = {}
     for episode in episodes:
-        assert episode.picture is not None
-        episode_sizes = {IMAGE_KEY: episode.picture}
-        episode_sizes |= {camera: facts.picture for camera, facts in episode.others.items()}
+        episode_sizes = {name: camera.size for name, camera in episode.cameras.items()}
         sizes = sizes or episode_sizes
         if set(episode_sizes) != set(sizes):
             raise UserError(
@@ -136,20 +133,12 @@ def _pictures(out: Path, episodes: Sequence[StagedEpisode]) -> dict[str, tuple[i
     return sizes
 
 
-def _clip(episode: StagedEpisode, camera: str) -> Path:
-    return episode.video if camera == IMAGE_KEY else episode.others[camera].video
-
-
-def _levels(episode: StagedEpisode, camera: str) -> np.ndarray:
-    return episode.levels if camera == IMAGE_KEY else episode.others[camera].levels
-
-
 def _files(episodes: Sequence[StagedEpisode]) -> Iterator[list[int]]:
     """Share episodes out to files of at most `_VIDEO_FILE_MB`, one video file a data file."""
     members: list[int] = []
     size = 0
     for member, episode in enumerate(episodes):
-        videos = [episode.video, *(camera.video for camera in episode.others.values())]
+        videos = [camera.video for camera in episode.cameras.values()]
         clip = max(video.stat().st_size if video.exists() else 0 for video in videos)
         if members and size + clip > _VIDEO_FILE_MB * 1e6:
             yield members
@@ -183,11 +172,11 @@ def _write_meta(
     rows: Sequence[dict[str, Any]],
     tasks: Mapping[str, int],
 ) -> None:
-    cameras = [IMAGE_KEY, *episodes[0].others]
+    cameras = list(episodes[0].cameras)
     table_of_episodes = [
         row
         | {f"source/{key}": value for key, value in episode.metadata.items()}
-        | as_columns(_statistics([table], {c: _levels(episode, c) for c in cameras}))
+        | as_columns(_statistics([table], {c: episode.cameras[c].levels for c in cameras}))
         for row, episode, table in zip(rows, episodes, tables, strict=True)
     ]
     names = pa.table(
@@ -198,7 +187,9 @@ def _write_meta(
     )
     # LeRobot reads the instruction from the index of a pandas table.
     names = names.replace_schema_metadata({"pandas": json.dumps(_TASKS_IN_PANDAS)})
-    levels = {c: np.sum([_levels(episode, c) for episode in episodes], axis=0) for c in cameras}
+    levels = {
+        c: np.sum([episode.cameras[c].levels for episode in episodes], axis=0) for c in cameras
+    }
     statistics = json.dumps(_statistics(tables, levels), indent=4)
     meta = folder / "meta"
     episode_table = parquet_bytes(pa.Table.from_pylist(table_of_episodes))

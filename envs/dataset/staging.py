@@ -22,6 +22,8 @@ from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
 
+IMAGE_KEY = "observation.images.head"
+"""LeRobot's name of the camera whose images a policy sees."""
 FPS = 3
 """Frames a second unless told otherwise: the control rate of SIMPLER's Google robot."""
 
@@ -31,7 +33,7 @@ _CRF, _GOP = 14, 3
 
 @dataclass(frozen=True)
 class EpisodeData:
-    """One episode in memory: frame t is what was seen before action t.
+    """One episode in memory: frame t is the observation before action t.
 
     `images` uint8 `(t, h, w, 3)`, `state` float32 `(t, 10)`, `action` float32 `(t, 7)`,
     `instructions` t strings, `success` bool `(t,)` after action t. `others` are the pictures of
@@ -48,9 +50,12 @@ class EpisodeData:
 
 @dataclass(frozen=True)
 class StagedCamera:
-    """A further camera of an episode on disk; fields as in `StagedEpisode`."""
+    """A camera of an episode on disk.
 
-    picture: tuple[int, int]
+    `size` is height and width; `levels` int64 `(3, 256)` counts how often each level occurs.
+    """
+
+    size: tuple[int, int]
     levels: np.ndarray
     video: Path
 
@@ -59,27 +64,18 @@ class StagedCamera:
 class StagedEpisode:
     """An episode on disk.
 
-    `metadata` are plain values that name it and say how it went; `picture` is height and width,
-    None when the episode was not kept; `levels` int64 `(3, 256)` says how often each level occurs.
-    `others` are further cameras by their name in the data set.
+    `metadata` are plain values that name it and describe its outcome; `cameras` by their name in
+    the data set are empty where the episode was not kept.
     """
 
     folder: Path
     index: int
     metadata: Mapping[str, Any]
-    picture: tuple[int, int] | None
-    levels: np.ndarray
-    others: Mapping[str, StagedCamera] = field(default_factory=dict)
+    cameras: Mapping[str, StagedCamera]
 
     @property
     def kept(self) -> bool:
-        """Return whether the frames are there."""
-        return self.picture is not None
-
-    @property
-    def video(self) -> Path:
-        """Return the path of the clip."""
-        return _path(self.folder, self.index, "mp4")
+        return bool(self.cameras)
 
     def frames(self) -> pa.Table:
         """Read the columns `observation.state, action, next.success, task`, a row a frame.
@@ -116,21 +112,16 @@ def stage(
             "task": pa.array(list(episode.instructions), pa.string()),
         }
     )
-    video = encode(episode.images, fps, crf=_CRF, gop=_GOP)
-    write_bytes(_path(folder, index, "mp4"), video)
-    for camera, images in episode.others.items():
+    cameras = {IMAGE_KEY: episode.images, **episode.others}
+    for camera, images in cameras.items():
         video = encode(images, fps, crf=_CRF, gop=_GOP)
-        write_bytes(_path(folder, index, f"{camera}.mp4"), video)
+        write_bytes(_video_path(folder, index, camera), video)
     write_bytes(_path(folder, index, "parquet"), parquet_bytes(table))
-    summary = {
-        "metadata": dict(metadata),
-        "picture": episode.images.shape[1:3],
-        "levels": count_levels(episode.images).tolist(),
-        "others": {
-            camera: {"picture": images.shape[1:3], "levels": count_levels(images).tolist()}
-            for camera, images in episode.others.items()
-        },
+    facts = {
+        camera: {"picture": images.shape[1:3], "levels": count_levels(images).tolist()}
+        for camera, images in cameras.items()
     }
+    summary = {"metadata": dict(metadata), **facts.pop(IMAGE_KEY), "others": facts}
     write_bytes(_path(folder, index, "json"), json.dumps(summary).encode())
 
 
@@ -147,22 +138,17 @@ def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
         index = int(path.stem.removeprefix("episode_"))
         try:
             summary = json.loads(path.read_bytes())
-            picture = summary["picture"]
-            episodes[index] = StagedEpisode(
-                folder,
-                index,
-                summary["metadata"],
-                None if picture is None else (int(picture[0]), int(picture[1])),
-                np.asarray(summary["levels"], dtype=np.int64),
-                {
-                    camera: StagedCamera(
-                        (int(facts["picture"][0]), int(facts["picture"][1])),
-                        np.asarray(facts["levels"], dtype=np.int64),
-                        _path(folder, index, f"{camera}.mp4"),
-                    )
-                    for camera, facts in summary.get("others", {}).items()
-                },
-            )
+            kept = summary["picture"] is not None
+            described = {IMAGE_KEY: summary, **summary.get("others", {})} if kept else {}
+            cameras = {
+                camera: StagedCamera(
+                    (int(facts["picture"][0]), int(facts["picture"][1])),
+                    np.asarray(facts["levels"], dtype=np.int64),
+                    _video_path(folder, index, camera),
+                )
+                for camera, facts in described.items()
+            }
+            episodes[index] = StagedEpisode(folder, index, summary["metadata"], cameras)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is damaged ({error}): delete it and start the same command again."
@@ -171,20 +157,19 @@ def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
 
 
 class StagingRecorder:
-    """Stages what it watches; `keep` is "all" or "successes" (SIMPLER's rule and the strict one).
+    """Stages what it watches; `keep` is "all" or "successes" (SIMPLER's rule and the strict one),
+    `fps` the control rate (Hz).
 
     Raises `UserError` where the environment makes no pictures and when the disk is full.
     """
 
     def __init__(self, folder: str | Path, keep: str = "successes", fps: int = FPS) -> None:
-        """Args: `fps` is the control rate (Hz)."""
         self._fps = fps
         self._folder = Path(folder)
         self._keep = keep
         self._frames: list[tuple[Observation, np.ndarray, bool]] = []
 
     def start(self, episode: Episode, observation: Observation) -> None:  # noqa: ARG002
-        """Begin an empty episode."""
         if observation.image is None:
             raise UserError(
                 "a data set needs pictures: give a resolution such as resolution=[160,128]."
@@ -200,7 +185,6 @@ class StagingRecorder:
         info: Mapping[str, Any],
         after: Observation,  # noqa: ARG002
     ) -> None:
-        """Keep the observation, the action and whether the task was solved after it."""
         self._frames.append((before, action, bool(info["success"])))
 
     def end(self, record: EpisodeRecord) -> None:
@@ -240,6 +224,10 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 def _path(folder: Path, index: int, kind: str) -> Path:
     return folder / f"episode_{index:06d}.{kind}"
+
+
+def _video_path(folder: Path, index: int, camera: str) -> Path:
+    return _path(folder, index, "mp4" if camera == IMAGE_KEY else f"{camera}.mp4")
 
 
 def _vectors(values: np.ndarray) -> pa.Array:

@@ -41,8 +41,8 @@ def encode(frames: Sequence[np.ndarray] | np.ndarray, fps: int, *, crf: int, gop
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             # Converted here and in this thread: left to the encoder, the conversion is spread over
-            # a pool of threads, which costs more than it gains on small pictures and was once seen
-            # to hand over an unfinished one.
+            # a pool of threads, which costs more than it gains on small images and once
+            # returned an unfinished one.
             planes = reformatter.reformat(picture, format="yuv420p", threads=1)
             container.mux(stream.encode(planes))
         container.mux(stream.encode(None))

@@ -1,4 +1,4 @@
-"""SimplerEnv's own simulator (SAPIEN 2) as a second backend, in an interpreter of its own."""
+"""SimplerEnv's simulator (SAPIEN 2) as a second back end, in a separate interpreter."""
 
 import os
 from typing import Any

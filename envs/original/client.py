@@ -1,8 +1,8 @@
-"""SimplerEnv's own simulator as a gymnasium environment with the face of `envs.simpler`.
+"""SimplerEnv's simulator as a gymnasium environment with the interface of `envs.simpler`.
 
 It runs in another interpreter (SAPIEN 2 needs numpy < 2), in `worker.py`, behind a pipe. Starts are
-drawn here, by the same code as in `envs.simpler`, and handed over: an episode of a protocol begins
-in both simulators alike.
+drawn here, by the same code as in `envs.simpler`, and sent to it: an episode of a protocol begins
+the same in both simulators.
 """
 
 from typing import Any
@@ -132,7 +132,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return draw_start(seed, self.task, self._variant, options, catalogue)
 
     def _chosen(self) -> dict[str, Any]:
-        """Robot, colouring, photograph and drawer; `qpos` where the head looks elsewhere."""
+        """Robot, colouring, photograph and drawer; `qpos` where the head is tilted differently."""
         position, quaternion = self._start.base_pose(0.0)
         tilt = self._variant.head_tilt
         joints = self._robot.qpos | {"joint_head_tilt": tilt}

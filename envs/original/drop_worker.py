@@ -75,7 +75,6 @@ def run(engine: Any, job: dict[str, Any]) -> list[list[float]]:
 
 
 def main() -> None:
-    """Entry point."""
     engine = sapien.Engine()
     results = []
     jobs = json.load(sys.stdin)

@@ -6,7 +6,7 @@ from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.variants import VISUAL_MATCHING, Variant
 
 # The table of the original's stages, for where their files are missing, as in the recordings:
-# middle in its own frame, half extents, where that frame stands (m).
+# centre in its own frame, half extents, position of that frame (m).
 TABLE_BOXES = {
     "google_robot": ([-0.295, 0.0, 0.4495], [0.315, 0.3075, 0.4325], [0.0, 0.21, 0.0]),
     "widowx": ([-0.34, 0.0, 0.435], [0.36, 0.45, 0.435], [0.0, 0.0, 0.0]),
@@ -51,7 +51,7 @@ def settings(spec: TaskSpec, variant: Variant) -> dict[str, Any]:
     """Arguments of the original's environment.
 
     Source: SimplerEnv's table of tasks and its `rt1_*_variant_agg.sh` scripts. Cameras and
-    distractors are no environments of their own here: a reset sets them.
+    distractors are not separate environments here: a reset sets them.
     """
     made: dict[str, Any] = {}
     if spec.family == "grasp" and spec.orientation:

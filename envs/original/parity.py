@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 import envs.simpler
@@ -39,16 +40,8 @@ FREE_SPACE_STEPS = 40
 
 def angle_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Angle (rad) between two quaternions `(4,)`."""
-    first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
-    # atan2 keeps its precision near zero, where acos of the dot product has none.
-    return float(
-        2.0
-        * np.arctan2(
-            np.linalg.norm(first - second * np.sign(first @ second)),
-            np.linalg.norm(first + second * np.sign(first @ second)),
-        )
-        * 2.0
-    )
+    turns = Rotation.from_quat(np.stack([first, second]), scalar_first=True)
+    return float((turns[0].inv() * turns[1]).magnitude())
 
 
 def joint_error(measured: Mapping[str, float], recorded: Mapping[str, float]) -> float:
@@ -227,7 +220,6 @@ def _cell(worst: dict[str, Any], key: str, unit: str) -> str:
 
 @exit_on_user_error
 def main() -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("goldens", type=Path, help="folder with resets/, random/ and oracle/")
     parser.add_argument("--assets", default="primitives", help="asset pack (primitives, simpler)")

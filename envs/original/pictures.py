@@ -2,7 +2,7 @@
 
 `python -m envs.original.pictures GOLDENS_DIR --asset-root FOLDER [--out FOLDER]` resets every
 episode that has a recorded render, draws it at the original's size and prints the mean absolute
-difference in grey levels (of 255), by what is seen; side-by-side sheets (original, ours, four times
+difference in grey levels (of 255), by region; side-by-side sheets (original, ours, four times
 the difference) go to the folder.
 """
 
@@ -38,7 +38,7 @@ def renders_of(folder: Path, spec: TaskSpec) -> list[tuple[Path, dict[str, Any]]
 
 
 def regions(picture: Path) -> dict[str, NDArray[np.bool_]]:
-    """Masks (h, w) by what the original's segmentation says: robot, cabinet, drawers, objects.
+    """Masks (h, w) by the original's segmentation: robot, cabinet, drawers, objects.
 
     The rest is the photograph. Empty where no segmentation was recorded.
     """
@@ -99,7 +99,6 @@ def compare(env: SimplerEnv, path: Path, row: dict[str, Any]) -> tuple[dict[str,
 
 @exit_on_user_error
 def main() -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("goldens", type=Path, help="folder with renders/")
     parser.add_argument("--asset-root", type=Path, help="copy of ManiSkill2_real2sim")

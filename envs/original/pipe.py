@@ -88,7 +88,7 @@ class Pipe:
     def _sentence(self, what: str, when: str, why: str) -> str:
         return (
             f"the original simulator ({self.python}) {what} at {when!r}: {_with_fix(why)} "
-            "(docs/original.md says how it is set up)."
+            "(docs/original.md: how to set it up)."
         )
 
     def close(self) -> None:

@@ -24,11 +24,11 @@ StateAt = Callable[[int], Any]
 
 
 def agreement(golden: Golden, spec: TaskSpec) -> dict[str, float]:
-    """Share of steps where our rule, fed the recorded states, says what the original said.
+    """Share of steps where our rule, given the recorded states, agrees with the original.
 
     Compared are success, subtask, every entry of the evaluation and of the episode statistics.
-    What depends on the direction of impulses (whether something is grasped) is taken over from the
-    recording, which keeps only their size.
+    What depends on the direction of impulses (whether something is grasped) is taken from the
+    recording, which has only their size.
     """
     rule, state_at = make_rule(spec), _STATES[spec.family](golden)
     counts: dict[str, int] = {}

@@ -155,7 +155,6 @@ def measure(python: str, work: dict[str, Job]) -> dict[str, list[list[float]]]:
 
 @exit_on_user_error
 def main() -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--python", required=True, help="interpreter with sapien 2.2")
     parser.add_argument("--asset-root", type=Path, required=True, help="official files")

@@ -35,7 +35,7 @@ def pose_of(thing: Any) -> list[float]:
 
 
 class Headless:
-    """Stands in for SAPIEN 2's renderer where there is none: materials that nobody looks at."""
+    """Replaces SAPIEN 2's renderer where there is none: makes materials that are never drawn."""
 
     def create_material(self) -> Any:
         return type("Material", (), {"set_base_color": lambda *_: None})()
@@ -83,7 +83,7 @@ def with_box_for_missing_stage(sapien: Any, scene_env: Any, box: Any, noted: lis
             pose = sapien.Pose(local)
             builder.add_box_collision(pose=pose, half_size=half)
             builder.add_box_visual(pose=pose, half_size=half, color=[0.4, 0.25, 0.15])
-        # Around the cabinet a stage is only looked at.
+        # Around the cabinet a stage does not collide.
         builder.add_box_visual(half_size=[10.0, 10.0, 0.017], color=[0.32, 0.30, 0.28])
         self.arena = builder.build_static(name="arena")
         self.arena.set_pose(sapien.Pose(at))
@@ -125,7 +125,7 @@ class Worker:
         worker = self
 
         class Chosen(kind):  # type: ignore[misc, valid-type]
-            """The environment, with robot, colouring and photograph as they are asked for."""
+            """The environment, with the robot, colouring and photograph of the message."""
 
             def _additional_prepackaged_config_reset(self, options: Any) -> bool:  # noqa: ARG002
                 return False  # nothing is drawn: `choose` has set what the client drew
@@ -162,7 +162,7 @@ class Worker:
         robot = {"init_xy": start["robot_xy"], "init_rot_quat": start["robot_quaternion"]}
         if start["qpos"] is not None:
             robot["qpos"] = np.array(start["qpos"])
-        # A scene that is not built anew would make a reset depend on what was before.
+        # Without a rebuilt scene a reset would depend on the episodes before it.
         return {"robot_init_options": robot, "reconfigure": True}
 
     def reset(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def serve(source: Any, sink: Any) -> None:
 
 def main() -> None:
     """Keep the pipe for messages and send everything that is printed to stderr."""
-    # Ctrl-C reaches the whole group; the end of the pipe says when to stop.
+    # Ctrl-C reaches the whole group; the worker stops at the end of the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -2,9 +2,9 @@
 
 Observation: `image` uint8 (h, w, 3) from the task's camera (absent without a resolution) and
 `state` float32 (10,): gripper position in the base frame (m), the first two columns of its rotation
-matrix, mean finger position (rad; WidowX: m). `info` says instruction, subtask, successes, the
-original's evaluation and episode statistics, and under `privileged` what only a scripted expert may
-look at.
+matrix, mean finger position (rad; WidowX: m). `info` has instruction, subtask, successes, the
+original's evaluation and episode statistics, and under `privileged` the state that only scripted
+experts read.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def proprioception(state: dict[str, Any]) -> NDArray[np.float32]:
 
 
 def describe(scene: SimplerScene, number: int, state: dict[str, Any]) -> dict[str, Any]:
-    """The `info` of environment `number`; `seen` is its privileged state."""
+    """The `info` of environment `number`; `state` is its privileged state."""
     rule, start = scene.rule, scene.starts[number]
     main = start.layout.source
 
@@ -62,7 +62,7 @@ def describe(scene: SimplerScene, number: int, state: dict[str, Any]) -> dict[st
 
 
 class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """Unbatched face of a `SimplerScene`; made by `envs.simpler.make`."""
+    """Unbatched interface of a `SimplerScene`; made by `envs.simpler.make`."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's own way to say it
 
@@ -91,7 +91,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def scene(self) -> SimplerScene:
         """The simulation, built when it is first needed.
 
-        Not at construction: gymnasium's vector environments construct one only to ask for its
+        Not at construction: gymnasium's vector environments construct one only for its
         spaces and then fork, which a renderer that has been started does not survive.
         """
         return self._build()
@@ -102,11 +102,11 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Start an episode; `options` fix what is drawn from the seed otherwise.
 
         They are robot_pose, robot_xy, robot_yaw, coloring, object_xy, orientation, layout, drawer
-        and object, as far as the task has them, or SimplerEnv's own (see `simplerenv_options`).
+        and object, where the task has them, or SimplerEnv's own (see `simplerenv_options`).
         Raises: `UserError` for an unknown option or name, and where nothing can draw.
         """
         options = translated(options or {}, self.task)
-        options.pop("reconfigure", None)  # every reset builds the scene anew
+        options.pop("reconfigure", None)  # every reset rebuilds the scene
         checked_options(options, self.task)
         super().reset(seed=seed)
         observation, _ = self.scene.reset(seed=seed, options=options)

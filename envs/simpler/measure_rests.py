@@ -1,8 +1,8 @@
 """Measure where dropped primitives come to rest: `python -m envs.simpler.measure_rests`.
 
-Lets every object of every task fall once and writes `assets/rests_primitives.json`; to be run anew
+Lets every object of every task fall once and writes `assets/rests_primitives.json`; rerun it
 when a primitive changes. A GPU simulation cannot let the objects of one environment fall while
-the others go on, and a reset on the CPU is faster without.
+the others continue, and a reset on the CPU is faster without.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,6 @@ def _rounded(pose: list[float]) -> list[float]:
 
 
 def main() -> None:
-    """Entry point."""
     table = measure()
     write_bytes(PRIMITIVES, text(table).encode())
     print(f"{len(table)} drops written to {PRIMITIVES}")

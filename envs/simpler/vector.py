@@ -19,10 +19,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray]):
-    """Batched face of a `SimplerScene`; made by `envs.simpler.make_vec`.
+    """Batched interface of a `SimplerScene`; made by `envs.simpler.make_vec`.
 
-    Observations are those of `SimplerEnv` with a leading dimension `(b, ...)`. Environments are not
-    reset by themselves: `reset(options={"env_idx": [...]})` begins new episodes in some while the
+    Observations are those of `SimplerEnv` with a leading dimension `(b, ...)`. Environments do not
+    reset themselves: `reset(options={"env_idx": [...]})` begins new episodes in some while the
     others stand where they are. `infos()` has each one's `info`, privileged state included.
     """
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from envs.dataset.lerobot_writer import ACTION_NAMES, IMAGE_KEY, STATE_NAMES, assemble
-from envs.dataset.staging import EpisodeData, stage, staged_episodes
+from envs.dataset.lerobot_writer import ACTION_NAMES, STATE_NAMES, assemble
+from envs.dataset.staging import IMAGE_KEY, EpisodeData, stage, staged_episodes
 
 HERE = Path(__file__).parent
 FOLDERS = {version: HERE / f"lerobot_{version}" for version in ("v2.1", "v3.0")}

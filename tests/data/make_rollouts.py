@@ -21,8 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.dataset.lerobot_writer import IMAGE_KEY
-from envs.dataset.staging import EpisodeData
+from envs.dataset.staging import IMAGE_KEY, EpisodeData
 from tests.data.make_lerobot import write_v2, write_v3
 from worldmodel.data.formats.lerobot import LeRobotEpisodes
 

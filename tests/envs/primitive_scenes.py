@@ -50,7 +50,7 @@ def add(scene: Any, model: str, **settings: Any) -> Any:
     material = sapien.physx.PhysxMaterial(0.5, 0.5, 0.0)
     objects.add_object(builder, model, material, drawn=False, **settings)
     body = builder.build().find_component_by_type(sapien.physx.PhysxRigidDynamicComponent)
-    body.linear_damping, body.angular_damping = objects.object_damping(model)
+    body.linear_damping, body.angular_damping = objects.model_of(model).damping
     return body
 
 

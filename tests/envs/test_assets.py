@@ -14,8 +14,9 @@ import pytest
 from envs.simpler.assets import __main__ as command
 from envs.simpler.assets import manifest as listing
 from envs.simpler.assets.install import Installed, install
-from envs.simpler.assets.manifest import GROUPS, STAND_INS, official
+from envs.simpler.assets.manifest import GROUPS, official
 from envs.simpler.assets.status import missing_lines, report, status
+from envs.simpler.primitives.stages import STAGES
 from experiment.errors import UserError
 from tests.envs import assets_world as world
 
@@ -243,7 +244,7 @@ def test_the_pinned_list_is_sane() -> None:
     entries = official().entries.values()
     assert len(official().revision) == 40
     assert {entry.group for entry in entries} == set(GROUPS)
-    assert {Path(e.path).stem for e in entries if e.group == "stages"} == set(STAND_INS)
+    assert {Path(e.path).stem for e in entries if e.group == "stages"} == set(STAGES)
     for entry in entries:
         # Size and SHA-256 may only be left open where a stand-in keeps the file from being needed.
         assert (entry.size is None) == (entry.sha256 is None)
@@ -274,7 +275,7 @@ def test_missing_stages_name_their_stand_in_and_the_folder_stays_usable(tmp_path
     assert current.usable
     lines = list(report(current))[-2:]
     assert lines[0] == f"  missing: {world.DRAWING}: a plain shape is drawn"
-    assert f"missing: {world.STAGE}: eggplant_in_basket: a plain table" in lines[1]
+    assert f"missing: {world.STAGE}: a plain table or room stands in" in lines[1]
 
 
 @pytest.mark.parametrize("path", [world.ROBOT, world.CABINET, world.COLLISION, world.PHOTOGRAPH])
@@ -337,7 +338,7 @@ def test_the_commands_install_and_look(tmp_path, tiny, monkeypatch, capsys) -> N
     assert world.tree(listing.default_root()) == world.tree(source)
     output = capsys.readouterr().out
     assert "6 files (0.5 MB) installed" in output
-    assert f"missing: {world.STAGE}: eggplant_in_basket" in output
+    assert f"missing: {world.STAGE}: a plain table" in output
     assert "export" not in output
     assert command.run(["status"]) == 0
     assert command.run(["status", "--verify", "--root", str(source)]) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from envs.collect import Collection, collect, indices_to_try
 from envs.dataset.lerobot_writer import total_episodes
-from envs.dataset.staging import StagedEpisode, staged_episodes
+from envs.dataset.staging import StagedCamera, StagedEpisode, staged_episodes
 from experiment.errors import UserError
 from experiment.run_folder import LOCK
 from experiment.settings import ROOT, compose, plain
@@ -155,7 +155,8 @@ def test_a_policy_that_never_succeeds_is_given_up(tmp_path: Path) -> None:
 
 def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
     def staged(index: int, kept: bool) -> StagedEpisode:
-        return StagedEpisode(tmp_path, index, {}, (32, 40) if kept else None, np.zeros((3, 256)))
+        camera = StagedCamera((32, 40), np.zeros((3, 256)), tmp_path / "clip.mp4")
+        return StagedEpisode(tmp_path, index, {}, {"head": camera} if kept else {})
 
     there = {0: staged(0, True), 1: staged(1, False), 4: staged(4, True)}
     assert indices_to_try(there, 2) == [2]

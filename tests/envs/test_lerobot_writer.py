@@ -12,8 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.dataset import lerobot_writer
-from envs.dataset.lerobot_writer import IMAGE_KEY, assemble, total_episodes
-from envs.dataset.staging import EpisodeData, StagingRecorder, stage, stage_outcome, staged_episodes
+from envs.dataset.lerobot_writer import assemble, total_episodes
+from envs.dataset.staging import (
+    IMAGE_KEY,
+    EpisodeData,
+    StagingRecorder,
+    stage,
+    stage_outcome,
+    staged_episodes,
+)
 from envs.dataset.statistics import count_levels, of_levels, of_values
 from envs.dataset.video import decode
 from envs.episode import Episode

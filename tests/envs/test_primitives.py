@@ -96,7 +96,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="recolor_tabletop_visual_matching_1"):
         files.robot_urdf("recolor_tabletop_visual_matching_11")
     with pytest.raises(UserError, match="baked_apple_v2"):
-        objects.object_damping("baked_apple_v3")
+        objects.model_of("baked_apple_v3")
 
 
 def test_files_are_named_by_content_and_appear_whole(tmp_path: Path) -> None:

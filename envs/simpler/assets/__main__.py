@@ -78,7 +78,6 @@ def _parser() -> argparse.ArgumentParser:
 
 @exit_on_user_error
 def main() -> None:
-    """Entry point."""
     sys.exit(run())
 
 

@@ -27,23 +27,6 @@ _PREFIXES = (
     ("data/hab2_bench_assets/stages/", "stages"),
     ("mani_skill2_real2sim/assets/descriptions/", "robots"),
 )
-_TABLE = "a plain table of the same height stands in"
-_BEHIND = f"{_TABLE}, behind the photograph"
-STAND_INS = {
-    "google_pick_coke_can_1_v4": f"grasp and move_near tasks: {_TABLE}; "
-    "visual matching hides it behind the photograph, the other variants show it",
-    "google_pick_coke_can_1_v4_alt_background": f"grasp, move_near, background_1: {_TABLE}",
-    "google_pick_coke_can_1_v4_alt_background_2": f"grasp, move_near, background_2: {_TABLE}",
-    "Baked_sc1_staging_objaverse_cabinet1_h870": f"grasp, move_near, table_1: {_TABLE}",
-    "Baked_sc1_staging_objaverse_cabinet2_h870": f"grasp, move_near, table_2: {_TABLE}",
-    "bridge_table_1_v1": f"WidowX tasks on the table: {_BEHIND}",
-    "bridge_table_1_v2": f"eggplant_in_basket: {_BEHIND}",
-    "modern_bedroom_no_roof": "drawer and place tasks, background_1: plain surroundings stand in",
-    "modern_office_no_roof": "drawer and place tasks, background_2: plain surroundings stand in",
-    "frl_apartment_stage_simple": "drawer and place tasks, all variants but visual matching and "
-    "the backgrounds: plain surroundings stand in",
-}
-"""Name of each stage that a task uses, and what a task does where its file is missing."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +54,11 @@ class Entry:
 
     @property
     def stand_in(self) -> str:
-        """What a task does without the file, in words."""
+        """What a task does without the file."""
         if self.essential:
             return "tasks need it"
         if self.group == "stages":
-            return STAND_INS[PurePosixPath(self.path).stem]
+            return "a plain table or room stands in"
         return "a plain shape is drawn" if self.group == "objects" else "no task reads it"
 
     @property

@@ -1,4 +1,4 @@
-"""What a scene asks of an asset pack: the geometry and looks that one task definition needs."""
+"""What a scene needs from an asset pack: the geometry and looks of one task definition."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from envs.simpler.tasks.registry import TaskSpec
 class AssetPack(Protocol):
     """Where a scene's geometry comes from.
 
-    `drawn=False` leaves out all that is only looked at: SAPIEN cannot even load a colour on a
+    `drawn=False` leaves out everything that does not collide: SAPIEN cannot even load a colour on a
     machine without any Vulkan device.
 
     spacing: how far apart the environments of one GPU simulation stand (m), so that no solid part
@@ -28,12 +28,12 @@ class AssetPack(Protocol):
         """URDF of a robot; the Google robot in one of the `COLORINGS`."""
 
     def cabinet_urdf(self, drawn: bool, station: str, separate_panels: bool = False) -> Path:
-        """URDF of a cabinet with its three drawers, its bottom panels links of their own or not."""
+        """URDF of a cabinet with its three drawers, its bottom panels as separate links or not."""
 
     def add_object(
         self, builder: Any, model: str, material: Any, drawn: bool, density: float | None = None
     ) -> str | None:
-        """Add the shapes of object `model`; says what had to be replaced by something plain."""
+        """Add the shapes of object `model`; returns what a plain shape replaced, if anything."""
 
     def object_size(self, model: str) -> np.ndarray:
         """Extents `(3,)` (m) of the object's bounding box in its own frame."""

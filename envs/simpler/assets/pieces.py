@@ -2,7 +2,7 @@
 
 SAPIEN 2 made one convex hull of each connected piece of a collision file, SAPIEN 3 makes one of
 each named object in it. Where an object has several pieces (a spoon of four, one hull over all of
-which would be twice as heavy) the file is written anew with a name for each.
+which would be twice as heavy) the file is rewritten with a name for each.
 """
 
 import hashlib

@@ -36,11 +36,10 @@ class PrimitivePack:
         return None
 
     def object_size(self, model: str) -> np.ndarray:
-        info = objects.object_info(model)
-        return np.asarray(info.bbox_max) - np.asarray(info.bbox_min)
+        return 2 * np.asarray(objects.model_of(model).half)
 
     def object_damping(self, model: str) -> tuple[float, float]:
-        return objects.object_damping(model)
+        return objects.model_of(model).damping
 
     def rests(self, task: TaskSpec, layout: Layout, stage: str) -> list[Rest] | None:  # noqa: ARG002
         return rests(task, layout, PRIMITIVES)

@@ -4,5 +4,5 @@ Joints, origins, axes, limits, masses and inertias are the original's (ManiSkill
 ef7a4d4), link and joint names too, so the code that loads and drives them is the same for both
 packs. Shapes are fitted to the extents of the original's collision hulls.
 
-`drawn=False` leaves out everything that is only to be seen, for machines that cannot draw.
+`drawn=False` leaves out everything that does not collide, for machines that cannot draw.
 """

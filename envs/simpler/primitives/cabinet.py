@@ -37,7 +37,7 @@ DRAWERS = ("top", "middle", "bottom")
 # Height of each drawer's frame above the cabinet's foot.
 DRAWER_HEIGHT = {"top": 0.668, "middle": 0.423, "bottom": 0.178}
 TRAVEL = (0.0, 0.5)
-# Suffix of the link that holds a drawer's bottom panel where it is a body of its own.
+# Suffix of the link that holds a drawer's bottom panel where it is a separate body.
 PANEL_SUFFIX = "_drawer_bottom_panel"
 
 BODY = (
@@ -64,7 +64,7 @@ SIDES = (
 def links(separate_panels: bool = False) -> tuple[Link, ...]:
     """The body and the drawers.
 
-    separate_panels: give each bottom panel a link of its own, fixed to its drawer. Contacts on a
+    separate_panels: give each bottom panel a separate link, fixed to its drawer. Contacts on a
     GPU are known per body, so only then can the panel be told from the rest of the drawer. The
     panel is the third collision shape of the drawer's link otherwise, as in the original.
     """

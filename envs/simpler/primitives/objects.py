@@ -20,16 +20,6 @@ ROLLER = (0.1, 8.0)
 
 
 @dataclass(frozen=True)
-class ObjectInfo:
-    """Bounding box (m) in the object's frame and density (kg/m^3)."""
-
-    model: str
-    bbox_min: Vector
-    bbox_max: Vector
-    density: float
-
-
-@dataclass(frozen=True)
 class Model:
     """One object. half: half extents (m) of the bounding box of SIMPLER's tables, centred on the
     frame but for the sink. mass (kg): of the original at `density`."""
@@ -123,29 +113,13 @@ for _name in _FULL:
         # SIMPLER's table has the right height for the full can alone.
         half=(0.02925, 0.066, 0.02925) if _name == "redbull_can" else _opened.half,
     )
-OBJECTS = tuple(MODELS)
 
 
-def _model(name: str) -> Model:
+def model_of(name: str) -> Model:
+    """Look an object up; raises `UserError` for one that has no primitive."""
     if name not in MODELS:
-        raise UserError(f"unknown object {name!r}.{nearest(name, OBJECTS)}")
+        raise UserError(f"unknown object {name!r}.{nearest(name, MODELS)}")
     return MODELS[name]
-
-
-def object_info(model: str) -> ObjectInfo:
-    """Numbers of an object in SIMPLER's tables.
-
-    Raises: `UserError` for an object that has no primitive.
-    """
-    body = _model(model)
-    x, y, z = body.half
-    low, high = (0.0, 2 * z) if model == "sink" else (-z, z)
-    return ObjectInfo(model, (-x, -y, low), (x, y, high), body.density)
-
-
-def object_damping(model: str) -> tuple[float, float]:
-    """Linear and angular damping of object `model` (1/s)."""
-    return _model(model).damping
 
 
 def add_object(
@@ -162,7 +136,7 @@ def add_object(
 
     Raises: `UserError` for an object that has no primitive.
     """
-    body = _model(model)
+    body = model_of(model)
     mass = body.mass * (1.0 if density is None else density / body.density)
     for solid in body.solids:
         solid.add(builder, material, mass / volume(body.solids), drawn)

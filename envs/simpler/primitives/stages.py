@@ -1,7 +1,7 @@
 """Plain stand-ins for SIMPLER's stages: a table of the same place and height, or a room.
 
 The tables are the boxes that the recordings of the original simulator were made with where its
-stages were missing; everything else is only looked at.
+stages were missing; nothing else collides.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Links and joints as plain numbers, and the URDF text that says the same.
+"""Links and joints as plain numbers, and the URDF text made of them.
 
 Only boxes, cylinders and spheres. Lengths in metres, angles in radians, masses in kilograms; a
 cylinder's axis is z of its own frame. Fixed joints carry neither axis nor limits: robot kinematics
@@ -130,7 +130,7 @@ def _joint(joint: Joint) -> ElementTree.Element:
     if joint.axis is not None:
         lower, upper = joint.limits
         ElementTree.SubElement(element, "axis", xyz=_text(joint.axis))
-        # Readers ask for effort and velocity; the simulator uses neither (the drives have limits).
+        # Readers require effort and velocity; the simulator uses neither (the drives have limits).
         ElementTree.SubElement(
             element, "limit", lower=_text(lower), upper=_text(upper), effort="10", velocity="2"
         )

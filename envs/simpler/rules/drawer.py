@@ -59,7 +59,7 @@ class PlaceInDrawer(Rule):
 
     The first subtask ends when `advance` is called, or by force: the step after `forced_step`
     control steps is the first of the second subtask. Contacts with the bottom panel add up over the
-    episode, also before the second subtask; success asks for the second subtask, a drawer still
+    episode, also before the second subtask; success requires the second subtask, a drawer still
     5 cm open and one contact at any time. Strict: the drawer was opened 15 cm, and the object
     rests in it, let go.
     """

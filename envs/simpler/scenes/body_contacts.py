@@ -36,12 +36,10 @@ class BodyContacts:
         return self._pairs[key]
 
     def touched(self, body: Body, by: Sequence[Body]) -> Tensor:
-        """Whether any of `by` presses on `body` `(b,)`."""
         sizes = [self.between(body, other).norm(dim=-1) for other in by]
         return (torch.stack(sizes) > CONTACT_IMPULSE).any(0)
 
     def touched_by_others(self, body: Body, than: Sequence[Body]) -> Tensor:
-        """Whether anything but `than` presses on `body` `(b,)`: the net impulse less theirs."""
         from_bodies = torch.stack([self.between(body, other) for other in than]).sum(0)
         rest = body.get_net_contact_impulses() - from_bodies
         return rest.norm(dim=-1) > OTHERS_IMPULSE

@@ -1,4 +1,4 @@
-"""A SIMPLER scene as far as it is built: robot, surroundings, loose objects, lights.
+"""What a SIMPLER scene is built of: robot, surroundings, loose objects, lights.
 
 Source: SimplerEnv's prepackaged (visual matching) environments on ManiSkill2_real2sim, commit
 ef7a4d4; geometry and looks come from an asset pack. Everything is batched: one environment on the
@@ -91,7 +91,7 @@ class BuiltScene(BaseEnv):
 
     @property
     def stand_ins(self) -> list[str]:
-        """What plain things stand in for missing files."""
+        """Missing files that plain shapes replace."""
         return self.loader.stand_ins
 
     @property
@@ -111,7 +111,7 @@ class BuiltScene(BaseEnv):
         )
 
     def _load_furniture(self) -> None:
-        """Load what stands in the scene besides robot, surroundings and loose objects."""
+        """Load what the scene has besides robot, surroundings and loose objects."""
 
     def _density(self, model: str) -> float | None:  # noqa: ARG002
         """Density (kg/m3) of an object where it is not the model's own."""

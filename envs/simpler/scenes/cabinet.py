@@ -27,13 +27,13 @@ INSIDE_X, INSIDE_Y, INSIDE_Z = 0.275, 0.2575, (-0.05, 0.05)
 
 
 class CabinetScene(SimplerScene):
-    """A robot before a cabinet with three drawers; a start's `drawer` is the one in question."""
+    """A robot before a cabinet with three drawers; a start's `drawer` is the target drawer."""
 
     def _load_furniture(self) -> None:
         loader = self.scene.create_urdf_loader()
         loader.name = "cabinet"
         loader.fix_root_link = True
-        # On a GPU contacts are known by body only, so the panels must be bodies of their own.
+        # On a GPU contacts are known by body only, so the panels must be separate bodies.
         urdf = self.pack.cabinet_urdf(self.drawn, self.variant.station, self.on_gpu)
         builder = loader.parse(str(urdf))["articulation_builders"][0]
         builder.initial_pose = CABINET_POSE
@@ -50,7 +50,7 @@ class CabinetScene(SimplerScene):
         return list(self.cabinet.links)
 
     def drawer_of(self, number: int) -> str:
-        """Name of the drawer in question in environment `number`."""
+        """Name of the target drawer in environment `number`."""
         drawer = self.starts[number].drawer
         assert drawer is not None
         return drawer
@@ -63,17 +63,17 @@ class CabinetScene(SimplerScene):
         self.cabinet.set_qvel(torch.zeros_like(qpos))
 
     def _opening(self) -> float:
-        """How far the drawer in question is open at the start (m)."""
+        """How far the target drawer is open at the start (m)."""
         return 0.0
 
     def drawer_positions(self) -> Tensor:
-        """Position of the joint of the drawer in question `(b,)`, m."""
+        """Position of the joint of the target drawer `(b,)`, m."""
         columns = [self._joint_of[self.drawer_of(i)] for i in range(len(self.starts))]
         index = torch.tensor(columns, device=self.device)[:, None]
         return self.cabinet.qpos.gather(1, index)[:, 0]
 
     def by_drawer(self, value: Callable[[str], Tensor]) -> Tensor:
-        """What `value` says of the drawer in question of each environment `(b, ...)`."""
+        """`value` of the target drawer of each environment `(b, ...)`."""
         names = [self.drawer_of(i) for i in range(len(self.starts))]
         values = {name: value(name) for name in dict.fromkeys(names)}
         return torch.stack([values[name][i] for i, name in enumerate(names)])

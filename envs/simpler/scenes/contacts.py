@@ -24,17 +24,13 @@ def component(body: Body) -> Any:
 
 
 class Contacts:
-    """Contacts after a control step, one environment on the CPU; ask before it moves on.
-
-    Answers have a leading batch dimension of one.
-    """
+    """`ContactQueries` of one environment on the CPU: answers have a batch dimension of one."""
 
     def __init__(self, contacts: Iterable[Any]) -> None:
         """Args: `contacts` as SAPIEN's physics system gives them."""
         self._contacts = [(*contact.bodies, contact) for contact in contacts]
 
     def between(self, body: Body, other: Body, shape: int | None = None) -> Tensor:
-        """Summed impulse `(1, 3)` (N s) on `body` from `other`, or from one of its shapes."""
         first, second = component(body), component(other)
         only_shape = None if shape is None else second.collision_shapes[shape]
         total = np.zeros(3)
@@ -46,11 +42,9 @@ class Contacts:
         return torch.from_numpy(total)[None].float()
 
     def touched(self, body: Body, by: Sequence[Body]) -> Tensor:
-        """Whether any of `by` presses on `body` `(1,)`."""
         return self._pressed(body, {component(other) for other in by}, by_these=True)
 
     def touched_by_others(self, body: Body, than: Sequence[Body]) -> Tensor:
-        """Whether anything but `than` presses on `body` `(1,)`."""
         return self._pressed(body, {component(other) for other in than}, by_these=False)
 
     def _pressed(self, body: Body, components: set[Any], by_these: bool) -> Tensor:

@@ -19,7 +19,7 @@ class SceneLoader:
         self.stand_ins: list[str] = []
 
     def surroundings(self, stage: str, robot: str) -> Actor:
-        """The stage that a robot stands in."""
+        """The stage around a robot."""
         builder = self._scene.create_actor_builder()
         added = self._pack.add_stage(builder, stage, robot, self._drawn)
         self._replaced(added.stand_in)
@@ -36,7 +36,7 @@ class SceneLoader:
     def object(
         self, model: str, density: float | None, slot: int, environment: int | None = None
     ) -> Actor:
-        """An object in one environment or (None) in all, out of the way at a height of its own."""
+        """An object in one environment or (None) in all, out of the way, each at another height."""
         builder = self._scene.create_actor_builder()
         material = sapien.physx.PhysxMaterial(0.5, 0.5, 0.0)
         self._replaced(self._pack.add_object(builder, model, material, self._drawn, density))

@@ -33,7 +33,7 @@ class SourceAndTarget(SimplerScene):
         return first + [i for i in range(len(layout.models)) if i not in first]
 
     def ordered(self, values: Tensor) -> Tensor:
-        """What is known of all objects `(b, o, ...)`, source first, then target and the others."""
+        """Values of all objects `(b, o, ...)`, source first, then target and the others."""
         order = torch.tensor([self.order_of(s) for s in self.starts], device=values.device)
         return values[torch.arange(len(order), device=values.device)[:, None], order]
 
@@ -57,7 +57,7 @@ class SourceAndTarget(SimplerScene):
         return torch.stack([item.pose.p for item in self.objects], 1)
 
     def of_source(self, value: Callable[[Actor], Tensor]) -> Tensor:
-        """What `value` says of the source of each environment `(b, ...)`."""
+        """`value` of the source of each environment `(b, ...)`."""
         return self.ordered(torch.stack([value(item) for item in self.objects], 1))[:, 0]
 
     def names(self, number: int) -> tuple[str, str]:

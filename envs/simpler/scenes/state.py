@@ -1,4 +1,4 @@
-"""The true state of all environments of a scene as plain numbers: what experts may look at."""
+"""The true state of all environments of a scene as plain numbers, for scripted experts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class Snapshot:
     """Arrays over environments `(b, ...)`: poses are position (m) and quaternion (w x y z).
 
     objects: their poses `(b, o, 7)`, velocities (linear, angular) `(b, o, 6)` and centres of mass
-    `(b, o, 3)`. drawers: position `(b,)` (m) and pose `(b, 7)` of the one in question, None where
+    `(b, o, 3)`. drawers: position `(b,)` (m) and pose `(b, 7)` of the target drawer, None where
     there is no cabinet.
     """
 
@@ -86,7 +86,7 @@ def _stacked(rows: list[Numbers], batch: int, width: int) -> Numbers:
 
 
 def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, Any]:
-    """What a scripted expert may look at in environment `number`."""
+    """The state of environment `number` for a scripted expert."""
     start = scene.starts[number]
     layout = start.layout
     qpos = dict(zip(scene.robot_joint_names, map(float, state.qpos[number]), strict=True))

@@ -50,7 +50,7 @@ class TaskSpec:
 
     @property
     def robot_type(self) -> str:
-        """The robot in whatever set-up: what data sets and checkpoints call it."""
+        """The robot whatever its set-up, by the name in data sets and checkpoints."""
         return "widowx" if self.robot.startswith("widowx") else self.robot
 
     @property

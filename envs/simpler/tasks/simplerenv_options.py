@@ -1,4 +1,4 @@
-"""Reset options as SimplerEnv's scripts pass them, said in ours.
+"""Reset options of SimplerEnv's scripts, translated into ours.
 
 {"robot_init_options": {"init_xy": [0.35, 0.20], "init_rot_quat": [0, 0, 0, 1]},
  "obj_init_options": {"init_xy": [-0.2, 0.1], "orientation": "upright"}}

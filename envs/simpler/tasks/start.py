@@ -120,7 +120,7 @@ def draw_start(
     first = np.random.RandomState(seed)
     if spec.family in ("grasp", "place"):
         model = given.get("object", _one_of(models, first))
-        # Placing begins its draws anew once the object is chosen.
+        # Placing restarts its draws once the object is chosen.
         first = np.random.RandomState(seed) if spec.family == "place" else first
     drawer = str(first.choice(list(spec.drawers))) if spec.drawers else None
     pose, where = _robot(spec, variant, given, first)

@@ -14,7 +14,7 @@ ColumnKind = Literal["image", "array", "text"]
 class DamagedRecord(UserError):  # noqa: N818 - the record is damaged, not the error
     """One episode cannot be read; the message names its file and record.
 
-    Readers raise it and never skip by themselves: whoever reads may skip the episode and count it.
+    Readers raise it and never skip: the caller may skip the episode and count it.
     """
 
 
@@ -81,12 +81,12 @@ class Episodes(Protocol):
 
     @property
     def fps(self) -> float | None:
-        """Return the steps a second where the data set says it."""
+        """Return the steps a second where the data set gives them."""
         ...
 
     @property
     def robot(self) -> str | None:
-        """Return the robot's name where the data set says it (LeRobot's `robot_type`)."""
+        """Return the robot's name where the data set gives it (LeRobot's `robot_type`)."""
         ...
 
     def __getitem__(self, number: int) -> Episode:

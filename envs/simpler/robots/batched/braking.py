@@ -1,7 +1,7 @@
 """Braking to a target in a given time where no cruising velocity will do.
 
 A joint that moves towards a target a little beyond where it would come to a stop, and that has a
-little more time than it needs, can neither go on at its velocity nor brake to a slower one: two
+little more time than it needs, can neither keep its velocity nor brake to a slower one: two
 separate changes of velocity would not fit into its time. It brakes once, but unevenly. Which of the
 uneven ways is a matter of taste; these are the ones that Ruckig takes.
 """

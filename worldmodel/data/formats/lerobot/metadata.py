@@ -26,7 +26,7 @@ _NUMBERS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64
 
 @dataclass(frozen=True)
 class Info:
-    """What `meta/info.json` says.
+    """What `meta/info.json` holds.
 
     `name` is the file, for messages; `fps` steps a second; `robot` the robot's name (None where it
     is not given); `data_path` and `video_path` are templates (`video_path` None where there is no

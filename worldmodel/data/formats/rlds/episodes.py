@@ -129,28 +129,20 @@ class RldsEpisodes:
 
     @property
     def source(self) -> str:
-        """Return the address."""
         return self.storage.address
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """Return the columns that can be read, by path."""
         return {name: field.column for name, field in self.schema.fields.items()}
 
     @property
     def lengths(self) -> np.ndarray:
-        """Return the steps of each episode, int64 `(episodes,)`; 0 of a damaged one."""
+        # 0 of a damaged one.
         return self.index.steps
 
-    @property
-    def fps(self) -> float | None:
-        """Return None: RLDS does not say how fast a robot was controlled."""
-        return None
-
-    @property
-    def robot(self) -> str | None:
-        """Return None: RLDS does not name the robot."""
-        return None
+    # RLDS names neither the control rate nor the robot.
+    fps = None
+    robot = None
 
     def __len__(self) -> int:
         return len(self.index.steps)

@@ -29,7 +29,7 @@ _UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
 
 
 class Malformed(ValueError):  # noqa: N818 - the message is the predicate of a sentence
-    """The bytes are not what the format says: "has ...", to be put after a record's name."""
+    """The bytes break the format: "has ...", which follows a record's name."""
 
 
 def masked_crc(data: bytes) -> int:

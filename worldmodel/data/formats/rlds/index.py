@@ -48,7 +48,7 @@ class RldsIndex:
     """The names of the shards, and for each episode where it lies.
 
     Number of its shard and of its record there, first byte, bytes with framing and steps are
-    int64 `(episodes,)`. `problems` says of a damaged episode what is wrong with it.
+    int64 `(episodes,)`. `problems` has for a damaged episode what is wrong with it.
     """
 
     shards: tuple[str, ...]

@@ -17,7 +17,7 @@ from worldmodel.data.formats.rlds.example import Malformed
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _PNG_ERRORS = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
-_MOST_PIXELS = 1 << 26  # a header that says more is damaged
+_MOST_PIXELS = 1 << 26  # a header with more is damaged
 
 Size = tuple[int | None, ...]  # (h, w), None where it varies
 

@@ -55,7 +55,7 @@ class Schema:
         raise UserError(f"{source} has no column {column!r}.{nearest(column, self.fields)}")
 
     def counter(self) -> Field:
-        """Return the field whose list says most cheaply how many steps there are."""
+        """Return the field whose list is the cheapest to count steps by."""
         fields = [field for field in self.fields.values() if field.per_step and field.width]
         return min(
             fields, key=lambda f: (not f.is_numbers, f.width, f.column.dtype != "bool", f.key)
