@@ -79,7 +79,6 @@ def line(name: str, seconds: dict[str, float], base: float) -> str:
 def alone(
     task: str, assets: str, resolution: tuple[int, int] | None, steps: int, root: str | None = None
 ) -> dict[str, Any]:
-    """Measure one environment of a task."""
     env = envs.simpler.make(task, assets, root, resolution=resolution)
     seconds = measure(env, steps)
     env.close()

@@ -33,6 +33,17 @@ def spaces(
     return gymnasium.spaces.Dict(observations), limits
 
 
+def validated_action(action: Any, step: int, dtype: type = np.float32) -> np.ndarray:
+    """Return an action `(7,)` for a simulator; raises `UserError` naming the step."""
+    action = np.asarray(action, dtype=dtype)
+    if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
+        raise UserError(
+            f"the action at step {step} must be {ACTION_SIZE} finite numbers; "
+            f"got shape {action.shape}, values {action.tolist()}."
+        )
+    return action
+
+
 def validated_chunk(answer: Any, policy: str, step: int) -> np.ndarray:
     """Return the policy's answer as float32 `(k, 7)`.
 

@@ -77,7 +77,6 @@ class Collection:
 
     @property
     def staging(self) -> Path:
-        """Return the folder of finished episodes."""
         return self.out / ".staging"
 
     def identity(self) -> dict[str, Any]:
@@ -91,7 +90,6 @@ class Collection:
         }
 
     def episode(self, index: int) -> Episode:
-        """Return demonstration `index`."""
         poses = self.robot_poses
         return Episode(
             task=self.task,

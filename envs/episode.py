@@ -121,7 +121,6 @@ class EpisodeRecord:
     stand_ins: Sequence[str] = ()
 
     def to_json(self) -> str:
-        """Return the record as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod

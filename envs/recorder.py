@@ -22,7 +22,6 @@ _MARGIN, _STRIP = 14, 40
 
 
 def video_path(folder: Path, task: str, index: int) -> Path:
-    """Return the path of the video of episode `index` of `task`."""
     return folder / f"{task}_{index:04d}.mp4"
 
 

@@ -216,7 +216,6 @@ class StagingRecorder:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """Return `table` as the bytes of a parquet file."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()

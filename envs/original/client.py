@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from sapien import Pose
 
-from envs.actions import ACTION_SIZE, spaces
+from envs.actions import spaces, validated_action
 from envs.original.names import TABLE_BOXES, original_id, settings
 from envs.original.pipe import Pipe
 from envs.simpler.assets.catalogues import CATALOGUES
@@ -21,6 +21,7 @@ from envs.simpler.robots.registry import ROBOTS
 from envs.simpler.rules.base import REST_SPEED
 from envs.simpler.rules.drawer import OPEN
 from envs.simpler.scenes.cabinet import INSIDE_X, INSIDE_Y, INSIDE_Z
+from envs.simpler.scenes.state import privileged_state
 from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.simplerenv_options import translated
 from envs.simpler.tasks.start import Start, checked_options, draw_start
@@ -88,12 +89,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         Raises: `UserError` for an action of another shape or with NaN or infinity.
         """
         # Not rounded to float32, so that recorded actions repeat to the last bit.
-        action = np.asarray(action, dtype=np.float64)
-        if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
-            raise UserError(
-                f"the action at step {self._steps} must be {ACTION_SIZE} finite numbers; "
-                f"got shape {action.shape}, values {action.tolist()}."
-            )
+        action = validated_action(action, self._steps, np.float64)
         answer = self._pipe.ask({"op": "step", "action": action.tolist()})
         self._steps += 1
         observation, info = self._observed(*answer, judged=True)
@@ -101,7 +97,6 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return observation, float(info["success"]), False, over, info
 
     def advance_to_next_subtask(self) -> None:
-        """Advance to the next subtask, if there is one."""
         if self.task.family == "place":
             self._answer = self._pipe.ask({"op": "advance"})[0]
 
@@ -221,37 +216,31 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return strict
 
     def _privileged(self, answer: dict[str, Any]) -> dict[str, Any]:
-        qpos, layout = answer["qpos"], self._start.layout
         base, gripper = np.array(answer["base"]), np.array(answer["gripper"])
         local = _pose(base).inv() * _pose(gripper)
-        objects = {
-            item["name"]: {k: np.array(v) for k, v in item.items() if k != "name"}
-            for item in answer["objects"]
-        }
-        names = list(objects)
-        state: dict[str, Any] = {
-            "qpos": qpos,
-            "base_pose": base,
-            "gripper_pose_base": np.array([*local.p, *local.q], dtype=np.float64),
-            "gripper_pose_world": gripper,
-            "gripper_target": answer["gripper_target"],
-            "finger_angle": float(np.mean([qpos[name] for name in self._robot.finger_joints])),
-            "objects": objects,
-            "source": None if layout.source is None else names[layout.source],
-            "target": None if layout.target is None else names[layout.target],
-        }
-        if state["source"] is not None:
-            source = objects[state["source"]]
-            state |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+        drawer = {}
         if "drawer" in answer:
             self._opened |= answer["drawer_position"] >= OPEN
-            state |= {
+            drawer = {
                 "drawer": self._start.drawer,
                 "drawer_position": answer["drawer_position"],
                 "drawer_pose_world": np.array(answer["drawer"]),
                 "cabinet_pose_world": np.array(answer["cabinet"]),
             }
-        return state
+        return privileged_state(
+            self._robot,
+            self._start.layout,
+            qpos=answer["qpos"],
+            base=base,
+            gripper_base=np.array([*local.p, *local.q], dtype=np.float64),
+            gripper_world=gripper,
+            gripper_target=answer["gripper_target"],
+            objects={
+                item["name"]: {k: np.array(v) for k, v in item.items() if k != "name"}
+                for item in answer["objects"]
+            },
+            drawer=drawer,
+        )
 
 
 def _pose(row: np.ndarray) -> Any:

@@ -183,7 +183,6 @@ class Worker:
     # ---- the state --------------------------------------------------------------------------
 
     def report(self, info: dict[str, Any]) -> dict[str, Any]:
-        """The state after a reset or a step."""
         env, robot = self.env, self.env.agent.robot
         gripper = env.agent.controller.controllers["gripper"]
         evaluation = {k: to_plain(v) for k, v in info.items() if _is_simple(v)}

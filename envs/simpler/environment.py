@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
-from envs.actions import ACTION_SIZE, spaces
+from envs.actions import spaces, validated_action
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
 from envs.simpler.tasks.registry import TaskSpec
 from envs.simpler.tasks.simplerenv_options import translated
 from envs.simpler.tasks.start import checked_options
-from experiment.errors import UserError
 
 
 def proprioception(state: dict[str, Any]) -> NDArray[np.float32]:
@@ -126,13 +125,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """
         if not self._has_begun:
             raise gymnasium.error.ResetNeeded("call reset() before the first step().")
-        action = np.asarray(action, dtype=np.float32)
-        step = int(self.scene.rule.elapsed_steps[0])
-        if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
-            raise UserError(
-                f"the action at step {step} must be {ACTION_SIZE} finite "
-                f"numbers; got shape {action.shape}, values {action.tolist()}."
-            )
+        action = validated_action(action, int(self.scene.rule.elapsed_steps[0]))
         observation, *_ = self.scene.step(action)
         state = privileged(self.scene, snapshot(self.scene), 0)
         info = describe(self.scene, 0, state)
@@ -149,11 +142,9 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.scene.advance_to_next_subtask()
 
     def get_language_instruction(self) -> str:
-        """The instruction of the current subtask."""
         return self.scene.instruction(0)
 
     def is_final_subtask(self) -> bool:
-        """Whether the current subtask is the last one."""
         rule = self.scene.rule
         return bool(rule.subtask[0] == rule.subtasks - 1)
 

@@ -88,6 +88,6 @@ def test_a_full_disk_keeps_the_earlier_videos(
     assert len(decode(video_path(tmp_path, "toy", 1))) == LIMIT + 1
 
 
-def test_recording_without_pictures_names_the_mend(tmp_path: Path) -> None:
+def test_recording_without_pictures_names_the_fix(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resolution="):
         run_episode(ToyEnv(resolution=None), ToyPolicy(), EPISODE, [VideoRecorder(tmp_path)])

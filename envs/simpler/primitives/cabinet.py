@@ -5,6 +5,7 @@ Drawer handles are drawn but do not collide, as in the original.
 """
 
 from envs.simpler.primitives.urdf import Color, Joint, Link, Shape, render
+from envs.simpler.tasks.registry import DRAWERS
 
 # Linear rgb. The original paints everything but the handles in one brown; the slight differences
 # between front, inside and top keep the drawer readable without the photograph around it.
@@ -33,7 +34,6 @@ STATIONS: dict[str, dict[str, Color]] = {
 }
 """Looks of SIMPLER's cabinets by name; they differ in nothing else."""
 
-DRAWERS = ("top", "middle", "bottom")
 # Height of each drawer's frame above the cabinet's foot.
 DRAWER_HEIGHT = {"top": 0.668, "middle": 0.423, "bottom": 0.178}
 TRAVEL = (0.0, 0.5)

@@ -20,7 +20,6 @@ def robot_urdf(coloring: str = "", drawn: bool = True, folder: Path | None = Non
 
 
 def widowx_urdf(drawn: bool = True, folder: Path | None = None) -> Path:
-    """File with the WidowX."""
     return write_urdf(widowx.urdf(drawn), "widowx", folder)
 
 

@@ -31,7 +31,6 @@ class Shape:
     rpy: Vector = ZERO
 
     def geometry(self) -> ElementTree.Element:
-        """The URDF element of this shape."""
         element = ElementTree.Element("geometry")
         if len(self.size) == 3:
             ElementTree.SubElement(element, "box", size=_text(self.size))

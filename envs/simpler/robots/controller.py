@@ -93,6 +93,9 @@ class PlannedJointController(BaseController):
         self._joints = [active[i] for i in self._indices]
         self._limits = np.array([joint.limits[0] for joint in self._joints], dtype=np.float64)
 
+    def _initialize_action_space(self) -> None:
+        self.single_action_space = self.config.action_space()
+
     def set_drive_property(self) -> None:
         self.config.set_drives(self._joints)
 
@@ -168,10 +171,6 @@ class CartesianDeltaController(PlannedJointController):
         self._mask = np.zeros(self._articulation.dof, dtype=np.int32)
         self._mask[self._indices] = 1
 
-    def _initialize_action_space(self) -> None:
-        high = ACTION_LIMIT[:6]
-        self.single_action_space = spaces.Box(-high, high, dtype=np.float32)
-
     def end_effector_pose(self) -> sapien.Pose:
         """Measured gripper pose in the robot's base frame."""
         return self._articulation.pose.inv() * self._end_effector.entity_pose
@@ -213,10 +212,6 @@ class GripperTargetController(PlannedJointController):
 
     config: "GripperTargetConfig"
 
-    def _initialize_action_space(self) -> None:
-        one = np.ones(1, dtype=np.float32)
-        self.single_action_space = spaces.Box(-one, one, dtype=np.float32)
-
     def set_action(self, action: torch.Tensor) -> None:
         delta = np.clip(self._action(action), -1.0, 1.0) * self.config.radians_per_unit
         if abs(delta[0]) >= 1e-3:
@@ -245,6 +240,10 @@ class PlannedJointConfig(ControllerConfig):
     drive_velocity: bool = False
     controller_cls: ClassVar[type] = PlannedJointController
 
+    def action_space(self) -> spaces.Box:
+        """Bounds of the controller's action: `(1,)` for fingers, `(6,)` for an arm."""
+        return spaces.Box(-ACTION_LIMIT[6:], ACTION_LIMIT[6:], dtype=np.float32)
+
     def set_drives(self, joints: Sequence[Any]) -> None:
         """Set the gains of the drives of `joints` (SAPIEN's or ManiSkill's), without friction."""
         for joint, stiffness, damping, force in zip(
@@ -260,6 +259,9 @@ class CartesianDeltaConfig(PlannedJointConfig):
 
     end_effector: str = ""
     controller_cls: ClassVar[type] = CartesianDeltaController
+
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-ACTION_LIMIT[:6], ACTION_LIMIT[:6], dtype=np.float32)
 
 
 @dataclass

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import sapien
 import torch
-from gymnasium import spaces
 from transforms3d.quaternions import qmult, quat2mat
 
 from envs.simpler.robots.controller import (
@@ -52,10 +51,6 @@ class MimicPositionController(PlannedJointController):
     """Fingers: `(1,)`, +1 opens and -1 closes, both to the same position between the limits."""
 
     config: "MimicPositionConfig"
-
-    def _initialize_action_space(self) -> None:
-        one = np.ones(1, dtype=np.float32)
-        self.single_action_space = spaces.Box(-one, one, dtype=np.float32)
 
     def set_action(self, action: torch.Tensor) -> None:
         share = 0.5 + 0.5 * float(np.clip(self._action(action)[0], -1.0, 1.0))

@@ -12,7 +12,6 @@ from envs.simpler.tasks.registry import TaskSpec
 
 
 def make_rule(task: TaskSpec, batch: int = 1, device: str = "cpu") -> Rule:
-    """The success rule of a task."""
     match task.family:
         case "drawer":
             return MoveDrawer(task.goal, batch, device)

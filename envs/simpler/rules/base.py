@@ -72,7 +72,6 @@ class Rule:
 
     @property
     def statistics(self) -> Report:
-        """The original's episode statistics so far."""
         return {}
 
     def _judge(self, success: Tensor, strict: Tensor, **report: Any) -> Tensor:

@@ -10,6 +10,7 @@ import sapien
 import torch
 from torch import Tensor
 
+from envs.simpler.primitives.cabinet import PANEL_SUFFIX
 from envs.simpler.rules.drawer import DrawerState, PlaceState
 from envs.simpler.scenes.contact_queries import ContactQueries
 from envs.simpler.scenes.names import object_name
@@ -21,7 +22,6 @@ CABINET_POSE = sapien.Pose([-0.295, 0.0, 0.017])
 JOINT_FRICTION, JOINT_DAMPING = 0.05, 1.0
 # Number of the bottom panel among a drawer's collision shapes.
 BOTTOM_PANEL = 2
-PANEL_SUFFIX = "_bottom_panel"
 # Half extents (m) of the drawer's inside around its frame, from the boxes that make it.
 INSIDE_X, INSIDE_Y, INSIDE_Z = 0.275, 0.2575, (-0.05, 0.05)
 
@@ -101,7 +101,7 @@ class PlaceScene(CabinetScene):
         item = self.objects[0]
 
         def pressed(drawer: str) -> Tensor:
-            panel = self.cabinet.links_map.get(f"{drawer}_drawer{PANEL_SUFFIX}")
+            panel = self.cabinet.links_map.get(f"{drawer}{PANEL_SUFFIX}")
             if panel is not None:
                 return contacts.between(item, panel)
             return contacts.between(item, self.drawer_links[drawer], BOTTOM_PANEL)

@@ -42,7 +42,6 @@ def lights(family: str, name: str) -> tuple[float, tuple[Light, ...]]:
 
 
 def add_lights(scene: Any, family: str, name: str) -> None:
-    """Light a ManiSkill scene."""
     ambient, directional = lights(family, name)
     scene.set_ambient_light([ambient] * 3)
     for direction, strength in directional:

@@ -19,7 +19,6 @@ class SceneLoader:
         self.stand_ins: list[str] = []
 
     def surroundings(self, stage: str, robot: str) -> Actor:
-        """The stage around a robot."""
         builder = self._scene.create_actor_builder()
         added = self._pack.add_stage(builder, stage, robot, self._drawn)
         self._replaced(added.stand_in)

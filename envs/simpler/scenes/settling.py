@@ -66,7 +66,6 @@ class Fall:
         self.simulate_until_still(bodies)
 
     def release(self, bodies: Sequence[Any]) -> None:
-        """Unlock bodies at rest."""
         for body in bodies:
             body.set_locked_motion_axes([False] * 6)
             place(body, body.entity_pose)  # setting the pose wakes the body up

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.simpler.robots.registry import Robot
 from envs.simpler.scenes.cabinet import CabinetScene
 from envs.simpler.scenes.scene import SimplerScene
+from envs.simpler.tasks.layouts import Layout
 
 Numbers = NDArray[np.float64]
 
@@ -88,37 +90,67 @@ def _stacked(rows: list[Numbers], batch: int, width: int) -> Numbers:
 def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, Any]:
     """The state of environment `number` for a scripted expert."""
     start = scene.starts[number]
-    layout = start.layout
-    qpos = dict(zip(scene.robot_joint_names, map(float, state.qpos[number]), strict=True))
-    objects = {
-        model: {
-            "pose": state.objects[number, i],
-            "velocity": state.velocities[number, i],
-            "center": state.centres[number, i],
-            "size": scene.pack.object_size(model),
-        }
-        for i, model in enumerate(layout.models)
-    }
-    values: dict[str, Any] = {
-        "qpos": qpos,
-        "base_pose": state.base[number],
-        "gripper_pose_base": state.gripper_base[number],
-        "gripper_pose_world": state.gripper_world[number],
-        "gripper_target": float(state.gripper_target[number]),
-        "finger_angle": float(np.mean([qpos[n] for n in scene.robot_kind.finger_joints])),
-        "objects": objects,
-        "source": None if layout.source is None else layout.models[layout.source],
-        "target": None if layout.target is None else layout.models[layout.target],
-    }
-    if values["source"] is not None:
-        source = objects[values["source"]]
-        values |= {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+    drawer: dict[str, Any] = {}
     if state.drawer is not None and state.cabinet is not None:
         assert state.drawer_position is not None
-        values |= {
+        drawer = {
             "drawer": start.drawer,
             "drawer_position": float(state.drawer_position[number]),
             "drawer_pose_world": state.drawer[number],
             "cabinet_pose_world": state.cabinet[number],
         }
-    return values
+    return privileged_state(
+        scene.robot_kind,
+        start.layout,
+        qpos=dict(zip(scene.robot_joint_names, map(float, state.qpos[number]), strict=True)),
+        base=state.base[number],
+        gripper_base=state.gripper_base[number],
+        gripper_world=state.gripper_world[number],
+        gripper_target=float(state.gripper_target[number]),
+        objects={
+            model: {
+                "pose": state.objects[number, i],
+                "velocity": state.velocities[number, i],
+                "center": state.centres[number, i],
+                "size": scene.pack.object_size(model),
+            }
+            for i, model in enumerate(start.layout.models)
+        },
+        drawer=drawer,
+    )
+
+
+def privileged_state(
+    robot: Robot,
+    layout: Layout,
+    *,
+    qpos: dict[str, float],
+    base: Numbers,
+    gripper_base: Numbers,
+    gripper_world: Numbers,
+    gripper_target: float,
+    objects: dict[str, dict[str, Numbers]],
+    drawer: dict[str, Any],
+) -> dict[str, Any]:
+    """What `info["privileged"]` holds, in both simulators.
+
+    Args: `objects` in the order of the layout, `drawer` empty where there is no cabinet.
+    """
+    names = list(objects)
+    source = None if layout.source is None else objects[names[layout.source]]
+    moving = {}
+    if source is not None:
+        moving = {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
+    return {
+        "qpos": qpos,
+        "base_pose": base,
+        "gripper_pose_base": gripper_base,
+        "gripper_pose_world": gripper_world,
+        "gripper_target": gripper_target,
+        "finger_angle": float(np.mean([qpos[name] for name in robot.finger_joints])),
+        "objects": objects,
+        "source": None if layout.source is None else names[layout.source],
+        "target": None if layout.target is None else names[layout.target],
+        **moving,
+        **drawer,
+    }

@@ -4,13 +4,10 @@
 whole control step when it gets its action.
 """
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from mani_skill.agents.controllers.base_controller import BaseController
 from torch import Tensor
 
-from envs.actions import ACTION_LIMIT
 from envs.simpler.robots.batched.kinematics import Chain, rotation_matrix
 from envs.simpler.robots.batched.limits import Limits
 from envs.simpler.robots.batched.planner import plan
@@ -45,6 +42,9 @@ class BatchedController(BaseController):
         self._limits = Limits(
             self.config.velocity_limit, self.config.acceleration_limit, self.config.jerk_limit
         )
+
+    def _initialize_action_space(self) -> None:
+        self.single_action_space = self.config.action_space()
 
     def set_drive_property(self) -> None:
         self.config.set_drives(self.joints)
@@ -87,10 +87,6 @@ class BatchedArm(BatchedController):
         self._in_chain = torch.tensor(
             [active.index(column) for column in self.chain.columns.tolist()], device=self.device
         )
-
-    def _initialize_action_space(self) -> None:
-        high = ACTION_LIMIT[:6]
-        self.single_action_space = spaces.Box(-high, high, dtype=np.float32)
 
     def end_effector_pose(self) -> Tensor:
         """Measured gripper pose in the robot's base frame `(b, 4, 4)`."""
@@ -151,15 +147,7 @@ class BatchedTargetDelta(BatchedArm):
         self._go_to(self._reach(pose))
 
 
-class BatchedFingers(BatchedController):
-    """What both grippers share: the action `(b, 1)`."""
-
-    def _initialize_action_space(self) -> None:
-        one = np.ones(1, dtype=np.float32)
-        self.single_action_space = spaces.Box(-one, one, dtype=np.float32)
-
-
-class BatchedGripperTarget(BatchedFingers):
+class BatchedGripperTarget(BatchedController):
     """Fingers: +1 closes and -1 opens, a delta on the last drive target; tiny ones repeat it."""
 
     config: GripperTargetConfig
@@ -176,7 +164,7 @@ class BatchedGripperTarget(BatchedFingers):
         self._plan(positions, velocity)
 
 
-class BatchedMimicPosition(BatchedFingers):
+class BatchedMimicPosition(BatchedController):
     """Fingers: +1 opens and -1 closes, both to the same position between the limits."""
 
     config: MimicPositionConfig

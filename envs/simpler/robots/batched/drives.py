@@ -31,7 +31,6 @@ class Drives:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the simulation runs on a GPU."""
         return bool(self._articulation.scene.gpu_sim_enabled)
 
     def write(self, positions: Tensor, velocities: Tensor, mask: Tensor | None = None) -> None:

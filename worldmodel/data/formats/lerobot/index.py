@@ -37,7 +37,6 @@ class LeRobotIndex:
     shared: Mapping[str, np.ndarray]
 
     def data_path(self, episode: int) -> str:
-        """Return the parquet file of an episode."""
         return self.info.path(self.info.data_path, self.data[episode])
 
     def video(self, episode: int, camera: str) -> tuple[str, float]:

@@ -147,7 +147,6 @@ def columns(info: Info) -> dict[str, Column]:
 
 
 def video_cameras(info: Info) -> list[str]:
-    """Return the names of the features that lie in video files."""
     return [name for name, facts in info.features.items() if facts.get("dtype") == "video"]
 
 

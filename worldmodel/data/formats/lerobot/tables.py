@@ -89,7 +89,6 @@ class Tables:
         return start, stop
 
     def read(self, path: str, column: str, start: int, stop: int) -> pa.ChunkedArray:
-        """Return rows `start` to `stop` of a column."""
         with self._lock, _as_damage(self._storage.where(path)):
             return self._read(path, self._open(path), column, start, stop)
 
