@@ -268,19 +268,16 @@ _TASKS_IN_PANDAS = {
     "column_indexes": [],
     "columns": [
         {
-            "name": "task_index",
-            "field_name": "task_index",
-            "pandas_type": "int64",
-            "numpy_type": "int64",
+            "name": name,
+            "field_name": name,
+            "pandas_type": pandas_type,
+            "numpy_type": numpy_type,
             "metadata": None,
-        },
-        {
-            "name": "task",
-            "field_name": "task",
-            "pandas_type": "unicode",
-            "numpy_type": "object",
-            "metadata": None,
-        },
+        }
+        for name, pandas_type, numpy_type in (
+            ("task_index", "int64", "int64"),
+            ("task", "unicode", "object"),
+        )
     ],
     "pandas_version": "2.0.0",
 }
