@@ -143,8 +143,9 @@ def run(command: list[str], cores: int) -> dict[str, Any]:
 def compare(options: argparse.Namespace) -> None:
     """Print both sides' rates, their ratio and the memory of ours."""
     name, script = OTHERS[options.kind]
-    theirs = [options.other, str(Path(__file__).with_name(script))]
-    mine = [sys.executable, "-m", "benchmarks.reading", options.kind, options.folder, "--only"]
+    other_command = [options.other, str(Path(__file__).with_name(script))]
+    module = ["-m", "benchmarks.reading"]
+    our_command = [sys.executable, *module, options.kind, options.folder, "--only"]
     threads = "--threads" if options.kind == "rlds" else "--workers"
     rates: dict[tuple[What, tuple[int, int], int, str], list[float]] = {}
     held: list[float] = []
@@ -152,11 +153,13 @@ def compare(options: argparse.Namespace) -> None:
     for rounds, (what, size), workers in tqdm(todo, unit="pair"):
         common = [what, str(options.count), "--size", *map(str, size)]
         looks = ["--memory"] if rounds == 0 and (what, size) == ("windows", WHOLE) else []
-        one = run([*mine, *common, "--workers", str(workers), *looks], workers)
-        held = one["megabytes"] or held
-        other = run([*theirs, options.folder, *common, threads, str(workers)], workers)
-        for side, found in (("here", one), (name, other)):
-            rate = found["count"] / found["seconds"]
+        our_result = run([*our_command, *common, "--workers", str(workers), *looks], workers)
+        held = our_result["megabytes"] or held
+        other_result = run(
+            [*other_command, options.folder, *common, threads, str(workers)], workers
+        )
+        for side, result in (("here", our_result), (name, other_result)):
+            rate = result["count"] / result["seconds"]
             rates.setdefault((what, size, workers, side), []).append(rate)
     table = Table("", "pictures", "workers", "here /s", f"{name} /s", "ratio (least to greatest)")
     for (what, size), workers in itertools.product(CASES, options.workers):

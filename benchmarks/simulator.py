@@ -21,7 +21,7 @@ from envs.simpler.environment import SimplerEnv
 from experiment.errors import UserError
 
 RESOLUTIONS = ((96, 96), (160, 128), (320, 256), (640, 512))
-PARTS = ("physics", "control", "rule", "picture")
+PHASES = ("physics", "control", "rule", "picture")
 TASKS = (
     *("open_and_place", "open_top_drawer", "pick_coke_can", "move_near"),
     *("stack_cube", "eggplant_in_basket"),
@@ -49,30 +49,30 @@ def measure(env: SimplerEnv, steps: int) -> dict[str, float]:
     env.reset(seed=1)
     reset = time.perf_counter() - started
     scene = env.scene
-    parts: dict[str, list[float]] = {name: [0.0] for name in PARTS}
+    phases: dict[str, list[float]] = {name: [0.0] for name in PHASES}
     simulation, agent = scene.scene, scene.agent
-    simulation.step = timed(simulation.step, parts["physics"])
-    agent.set_action = timed(agent.set_action, parts["control"])
-    agent.before_simulation_step = timed(agent.before_simulation_step, parts["control"])
-    scene.get_obs = timed(scene.get_obs, parts["picture"])
-    scene.head_image = timed(scene.head_image, parts["picture"])  # type: ignore[method-assign]
-    scene.evaluate = timed(scene.evaluate, parts["rule"])  # type: ignore[method-assign]
+    simulation.step = timed(simulation.step, phases["physics"])
+    agent.set_action = timed(agent.set_action, phases["control"])
+    agent.before_simulation_step = timed(agent.before_simulation_step, phases["control"])
+    scene.get_obs = timed(scene.get_obs, phases["picture"])
+    scene.head_image = timed(scene.head_image, phases["picture"])  # type: ignore[method-assign]
+    scene.evaluate = timed(scene.evaluate, phases["rule"])  # type: ignore[method-assign]
     actions = np.random.default_rng(0).normal(0.0, 0.02, (steps, 7)).astype(np.float32)
     actions[:, 6] = 0.0
     started = time.perf_counter()
     for action in actions:
         env.step(action)
     total = time.perf_counter() - started
-    shares = {name: spent[0] / steps for name, spent in parts.items()}
+    shares = {name: spent[0] / steps for name, spent in phases.items()}
     return {"reset": reset, "step": total / steps, **shares}
 
 
 def line(name: str, seconds: dict[str, float], base: float) -> str:
     """One row of the table; `base` are the seconds of a step that the ratio compares with."""
-    parts = " ".join(f"{1e3 * seconds[part]:7.1f}" for part in PARTS)
+    phases = " ".join(f"{1e3 * seconds[phase]:7.1f}" for phase in PHASES)
     return (
         f"{name:32s} {1 / seconds['step']:7.1f} {base / seconds['step']:7.2f}"
-        f" {seconds['reset']:8.2f}   {parts}"
+        f" {seconds['reset']:8.2f}   {phases}"
     )
 
 
@@ -150,7 +150,7 @@ def main() -> None:
         except UserError as error:
             print(f"{name}: {error}")
     base = rows[0][1]["step"]
-    head = " ".join(f"{part:>7s}" for part in PARTS)
+    head = " ".join(f"{phase:>7s}" for phase in PHASES)
     print(f"{'':32s} steps/s   ratio  reset s   ms a step: {head}")
     for name, seconds in rows:
         print(line(name, seconds, base))

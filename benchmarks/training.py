@@ -40,7 +40,7 @@ from worldmodel.tokenizer.positions import frame_position, video_position
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 STATE, ACTION = 10, 7
-PARTS = {
+MODALITIES = {
     "video": ("frame", "video"),
     "video + actions": ("frame", "video", "state", "action"),
     "actions": ("frame", "state", "action"),
@@ -71,14 +71,14 @@ def random_batch(names: tuple[str, ...], size: int, device: torch.device) -> Bat
         return Tokens.clean(values, position.to(device))
 
     frame, video = tokenizer.modalities
-    parts = {
+    modalities = {
         "frame": tokens(frame.channels, frame_position(tokenizer, device)),
         "video": tokens(video.channels, video_position(tokenizer, windows.future, device)),
         "state": tokens(STATE, times_as_positions([0.0])),
         "action": tokens(ACTION, action_position(windows.chunk)),
     }
     text = Instructions(HashedWords()).tokens([INSTRUCTION] * size, device)
-    return {"text": text} | {name: parts[name] for name in names}
+    return {"text": text} | {name: modalities[name] for name in names}
 
 
 RunningTrainer = Trainer[WorldModel, Step, Batch]
@@ -133,13 +133,13 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    variants = [(parts, arm) for parts in PARTS for arm in ARMS]
+    variants = [(modalities, arm) for modalities in MODALITIES for arm in ARMS]
     with tempfile.TemporaryDirectory() as folder:
         running = {
-            (parts, arm): trainer(
-                arm, PARTS[parts], arguments.batch, Path(folder), arguments.precision
+            (modalities, arm): trainer(
+                arm, MODALITIES[modalities], arguments.batch, Path(folder), arguments.precision
             )
-            for parts, arm in variants
+            for modalities, arm in variants
         }
         flops = {}
         for variant in tqdm(variants, desc="warming up", leave=False):
@@ -161,14 +161,14 @@ def main() -> None:
         f"matrix products {rate / 1e9:.0f} GFLOP/s"
     )
     print("predicted        arm             ms a step  samples/s  tokens/s  of the limit")
-    for parts, arm in variants:
-        seconds = statistics.median(spent[parts, arm])
-        batch = random_batch(PARTS[parts], 1, device)
-        tokens = sum(part.values.shape[1] for part in batch.values())
+    for modalities, arm in variants:
+        seconds = statistics.median(spent[modalities, arm])
+        batch = random_batch(MODALITIES[modalities], 1, device)
+        tokens = sum(each.values.shape[1] for each in batch.values())
         samples = arguments.batch / seconds
-        limit = flops[parts, arm] / rate / seconds
+        limit = flops[modalities, arm] / rate / seconds
         print(
-            f"{parts:16s} {arm:14s} {1e3 * seconds:10.0f} {samples:10.0f} "
+            f"{modalities:16s} {arm:14s} {1e3 * seconds:10.0f} {samples:10.0f} "
             f"{samples * tokens:9.0f} {limit:13.2f}"
         )
 

@@ -32,8 +32,8 @@ def key(surface: str, model: str, quaternion: Sequence[float]) -> str:
 
 def group_key(layout: Layout) -> str:
     """Name of the drop of a layout's objects together: one that rolls makes the others wait."""
-    places = ";".join(f"{x:.3f},{y:.3f}" for x, y in layout.positions)
-    return f"near/{'+'.join(layout.models)}/{places}"
+    positions = ";".join(f"{x:.3f},{y:.3f}" for x, y in layout.positions)
+    return f"near/{'+'.join(layout.models)}/{positions}"
 
 
 def basket_key(layout: int) -> str:

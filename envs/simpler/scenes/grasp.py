@@ -24,8 +24,8 @@ class GraspScene(SimplerScene):
 
     def _crowded(self, number: int) -> set[int]:
         """Objects of environment `number` that may touch another one as they fall."""
-        places = enumerate(self.starts[number].layout.positions)
-        pairs = combinations(places, 2)
+        positions = enumerate(self.starts[number].layout.positions)
+        pairs = combinations(positions, 2)
         return {i for a, b in pairs if dist(a[1], b[1]) < CROWDED for i in (a[0], b[0])}
 
     def _rests(self, number: int) -> list[Rest] | None:

@@ -260,14 +260,14 @@ def _layout(
     else:
         x, y = generator.uniform(low, high)
     quaternion = ORIENTATION_QUATERNIONS[orientation] if orientation else (1.0, 0.0, 0.0, 0.0)
-    places = [np.array([x, y])]
+    spots = [np.array([x, y])]
     for _ in variant.distractors:
-        places.append(_distractor(places[0], generator))
+        spots.append(_distractor(spots[0], generator))
     # The lists of distractors were made for picking a can that is in none of them.
     names = (model, *(COKE_CAN if other == model else other for other in variant.distractors))
     return Layout(
         models=names,
-        positions=tuple((float(p[0]), float(p[1])) for p in places),
+        positions=tuple((float(p[0]), float(p[1])) for p in spots),
         quaternions=(tuple(map(float, quaternion)),) * len(names),
         source=0,
     )

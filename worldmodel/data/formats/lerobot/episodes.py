@@ -79,14 +79,14 @@ def _address(source: str, revision: str | None) -> str:
 class LeRobotEpisode:
     """One episode; files are read when a column is asked for."""
 
-    def __init__(self, episodes: LeRobotEpisodes, place: int) -> None:
+    def __init__(self, episodes: LeRobotEpisodes, row: int) -> None:
         index = episodes.index
-        self._episodes, self._index, self._place = episodes, index, place
-        self._number, self._length = int(index.numbers[place]), int(index.lengths[place])
+        self._episodes, self._index, self._row = episodes, index, row
+        self._number, self._length = int(index.numbers[row]), int(index.lengths[row])
         self.name = f"{episodes.source} episode {self._number}"
         if self._length == 0:
             raise DamagedRecord(f"{self.name} is empty: leave it out.")
-        self._path = index.data_path(place)
+        self._path = index.data_path(row)
         self._file = episodes.storage.where(self._path)
         self._timed = False  # whether the timestamps were checked
 
@@ -141,7 +141,7 @@ class LeRobotEpisode:
             return self._from_table(column, (height, width), steps)
 
     def _from_video(self, camera: str, size: tuple[int, int], steps: np.ndarray) -> np.ndarray:
-        path, start = self._index.video(self._place, camera)
+        path, start = self._index.video(self._row, camera)
         self._check_times()
         fps = self._index.info.fps
         return self._episodes.videos.frames(path, start + steps / fps, fps, size)

@@ -45,7 +45,7 @@ class Videos:
         when a frame is missing, damaged or of another size.
         """
         name = self._storage.where(path)
-        distinct, place = np.unique(times, return_inverse=True)
+        distinct, frame_of_time = np.unique(times, return_inverse=True)
         opened = self._take(path)
         try:
             if opened is None:
@@ -60,7 +60,7 @@ class Videos:
                 f"{name} is truncated or no video ({error}): copy or make it again."
             ) from error
         self._put_back(path, opened)
-        return np.stack(frames)[place]
+        return np.stack(frames)[frame_of_time]
 
     def _take(self, path: str) -> "_Opened | None":
         with self._lock:

@@ -142,11 +142,11 @@ def varints(data: memoryview) -> np.ndarray:
         raise Malformed("has an int64_list that ends within a number")
     ends = np.flatnonzero(last)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    places = np.arange(len(octets)) - np.repeat(starts, ends - starts + 1)
+    byte_numbers = np.arange(len(octets)) - np.repeat(starts, ends - starts + 1)
     # The tenth byte holds the last of the 64 bits.
-    if places.max() > 9 or (octets[places == 9] > 1).any():
+    if byte_numbers.max() > 9 or (octets[byte_numbers == 9] > 1).any():
         raise Malformed("has a number of more than 64 bits")
-    bits = (octets & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
+    bits = (octets & 0x7F).astype(np.uint64) << (7 * byte_numbers).astype(np.uint64)
     return np.bitwise_or.reduceat(bits, starts).view(np.int64)
 
 
