@@ -218,7 +218,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _privileged(self, answer: dict[str, Any]) -> dict[str, Any]:
         base, gripper = np.array(answer["base"]), np.array(answer["gripper"])
         local = _pose(base).inv() * _pose(gripper)
-        drawer = {}
+        drawer: dict[str, Any] = {}
         if "drawer" in answer:
             self._opened |= answer["drawer_position"] >= OPEN
             drawer = {

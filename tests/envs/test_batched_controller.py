@@ -264,12 +264,12 @@ def test_the_start_velocity_is_that_of_the_last_simulation_steps(agent) -> None:
 def test_a_robot_tells_its_controller_whom_a_reset_is_for(agent, monkeypatch) -> None:
     mask = torch.tensor([False])
     monkeypatch.setattr(agent.scene, "_reset_mask", mask)
-    targets = agent.controller.parts[0].target_positions.clone()
+    targets = agent.controller._members[0].target_positions.clone()
     agent.reset()
     monkeypatch.setattr(agent.scene, "_reset_mask", torch.tensor([True]))
     monkeypatch.setattr(agent.controller._drives, "write", lambda *_: None)
-    agent.controller.parts[0].target_positions += 1.0
+    agent.controller._members[0].target_positions += 1.0
     agent.controller.reset()
-    assert torch.equal(agent.controller.parts[0].target_positions, targets + 1.0)
+    assert torch.equal(agent.controller._members[0].target_positions, targets + 1.0)
     agent.controller.reset()
-    assert not torch.equal(agent.controller.parts[0].target_positions, targets + 1.0)
+    assert not torch.equal(agent.controller._members[0].target_positions, targets + 1.0)

@@ -138,7 +138,7 @@ def privileged_state(
     """
     names = list(objects)
     source = None if layout.source is None else objects[names[layout.source]]
-    moving = {}
+    moving: dict[str, Any] = {}
     if source is not None:
         moving = {"object_pose_world": source["pose"], "object_velocity": source["velocity"]}
     return {
