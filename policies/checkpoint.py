@@ -1,5 +1,6 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
-from worldmodel.training.checkpoint import CONFIG, read_config
+from worldmodel.training.checkpoint import CONFIG, WEIGHTS, read_config
 
 KINDS = (video_action.KIND, regression.KIND)
 
@@ -106,6 +107,14 @@ def check_robot(folder: Path, tasks: Iterable[str]) -> None:
                 f"{folder} is a policy of robot {robot}, but task {task} has robot {other}: choose "
                 "a task or checkpoint of the same robot."
             )
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{folder} is not a checkpoint: it has no {WEIGHTS}.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _check(given: Mapping[str, Any], usual: Mapping[str, Any], kind: str) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -36,6 +34,9 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
 
     Raises `ValueError` for more successes than trials.
     """
+    # Loading scipy.stats takes seconds that printing help or a list need not wait for.
+    from scipy.stats import binomtest
+
     if total == 0 == successes:
         return 0.0, 1.0
     interval = binomtest(successes, total).proportion_ci(0.95, method="wilson")

@@ -1,7 +1,6 @@
 """The settings of an evaluation, typed: `configs/eval.yaml` and what follows from it."""
 
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,9 @@ from envs.episode import Episode
 from envs.workers import available_cores
 from experiment.errors import UserError, nearest
 from experiment.settings import Description, typed
-from policies.checkpoint import check_robot, checkpoint_folder
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.published import Reference
 from policies.evaluation.run import Evaluation
-from worldmodel.training.checkpoint import WEIGHTS
 
 
 @dataclass  # not frozen: OmegaConf could not fill it inside of another
@@ -73,6 +70,9 @@ class EvalSettings:
         tasks = sorted({episode.task for episode in self.chosen()})
         policy, weights = dict(self.policy), None
         if "checkpoint" in policy:
+            # Loads torch, which policies without a checkpoint do not need.
+            from policies.checkpoint import check_robot, checkpoint_folder, weights_digest
+
             folder = checkpoint_folder(self.checkpoint or policy["checkpoint"])
             weights = weights_digest(folder)
             check_robot(folder, tasks)
@@ -111,11 +111,3 @@ class EvalSettings:
         protocol = [] if self.protocol.name == "default" else [self.protocol.name]
         policy = self.policy["_target_"].rpartition(".")[2]
         return Path("runs") / "eval" / "_".join([self.task.name, *protocol, policy, now])
-
-
-def weights_digest(folder: Path) -> str:
-    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

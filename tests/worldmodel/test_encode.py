@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiment.errors import UserError
+from experiment.files import read_records
 from worldmodel import encode, pretrain
 from worldmodel.assembler import Assembler
 from worldmodel.data.adapter import Adapter
@@ -21,7 +22,6 @@ from worldmodel.data.source import SetConfig
 from worldmodel.data.windows import WindowConfig, stack
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
-from worldmodel.training.curves import read_log
 
 ROOT = Path(__file__).parents[1] / "data/lerobot_v3.0"
 GIVEN = [
@@ -83,7 +83,7 @@ def test_training_reads_them(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     small += ["trainer.device=cpu", "samples.sampling.steps=2", "data.use.batch_size=4"]
     given = ["data=tokens", f"data.root={folder}", f"out={tmp_path / 'run'}", *GIVEN[4:], *small]
     run(monkeypatch, pretrain, *given)
-    log = read_log(tmp_path / "run/log.jsonl")
+    log = read_records(tmp_path / "run/log.jsonl")
     assert [record["step"] for record in log if "generation" in record] == [1, 2, 3]
     assert log[-1]["held_out/psnr_still"] > 0
 

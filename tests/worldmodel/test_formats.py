@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiment.files import read_records
 from worldmodel import pretrain
 from worldmodel.data import inspect
-from worldmodel.training.curves import read_log
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def test_pretraining(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     workers = "1" if name == "fractal" else "0"
     places = [f"out={tmp_path / 'run'}", f"data.source.cache={tmp_path / 'cache'}"]
     run(monkeypatch, pretrain, *SETS[name], *SMALL, *places, f"data.source.workers={workers}")
-    log = read_log(tmp_path / "run/log.jsonl")
+    log = read_records(tmp_path / "run/log.jsonl")
     assert [record["step"] for record in log if "generation" in record] == [1, 2, 3]
     assert np.isfinite(log[0]["generation"])
     assert (tmp_path / "run/contact_sheet.png").exists()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiment.files import read_records
 from tests.worldmodel import tiny
 from worldmodel import pretrain
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training import checkpoint, contact_sheet
-from worldmodel.training.curves import read_log
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_from_data_set_to_checkpoint(tmp_path: Path) -> None:
     pretrain.main()
     run = tmp_path / "run"
-    *_, last, observed = read_log(run / "log.jsonl")
+    *_, last, observed = read_records(run / "log.jsonl")
     for name in ("generation", "representation", "cosine", "tokens_per_second"):
         assert np.isfinite(last[name])
     assert observed["held_out/generation"] > 0

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from experiment.errors import UserError
+from experiment.files import read_records
 from tests.worldmodel import tiny
 from worldmodel.model import Batch, WorldModel
 from worldmodel.objective import Objective, losses
-from worldmodel.training.curves import read_log
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,9 @@ def trainer(
 
 def without_time(folder: Path) -> list[dict[str, float]]:
     timed = ("seconds", "samples_per_second", "tokens_per_second")
-    return [{k: v for k, v in r.items() if k not in timed} for r in read_log(folder / "log.jsonl")]
+    return [
+        {k: v for k, v in r.items() if k not in timed} for r in read_records(folder / "log.jsonl")
+    ]
 
 
 @pytest.mark.parametrize("stop_at", [2, 3, 7])
@@ -87,7 +89,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, stop_at: int) 
     assert {name.split("/")[0] for name in one} == {"model", "teacher", "optimiser"}
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert without_time(straight) == without_time(broken)
-    assert [r["step"] for r in read_log(broken / "log.jsonl")] == [4, 6, 8, 12, 12]
+    assert [r["step"] for r in read_records(broken / "log.jsonl")] == [4, 6, 8, 12, 12]
 
 
 def test_work_after_the_last_save_is_done_and_logged_again(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_finished_runs_end_at_once_and_leave_curves(tmp_path: Path) -> None:
     assert again.finished
     assert again.run()
     assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
-    record = read_log(tmp_path / "run/log.jsonl")[-2]
+    record = read_records(tmp_path / "run/log.jsonl")[-2]
     for name in ("total", "generation", "representation", "cosine", "tokens_per_second"):
         assert name in record
     assert record["ema_span"] == pytest.approx(21 / 9)  # after step 11: decay 12 / 21

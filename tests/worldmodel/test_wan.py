@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from experiment.errors import UserError
+from experiment.files import read_records
 from worldmodel import encode, pretrain, tokenizer
 from worldmodel.tokenizer.positions import video_position
 from worldmodel.tokenizer.wan import WanTokenizer
 from worldmodel.training import checkpoint
-from worldmodel.training.curves import read_log
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.slow  # importing diffusers takes seconds
@@ -112,7 +112,7 @@ def test_a_data_set_is_encoded_and_learned_from(folder: Path, tmp_path: Path) ->
     size = ["model=tiny", "model.width=32", "trainer.steps=2", "trainer.log_every=1"]
     size += ["trainer.device=cpu", "samples.sampling.steps=2", "data.use.batch_size=4"]
     pretrain.main([*run, *given, *size])
-    last = read_log(tmp_path / "run/log.jsonl")[-1]
+    last = read_records(tmp_path / "run/log.jsonl")[-1]
     assert last["held_out/generation"] > 0
     loaded = checkpoint.load(tmp_path / "run/checkpoint")
     restored, _ = checkpoint.restored_parts(loaded.sections, loaded.folder)

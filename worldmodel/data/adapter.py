@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from omegaconf import OmegaConf
-from scipy.spatial.transform import Rotation
 
 from experiment.errors import UserError, nearest
 from experiment.settings import CONFIGS, build
@@ -151,6 +150,9 @@ def rotation_vectors(values: np.ndarray, kind: RotationKind) -> np.ndarray:
     """
     if kind == "axis_angle":
         return values
+    # Takes a second to load, and learning video alone never needs it.
+    from scipy.spatial.transform import Rotation
+
     if kind == "rpy":
         return Rotation.from_euler("xyz", values).as_rotvec()
     none = ~(np.linalg.norm(values, axis=-1) > 0)

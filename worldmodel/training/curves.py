@@ -2,24 +2,19 @@
 
 import io
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
 
 from experiment.files import read_records, write_bytes
 
 _NOT_DRAWN = ("step", "seconds", "tokens")
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a log, without a last line that a kill cut short."""
-    return read_records(path)
-
-
 def draw(log: Path, picture: Path) -> None:
     """Draw one panel for each number in the log, against the step."""
-    records = read_log(log)
+    # Takes seconds to load, and is first needed when a state is saved.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    records = read_records(log)
     names = list(dict.fromkeys(name for record in records for name in record))
     names = [name for name in names if name not in _NOT_DRAWN]
     if not names:

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from experiment.errors import UserError
-from experiment.files import append_record, write_bytes
+from experiment.files import append_record, read_records, write_bytes
 from experiment.seeding import torch_generator
 from worldmodel.device import Compute, Precision
 from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.training.checkpoint import read_tensors, write_tensors
-from worldmodel.training.curves import draw, read_log
+from worldmodel.training.curves import draw
 from worldmodel.training.state import TrainingState, parameter_groups
 
 BROKEN = "broken_batch.json"
@@ -266,7 +266,7 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
                     "out=FOLDER."
                 ) from error
         # What was logged after the last save will be logged again.
-        kept = [record for record in read_log(log) if record.get("step", 0) <= self.step]
+        kept = [record for record in read_records(log) if record.get("step", 0) <= self.step]
         write_bytes(log, b"".join(json.dumps(record).encode() + b"\n" for record in kept))
 
     def _ask_to_stop(self) -> None:
