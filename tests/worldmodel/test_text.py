@@ -1,16 +1,25 @@
 """Instructions as hashed words, and the table of encoders."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from experiment.errors import UserError
+from experiment.settings import CONFIGS, build
 from worldmodel import text
+from worldmodel.data.adapter import Adapter
+from worldmodel.data.formats.episode import Episodes
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
+from worldmodel.data.formats.rlds import RldsEpisodes
+from worldmodel.data.formats.storage import Storage
 from worldmodel.text import Instructions
 from worldmodel.text.words import HashedWords
 
 CPU = torch.device("cpu")
+DATA = Path(__file__).parents[1] / "data"
 
 
 def ids(*instructions: str, words: int = 4) -> torch.Tensor:
@@ -34,12 +43,29 @@ def test_order_counts_and_a_cut_is_said_once() -> None:
         encoder.embed(["a b c d e f"], CPU)
 
 
-def test_no_instruction_of_the_tasks_is_cut_by_default() -> None:
-    longest = "pick rxbar chocolate from bottom drawer and place on counter"
-    both = "put the yellow block on top of the green block and move it to the left of the table"
+RLDS = {
+    "rlds/fractal20220817_data/0.1.0": "fractal20220817_data",
+    "rlds/bridge_dataset/0.1.0": "bridge_dataset",
+    "rollouts/fractal20220817_data/0.1.0": "fractal20220817_data",
+    "rollouts/bridge_dataset/1.0.0": "bridge_dataset",
+}
+LEROBOT = sorted(str(info.parents[1].relative_to(DATA)) for info in DATA.glob("**/meta/info.json"))
+
+
+@pytest.mark.parametrize("folder", [*RLDS, *LEROBOT])
+def test_no_instruction_of_the_data_sets_here_is_cut_by_default(folder: str) -> None:
+    if folder in RLDS:
+        adapter = build(OmegaConf.load(CONFIGS / f"adapter/{RLDS[folder]}.yaml"), Adapter)
+        episodes: Episodes = RldsEpisodes.open(Storage(str(DATA / folder)), "train")
+    else:
+        adapter = Adapter("any", image="", instruction="task")
+        episodes = LeRobotEpisodes(str(DATA / folder))
+    numbers = range(len(episodes.lengths))
+    texts = {text for number in numbers for text in adapter.instructions(episodes[number])}
+    assert any(texts)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert HashedWords().embed([longest, both], CPU)[1, 18] != 0
+        HashedWords().embed(sorted(texts), CPU)
 
 
 def test_the_words_of_the_tasks_do_not_collide() -> None:

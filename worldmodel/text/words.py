@@ -22,7 +22,8 @@ _warned: set["HashedWords"] = set()
 class HashedWords:
     """`words` tokens an instruction, `vocabulary` hash buckets, embeddings of `width`.
 
-    24 words hold every instruction of SIMPLER and RT-1; a longer one is cut, with one warning.
+    24 words hold every instruction of SIMPLER's 25 tasks and of the data sets in the tests; longer
+    ones are cut, with one warning.
     """
 
     kind: ClassVar[str] = "words"
