@@ -72,7 +72,7 @@ def drop_torn_line(path: Path) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a log, none where there is no file; a torn last line is left out.
+    """Return the records of a log, none without a file; a torn last line is left out.
 
     Raises `UserError` naming a line that is not a record.
     """

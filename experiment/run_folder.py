@@ -54,8 +54,8 @@ def open_run(
     path = folder / file
     if folder.exists() and not folder.is_dir():
         raise UserError(f"out={folder} is a file: give out= the name of a folder.")
-    others = {entry.name for entry in folder.iterdir()} - {LOCK} if folder.exists() else set()
-    if others and not path.is_file():
+    entries = {entry.name for entry in folder.iterdir()} - {LOCK} if folder.exists() else set()
+    if entries and not path.is_file():
         raise UserError(
             f"out={folder} holds other things than a run of {kind} (it has no {file}): give "
             "another out=FOLDER."
@@ -72,7 +72,6 @@ def open_run(
 
 
 def release() -> None:
-    """Give back every folder that this process holds."""
     for folder, lock in _held.values():
         if (folder / LOCK).exists():
             os.truncate(folder / LOCK, 0)
@@ -86,8 +85,8 @@ def resume_hint() -> str:
     if not _held or spec is None:
         return ""
     folder, _ = next(iter(_held.values()))
-    others = [a for a in sys.argv[1:] if not a.startswith("out=")]
-    command = ["python", "-m", spec.name, *others, f"out={folder}"]
+    arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
+    command = ["python", "-m", spec.name, *arguments, f"out={folder}"]
     return f"to resume, run {shlex.join(command)}"
 
 
@@ -102,13 +101,13 @@ def versions() -> dict[str, str]:
 
 def package_versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the installed version of each package, "not installed" where there is none."""
-    found = {}
+    installed = {}
     for package in packages:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def _revision() -> str:

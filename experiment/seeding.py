@@ -15,5 +15,4 @@ def torch_generator(*names: int, device: torch.device | str = "cpu") -> torch.Ge
 
 
 def numpy_generator(*names: int) -> np.random.Generator:
-    """Return a numpy generator for `names`."""
     return np.random.default_rng(names)

@@ -221,8 +221,8 @@ def _check_key(key: str, added: bool, config: DictConfig, files: Files, given: s
     while parent:
         followed = _at(raw, parent, None)
         if isinstance(followed, str) and followed.startswith("${"):
-            own = f"{followed[2:-1]}{key.removeprefix(parent)}"
-            raise UserError(f"{key} follows {followed}: set {own} instead.")
+            source = f"{followed[2:-1]}{key.removeprefix(parent)}"
+            raise UserError(f"{key} follows {followed}: set {source} instead.")
         parent = parent.rpartition(".")[0]
     known = set(_keys(raw))
     close = nearest(key, known, listed=False)

@@ -70,7 +70,6 @@ def load(name: str, assignments: Sequence[Assignment]) -> tuple[Files, list[Assi
 
 
 def options(group: str) -> list[str]:
-    """Return the choices of a group."""
     return sorted(path.stem for path in (CONFIGS / group.partition("@")[0]).glob("*.yaml"))
 
 
@@ -80,8 +79,8 @@ def _group(key: str, choices: Mapping[str, str]) -> str | None:
         return key
     named = [group for group in choices if group.partition("@")[0] == key]
     placed = [group for group in choices if group.partition("@")[2] == key]
-    found = named or placed
-    return found[0] if len(found) == 1 else None
+    groups = named or placed
+    return groups[0] if len(groups) == 1 else None
 
 
 def _check_place(key: str, choices: Mapping[str, str]) -> None:
@@ -175,5 +174,5 @@ def _read(
 
 def _comment(node: yaml.Node, lines: Sequence[str]) -> str:
     rest = lines[node.end_mark.line][node.end_mark.column :]
-    found = re.match(r"\s*:?\s*#\s*(.*)", rest)
-    return found.group(1).strip() if found else ""
+    comment = re.match(r"\s*:?\s*#\s*(.*)", rest)
+    return comment.group(1).strip() if comment else ""

@@ -1,7 +1,7 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,18 @@ from experiment.errors import UserError, nearest
 from experiment.settings import CONFIGS, ROOT
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
+from policies.contract import ACTION_SIZE, STATE_SIZE
 from policies.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
 from worldmodel.training.checkpoint import CONFIG, WEIGHTS, read_config
 
-KINDS = (video_action.KIND, regression.KIND)
+Load = Callable[[Path, Mapping[str, Any], Normalisation, Compute], Predictor]
+
+_PREDICTORS: dict[str, Load] = {
+    video_action.KIND: video_action.predictor_of,
+    regression.KIND: regression.predictor_of,
+}
 
 
 def load_policy(
@@ -52,31 +58,43 @@ def checkpoint_folder(name: str) -> Path:
         if folder.is_dir():
             return folder.resolve()
     raise UserError(
-        f"there is no checkpoint {name}: give checkpoint= a folder that policies.finetune wrote."
+        f"checkpoint {name} was not found: give checkpoint= a folder that policies.finetune wrote."
     )
 
 
 def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPolicy:
     sections = read_config(folder)
     kind = sections.get("kind")
-    predictor: Predictor
-    if kind == video_action.KIND:
-        _check(given, sections["inference"], kind)
-        predictor = video_action.predictor_of(folder, sections, given, compute)
-    elif kind == regression.KIND:
-        _check(given, sections["inference"], kind)
-        predictor = regression.predictor_of(folder, sections, compute)
-    elif kind is None:
+    if kind is None:
         raise UserError(
-            f"{folder / CONFIG} names no kind of policy: it is a pretrained model, which "
+            f"{folder / CONFIG} does not name a kind of policy: it is a pretrained model, which "
             f"policies.finetune turns into a policy (init={folder})."
         )
-    else:
-        raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), KINDS)}")
-    normalisation = Normalisation.from_section(sections["normalisation"])
+    if kind not in _PREDICTORS:
+        raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), _PREDICTORS)}")
+    _check(given, sections["inference"], kind)
+    inference = {**sections["inference"], **given}
+    normalisation = _normalisation(folder, sections)
+    sections = {**sections, "inference": inference}
+    predictor = _PREDICTORS[kind](folder, sections, normalisation, compute)
     code = ActionCode(normalisation, codec_of(robot_of(folder, sections), sections["gripper"]))
-    execute = given.get("execute", sections["inference"]["execute"])
-    return ChunkedPolicy(predictor, code, int(execute))
+    return ChunkedPolicy(predictor, code, int(inference["execute"]))
+
+
+def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:
+    """Return a checkpoint's normalisation; raises `UserError` where a length is wrong."""
+    normalisation = Normalisation.from_section(sections["normalisation"])
+    sizes = {"low": ACTION_SIZE - 1, "high": ACTION_SIZE - 1}
+    if sections.get("with_state", True):
+        sizes |= {"mean": STATE_SIZE, "std": STATE_SIZE}
+    for name, size in sizes.items():
+        shape = getattr(normalisation, name).shape
+        if shape != (size,):
+            raise UserError(
+                f"{folder / CONFIG}: normalisation.{name} has shape {shape} where the model has "
+                f"{size} numbers."
+            )
+    return normalisation
 
 
 def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
@@ -87,7 +105,7 @@ def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
     robot = sections.get("robot")
     if not isinstance(robot, str):
         raise UserError(
-            f'{folder / CONFIG} names no robot: add one of {", ".join(CODECS)} as "robot".'
+            f'{folder / CONFIG} does not name a robot: add one of {", ".join(CODECS)} as "robot".'
         )
     codec_name(robot)
     return robot
@@ -101,10 +119,10 @@ def check_robot(folder: Path, tasks: Iterable[str]) -> None:
     robot = robot_of(folder, read_config(folder))
     for task in tasks:
         path = CONFIGS / "task" / f"{task}.yaml"
-        other = yaml.safe_load(path.read_text())["robot"] if path.is_file() else robot
-        if other != robot:
+        task_robot = yaml.safe_load(path.read_text())["robot"] if path.is_file() else robot
+        if task_robot != robot:
             raise UserError(
-                f"{folder} is a policy of robot {robot}, but task {task} has robot {other}: choose "
+                f"{folder} is a policy of robot {robot}, but task {task} has {task_robot}: choose "
                 "a task or checkpoint of the same robot."
             )
 
@@ -117,17 +135,17 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _check(given: Mapping[str, Any], usual: Mapping[str, Any], kind: str) -> None:
-    """Raise `UserError` for a given setting that the checkpoint has not, or has of another type."""
+def _check(given: Mapping[str, Any], stored: Mapping[str, Any], kind: str) -> None:
+    """Raise `UserError` for a setting that the checkpoint does not have, or of another type."""
     for name, value in given.items():
-        if name not in usual:
+        if name not in stored:
             raise UserError(
-                f"{name}={value} means nothing to a {kind} policy.{nearest(name, usual)}"
+                f"{name}={value} means nothing to a {kind} policy.{nearest(name, stored)}"
             )
-        own = usual[name]
-        number = isinstance(own, float) and type(value) is int
-        if type(value) is not type(own) and not number:
+        default = stored[name]
+        number = isinstance(default, float) and type(value) is int
+        if type(value) is not type(default) and not number:
             raise UserError(
-                f"policy.{name}={value} must be of type {type(own).__name__}, as the checkpoint's "
-                f"own {name}={own}."
+                f"policy.{name}={value} must be of type {type(default).__name__}, as the "
+                f"checkpoint's own {name}={default}."
             )

@@ -1,9 +1,7 @@
 """From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from policies.contract import ACTION_SIZE, Observation
 from policies.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch
-from worldmodel.training.checkpoint import CONFIG
 
 # Quantiles are mapped to +-1 and hardly any demonstrated action lies beyond this.
 _LARGEST = 1.5
@@ -36,33 +33,16 @@ class ActionCode:
         return actions
 
 
-def normalisation_of(sections: Mapping[str, Any], folder: Path, state: int | None) -> Normalisation:
-    """Return a checkpoint's normalisation, of actions and of `state` numbers (None: any).
-
-    Raises `UserError` where it has another length.
-    """
-    found = Normalisation.from_section(sections["normalisation"])
-    pose = ACTION_SIZE - 1
-    for name, size in (("low", pose), ("high", pose), ("mean", state), ("std", state)):
-        shape = getattr(found, name).shape
-        if size is not None and shape != (size,):
-            raise UserError(
-                f"{folder / CONFIG}: normalisation.{name} has shape {shape} where the model has "
-                f"{size} numbers."
-            )
-    return found
-
-
 class Predictor(Protocol):
     """A model that predicts chunks in its own units."""
 
     @property
     def name(self) -> str:
-        """Return what records call the policy."""
+        """What records call the policy."""
 
     @property
     def chunk(self) -> int:
-        """Return the number of actions predicted."""
+        """The number of actions predicted."""
 
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
         """Return `(b, chunk, 7)`; only picture, state and instruction of the windows are used."""

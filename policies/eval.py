@@ -31,7 +31,6 @@ _FREE = ("out", "workers", "time_limit", "list")
 
 @command("eval", __doc__, flags=("list",))
 def main(config: DictConfig) -> list[EpisodeRecord]:
-    """Evaluate, print the table and return the records."""
     settings = EvalSettings.of(plain(config))
     if settings.list:
         print(*listing(settings.protocol.name, settings.chosen()), sep="\n")

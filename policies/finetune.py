@@ -91,6 +91,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
             "kind": learner.kind,
             "robot": robot,
             "gripper": codec_name(robot, config.gripper),
+            "tokenizer": settings.tokenizer.config(),
+            "text": settings.text.config(),
             "windows": asdict(use.windows),
             "normalisation": normalisation.section(),
             "training": {

@@ -112,7 +112,6 @@ class RelativeCommand:
     """Google robot: the commands as they are (Self-Flow, App. E)."""
 
     def learned(self, commands: np.ndarray) -> np.ndarray:
-        """Return the commands."""
         return np.clip(commands, -1, 1)
 
     def resting(self, last: np.ndarray) -> np.ndarray:
@@ -129,7 +128,6 @@ class AbsolutePosition:
     """WidowX: the commanded position, +1 closed. SIMPLER's WidowX takes +1 to open."""
 
     def learned(self, commands: np.ndarray) -> np.ndarray:
-        """Return the commands."""
         return np.clip(commands, -1, 1)
 
     def resting(self, last: np.ndarray) -> np.ndarray:
@@ -162,7 +160,7 @@ def codec_name(robot: str, name: str | None = None) -> str:
         return next(iter(CODECS[robot]))
     if name not in CODECS[robot]:
         raise UserError(
-            f"gripper={name} is no gripper codec of robot {robot}.{nearest(name, CODECS[robot])}"
+            f"gripper={name} is not a gripper codec of robot {robot}.{nearest(name, CODECS[robot])}"
         )
     return name
 

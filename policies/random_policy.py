@@ -23,7 +23,6 @@ class RandomPolicy:
         self._generator = np.random.default_rng(seed)
 
     def act(self, observation: Observation) -> np.ndarray:  # noqa: ARG002
-        """Return float32 `(chunk, 7)`."""
         actions = np.empty((self._chunk, ACTION_SIZE), dtype=np.float32)
         actions[:, :6] = self._generator.standard_normal((self._chunk, 6)) * self._scale
         actions[:, 6] = self._generator.choice([-1.0, 0.0, 1.0], self._chunk)

@@ -16,10 +16,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from experiment.seeding import torch_generator
-from policies.chunking import normalisation_of
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.resize import resized
+from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
 from worldmodel.model import Modality
@@ -31,8 +30,8 @@ from worldmodel.training import checkpoint
 KIND = "regression"
 
 _MODEL = 1
-# What the picture is reduced to at each place before it is flattened.
-_CHANNELS_OF_A_PLACE = 64
+# Of the last feature map, before it is flattened.
+_LAST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,14 @@ class Regression(nn.Module):
         super().__init__()
         self.config, self.picture, self.chunk = config, picture, chunk
         layers: list[nn.Module] = []
-        # Two more channels say where a pixel is: the camera is fixed, so places have a meaning.
+        # Two more channels say where a pixel is: the camera is fixed, so positions have a meaning.
         before = 5
         for index, channels in enumerate(config.channels):
             size = 5 if index == 0 else 3
             layers.append(nn.Conv2d(before, channels, size, stride=2, padding=size // 2))
             layers += [nn.GroupNorm(8, channels), nn.GELU()]
             before = channels
-        layers += [nn.Conv2d(before, _CHANNELS_OF_A_PLACE, 1), nn.Flatten()]
+        layers += [nn.Conv2d(before, _LAST_CHANNELS, 1), nn.Flatten()]
         self.encoder = nn.Sequential(*layers)
         self.words: nn.Module = nn.Identity()
         if text.vocabulary is not None:
@@ -88,10 +87,10 @@ class Regression(nn.Module):
         self.grid: Tensor
         self.register_buffer("grid", _grid(*picture), persistent=False)
         with torch.no_grad():
-            seen = self.encoder(torch.zeros(1, 5, *picture)).shape[1]
+            encoded = self.encoder(torch.zeros(1, 5, *picture)).shape[1]
         width = config.width
         self.head = nn.Sequential(
-            nn.Linear(seen + STATE_SIZE * config.with_state + text.channels, width),
+            nn.Linear(encoded + STATE_SIZE * config.with_state + text.channels, width),
             nn.LayerNorm(width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -102,11 +101,10 @@ class Regression(nn.Module):
             _initialise(self, generator)
 
     def forward(self, pictures: Tensor, state: Tensor, text: Tensor) -> Tensor:
-        """Return normalised actions `(b, chunk, 7)`."""
         grid = self.grid.expand(len(pictures), -1, -1, -1)
-        seen = self.encoder(torch.cat([pictures, grid], 1))
-        said = self.words(text).mean(1)
-        actions = self.head(torch.cat([seen, state, said], 1))
+        encoded = self.encoder(torch.cat([pictures, grid], 1))
+        words = self.words(text).mean(1)
+        actions = self.head(torch.cat([encoded, state, words], 1))
         return rearrange(actions, "b (k a) -> b k a", a=ACTION_SIZE)
 
 
@@ -119,7 +117,6 @@ class RegressionAssembler:
     normalisation: Normalisation
 
     def __call__(self, windows: WindowBatch) -> RegressionBatch:
-        """Return the batch of windows in the model's units, on their device."""
         device = windows.frame.device
         return RegressionBatch(
             pictures=rearrange(windows.frame, "b h w c -> b c h w").float() / 127.5 - 1.0,
@@ -141,7 +138,6 @@ class RegressionPredictor:
 
     @property
     def chunk(self) -> int:
-        """Number of actions predicted."""
         return self.model.chunk
 
     @torch.no_grad()
@@ -203,26 +199,19 @@ class RegressionLearner:
         return {"total": (error.mean(-1) * weight).sum() / weight.sum().clamp(min=1.0)}
 
     def predictor(self, model: Regression, compute: Compute) -> RegressionPredictor:
-        """Return `model` as a predictor."""
         return RegressionPredictor(model, self.assemble, compute)
 
     def sections(self) -> Mapping[str, Any]:
-        """Return the sections of `config.json`."""
-        return {
-            "tokenizer": self.settings.tokenizer.config(),
-            "text": self.settings.text.config(),
-            "model": asdict(self.model.config),
-            "inference": {"execute": self.settings.execute},
-        }
+        model, inference = asdict(self.model.config), {"execute": self.settings.execute}
+        return {"model": model, "inference": inference}
 
 
 def predictor_of(
-    folder: Path, sections: Mapping[str, Any], compute: Compute = CPU
+    folder: Path, sections: Mapping[str, Any], normalisation: Normalisation, compute: Compute
 ) -> RegressionPredictor:
     """Load the predictor that `RegressionLearner` described; raises `UserError`."""
     section, chunk = dict(sections["model"]), sections["windows"]["chunk"]
-    tokenizer, text = checkpoint.restored_parts(sections, folder)
-    normalisation = normalisation_of(sections, folder, STATE_SIZE)
+    tokenizer, text = checkpoint.restored_encoders(sections, folder)
 
     def build() -> Regression:
         with_state = bool(section.get("with_state", True))

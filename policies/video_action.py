@@ -16,7 +16,6 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
-from policies.chunking import normalisation_of
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
@@ -58,7 +57,6 @@ class Inference:
 
     @property
     def sampling(self) -> Sampling:
-        """Return the settings of the sampler."""
         return Sampling(self.steps, self.shift, self.start)
 
 
@@ -74,7 +72,6 @@ class VideoActionPredictor:
 
     @property
     def chunk(self) -> int:
-        """Number of actions predicted."""
         return self.assembler.windows.chunk
 
     def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
@@ -143,26 +140,26 @@ class VideoActionSettings:
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
     def _pretrained(self, init: str) -> WorldModel:
-        found = checkpoint.load(init)
-        here = {
+        pretrained = checkpoint.load(init)
+        settings_here = {
             "model": asdict(self.model),
             "tokenizer": self.tokenizer.config(),
             "text": self.text.config(),
         }
-        for name, settings in here.items():
-            there = {key: v for key, v in found.sections[name].items() if key != "modalities"}
-            compare(settings, there, name, f"init={init}")
-        return found.model
+        for name, here in settings_here.items():
+            there = {k: v for k, v in pretrained.sections[name].items() if k != "modalities"}
+            compare(here, there, name, f"init={init}")
+        return pretrained.model
 
     def _joint(self) -> Objective:
         base = self.objective
-        own = {"action": self.action_density} if self.timesteps == "own" else {}
+        densities = {"action": self.action_density} if self.timesteps == "own" else {}
         state = self.with_state
         noise = {"state": self.state_noise} if state and self.state_noise > 0 else {}
         dropout = {"state": self.state_dropout} if state else {}
         return replace(
             base,
-            own_timesteps={**base.own_timesteps, **own},
+            own_timesteps={**base.own_timesteps, **densities},
             condition_noise={**base.condition_noise, **noise},
             weights={**base.weights, "action": self.action_weight, "video": self.video_weight},
             dropout={**base.dropout, "video": self.video_dropout, **dropout},
@@ -174,14 +171,10 @@ class VideoActionLearner:
     """The joint model for `policies.finetune`; see `policies.learning.learner`."""
 
     model: WorldModel
-    assembler: Assembler
+    assemble: Assembler
     objective: Objective
     inference: Inference
     kind: str = KIND
-
-    def assemble(self, windows: WindowBatch) -> Batch:
-        """Return the clean tokens of the windows."""
-        return self.assembler(windows)
 
     def loss(
         self,
@@ -190,40 +183,31 @@ class VideoActionLearner:
         batch: Batch,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Return the parts of the joint loss."""
         return losses(model, teacher, batch, generator, self.objective)
 
     def predictor(self, model: WorldModel, compute: Compute) -> VideoActionPredictor:
-        """Return `model` as a predictor with the default inference."""
-        return VideoActionPredictor(model, self.assembler, self.inference, compute)
+        return VideoActionPredictor(model, self.assemble, self.inference, compute)
 
     def sections(self) -> Mapping[str, Any]:
-        """Return the sections of `config.json`."""
         return {
-            "tokenizer": self.assembler.tokenizer.config(),
-            "text": self.assembler.text.config(),
             "model": self.model.description(),
-            "with_state": self.assembler.with_state,
+            "with_state": self.assemble.with_state,
             "inference": asdict(self.inference),
             "objective": asdict(self.objective),
         }
 
 
 def predictor_of(
-    folder: Path,
-    sections: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    compute: Compute = CPU,
+    folder: Path, sections: Mapping[str, Any], normalisation: Normalisation, compute: Compute
 ) -> VideoActionPredictor:
-    """Load the predictor that `VideoActionLearner` described; `overrides` change its inference.
+    """Load the predictor that `VideoActionLearner` described.
 
-    Raises `UserError` for parts that do not fit each other.
+    Raises `UserError` where model, tokenizer and text encoder do not fit each other.
     """
     loaded = checkpoint.load(folder)
-    tokenizer, text = checkpoint.restored_parts(sections, folder)
+    tokenizer, text = checkpoint.restored_encoders(sections, folder)
     windows = WindowConfig(**sections["windows"])
     with_state = bool(sections["with_state"])
-    normalisation = normalisation_of(sections, folder, STATE_SIZE if with_state else None)
     assembler = Assembler(tokenizer, text, windows, normalisation, with_state)
     needed = (*assembler.modalities, _ACTION, *((_STATE,) if with_state else ()))
     for modality in needed:
@@ -232,5 +216,5 @@ def predictor_of(
             raise UserError(
                 f"{folder}: the model reads {stored}, the settings beside it make {modality}."
             )
-    inference = Inference(**{**sections["inference"], **overrides})
+    inference = Inference(**sections["inference"])
     return VideoActionPredictor(loaded.model.to(compute.device), assembler, inference, compute)

@@ -73,6 +73,6 @@ def _strip(record: EpisodeRecord, video: Path) -> Image.Image:
     pictures = moments(video, _MOMENTS)
     if not pictures:
         draw.text((_LABEL + 8, 40), f"no readable video at {video.name}", (200, 200, 200), font)
-    for place, picture in enumerate(pictures):
-        strip.paste(picture, (_LABEL + place * _THUMBNAIL[0], 0))
+    for number, picture in enumerate(pictures):
+        strip.paste(picture, (_LABEL + number * _THUMBNAIL[0], 0))
     return strip

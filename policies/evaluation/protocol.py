@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
@@ -77,7 +78,7 @@ def episodes(
             "poses or layouts; use protocol=default."
         )
     if count is None:
-        raise UserError(f"protocol {protocol.name} has no end: give episodes=, a number.")
+        raise UserError(f"protocol {protocol.name} has no end: give episodes= a number.")
     return [
         Episode(
             task=task,
@@ -111,7 +112,7 @@ def listing(protocol: str, episodes: Sequence[Episode]) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
-        return "(" + ", ".join(_text(part) for part in value) + ")"
+        return "(" + ", ".join(map(_text, value)) + ")"
     if isinstance(value, float):
         # Rounding of the grids' last bits only; 0 without a sign.
         return f"{value:.5g}"
@@ -124,8 +125,8 @@ def numbered(protocol: str, entries: Iterable[Entry], seed: int) -> list[Episode
     episodes = []
     for task, variant, options in entries:
         index, counts[task] = counts[task], counts[task] + 1
-        own = episode_seed(task, protocol, index, seed)
-        episodes.append(Episode(task=task, index=index, seed=own, variant=variant, **options))
+        drawn = episode_seed(task, protocol, index, seed)
+        episodes.append(Episode(task=task, index=index, seed=drawn, variant=variant, **options))
     return episodes
 
 
@@ -151,7 +152,7 @@ def sampled(listed: Sequence[Episode], protocol: str, count: int | None) -> list
     """Return `count` of the episodes, in their order; all for None.
 
     Tasks take turns, within a task its variants do, and within these the episode with the lowest
-    seed comes first: seeds are hashes, so each part of the list is drawn from evenly.
+    seed comes first: seeds are hashes, so the sample is spread evenly over the list.
     Raises `UserError` when there are fewer.
     """
     if count is None:
@@ -165,15 +166,11 @@ def sampled(listed: Sequence[Episode], protocol: str, count: int | None) -> list
     for episode in listed:
         tasks.setdefault(episode.task, {}).setdefault(episode.variant, []).append(episode)
     by_task = [
-        _take_turns([sorted(group, key=_seed) for group in variants.values()])
+        _take_turns([sorted(group, key=attrgetter("seed")) for group in variants.values()])
         for variants in tasks.values()
     ]
     chosen = set(_take_turns(by_task)[:count])
     return [episode for episode in listed if episode in chosen]
-
-
-def _seed(episode: Episode) -> int:
-    return episode.seed
 
 
 def _take_turns(rows: Sequence[Sequence[Episode]]) -> list[Episode]:

@@ -24,7 +24,6 @@ class Rate:
         return f"{100 * self.rate:.0f} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
     def plain(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
         rounded = {name: round(getattr(self, name), 4) for name in ("low", "high")}
         return {k: v for k, v in (asdict(self) | rounded).items() if v is not None}
 
@@ -44,7 +43,6 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
 
 
 def rate_of(outcomes: Sequence[bool]) -> Rate:
-    """Return the rate of at least one outcome, with its Wilson interval."""
     successes, total = sum(outcomes), len(outcomes)
     low, high = wilson_interval(successes, total)
     return Rate(successes / total, low, high, total, successes)
@@ -54,7 +52,7 @@ def mean_of(rates: Sequence[Rate]) -> Rate:
     """Return the mean of rates of different things, each weighing the same.
 
     Of equally many episodes each, it is the rate of all episodes together, with its Wilson
-    interval. Otherwise the interval comes from those of the parts, which are independent, by
+    interval. Otherwise the interval comes from those of the rates, which are independent, by
     variance recovery (MOVER: Zou and Donner 2008).
     """
     successes = [rate.successes for rate in rates if rate.successes is not None]

@@ -13,7 +13,6 @@ from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from experiment.files import drop_torn_line, write_bytes
 from policies.evaluation.published import CAMERAS, LISTS, Reference
-from policies.evaluation.rates import Rate
 from policies.evaluation.tables import (
     GRASPED,
     MEASURES,
@@ -29,7 +28,7 @@ def read_records(path: Path) -> list[EpisodeRecord]:
     """Return the records of `episodes.jsonl` by index, each episode once.
 
     A last line that a kill cut short is dropped from the file.
-    Raises `UserError` naming the line that is no record.
+    Raises `UserError` naming a line that is not a record.
     """
     if not path.exists():
         return []
@@ -40,7 +39,7 @@ def read_records(path: Path) -> list[EpisodeRecord]:
             record = EpisodeRecord.from_json(line)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}, line {number} is no episode record ({error!r}): remove that line."
+                f"{path}, line {number} is not an episode record ({error!r}): remove that line."
             ) from error
         records.setdefault((record.task, record.index), record)
     return sorted(records.values(), key=lambda record: (record.task, record.index))
@@ -54,7 +53,7 @@ def lines(records: Sequence[EpisodeRecord], protocol: str) -> list[Line]:
 def summary(
     records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
 ) -> dict[str, Any]:
-    """Return what `summary.json` holds: the table, rates by task and part, times, versions."""
+    """Return the content of `summary.json`: the table, rates by task and variant, versions."""
     calls = sum(record.calls for record in records)
     return {
         "protocol": protocol,
@@ -88,10 +87,10 @@ def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference 
     for line in lines(records, protocol):
         if line.section:
             grid.add_section()
-        cells = [_cell(line.rates.get(measure)) for measure in MEASURES]
+        cells = [str(line.rates.get(measure, "")) for measure in MEASURES]
         if GRASPED in line.rates:
             # Counted at any step, in the published tables too.
-            cells[1] = _cell(line.rates[GRASPED])
+            cells[1] = str(line.rates[GRASPED])
         if reference is not None:
             published = reference.rates.get(line.name)
             cells.append("" if published is None else f"{100 * published:.0f}")
@@ -117,7 +116,6 @@ def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list
 def write_summary(
     path: Path, records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None
 ) -> None:
-    """Write `summary(...)` as JSON atomically."""
     text = json.dumps(summary(records, protocol, reference), indent=2) + "\n"
     write_bytes(path, text.encode())
 
@@ -129,10 +127,6 @@ def _shapes(records: Sequence[EpisodeRecord]) -> str:
     if "primitives" in packs:
         text += " (plain shapes, no photographs: not to be compared with published figures)"
     return text + (f"; {len(missing)} files replaced by plain shapes" if missing else "") + "."
-
-
-def _cell(rate: Rate | None) -> str:
-    return "" if rate is None else str(rate)
 
 
 def _rates(records: Sequence[EpisodeRecord]) -> dict[str, Any]:

@@ -35,46 +35,44 @@ class Line:
 
     @property
     def total(self) -> int:
-        """Number of episodes behind it."""
         return next(iter(self.rates.values())).total
 
     def plain(self) -> dict[str, Any]:
-        """Return the line ready for JSON."""
         rates = {measure: rate.plain() for measure, rate in self.rates.items()}
         return {"name": self.name, "label": self.label, "episodes": self.total, **rates}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of the published tables: of one task, known by any of `tasks`, or a mean of parts.
+    """A figure of the published tables: of one task, named by any of `tasks`, or a mean of rows.
 
-    A mean is there when all of its parts are.
+    A mean needs all of its `rows`.
     """
 
     name: str
     label: str
     tasks: tuple[str, ...] = ()
-    parts: tuple["Row", ...] = ()
+    rows: tuple["Row", ...] = ()
 
 
 def _drawers(goal: str) -> Row:
     drawers = ("top", "middle", "bottom")
     label = goal.capitalize()
-    parts = [
+    rows = [
         Row(f"{goal}_{drawer}_drawer", f"  {label} Drawer, {drawer}", (f"{goal}_{drawer}_drawer",))
         for drawer in drawers
     ]
-    return Row(f"{goal}_drawer", f"{label} Drawer", parts=tuple(parts))
+    return Row(f"{goal}_drawer", f"{label} Drawer", rows=tuple(rows))
 
 
 GOOGLE_ROBOT = Row(
     "google_robot",
     "Google Robot, average",
-    parts=(
+    rows=(
         Row(
             "pick_coke_can",
             "Pick Coke Can, average",
-            parts=(
+            rows=(
                 Row("horizontal", "Pick Coke Can, horizontal", ("pick_horizontal_coke_can",)),
                 Row("vertical", "Pick Coke Can, vertical", ("pick_vertical_coke_can",)),
                 Row("standing", "Pick Coke Can, standing", ("pick_standing_coke_can",)),
@@ -84,7 +82,7 @@ GOOGLE_ROBOT = Row(
         Row(
             "open_close_drawer",
             "Open/Close Drawer, average",
-            parts=(_drawers("open"), _drawers("close")),
+            rows=(_drawers("open"), _drawers("close")),
         ),
         Row("open_and_place", "Open Top Drawer and Place Apple", ("open_and_place",)),
     ),
@@ -92,7 +90,7 @@ GOOGLE_ROBOT = Row(
 WIDOWX = Row(
     "widowx",
     "WidowX, average",
-    parts=(
+    rows=(
         Row("spoon_on_towel", "Put Spoon on Towel", ("spoon_on_towel",)),
         Row("carrot_on_plate", "Put Carrot on Plate", ("carrot_on_plate",)),
         Row("stack_cube", "Stack Green Block on Yellow Block", ("stack_cube",)),
@@ -102,11 +100,11 @@ WIDOWX = Row(
 
 
 def published_lines(records: Sequence[EpisodeRecord]) -> list[Line]:
-    """Return the lines of the published form that the records give, averages below their parts."""
+    """Return the lines of the published form for the records, averages below their members."""
     usual = grouped_by("task", (record for record in records if record.variant not in CAMERAS))
     turned = grouped_by("task", (record for record in records if record.variant in CAMERAS))
     lines = [*_below(GOOGLE_ROBOT, usual), *_below(WIDOWX, usual)]
-    for row in GOOGLE_ROBOT.parts:
+    for row in GOOGLE_ROBOT.rows:
         if rates := _rates(row, turned):
             label = f"{row.label.removesuffix(', average')}, other cameras"
             lines += _figures(f"{row.name}_cameras", label, rates, section=True)
@@ -144,9 +142,9 @@ def measured(records: Sequence[EpisodeRecord]) -> dict[str, Rate]:
 def _below(
     row: Row, records: Mapping[str, Sequence[EpisodeRecord]], top: bool = True
 ) -> Iterator[Line]:
-    for part in row.parts:
-        for place, line in enumerate(_below(part, records, top=False)):
-            yield replace(line, section=top and place == 0)
+    for member in row.rows:
+        for number, line in enumerate(_below(member, records, top=False)):
+            yield replace(line, section=top and number == 0)
     if rates := _rates(row, records):
         yield from _figures(row.name, row.label, rates, section=top)
 
@@ -161,11 +159,10 @@ def _figures(
 
 
 def _rates(row: Row, records: Mapping[str, Sequence[EpisodeRecord]]) -> dict[str, Rate] | None:
-    if not row.parts:
+    if not row.rows:
         members = [record for task in row.tasks for record in records.get(task, ())]
         return measured(members) if members else None
-    parts = [_rates(part, records) for part in row.parts]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
+    rates = [rate for member in row.rows if (rate := _rates(member, records)) is not None]
+    if len(rates) < len(row.rows):
         return None
-    return {measure: mean_of([part[measure] for part in found]) for measure in MEASURES}
+    return {measure: mean_of([rate[measure] for rate in rates]) for measure in MEASURES}

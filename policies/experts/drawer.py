@@ -34,7 +34,6 @@ class DrawerExpert(OpenAndPlaceExpert):
     advance_share: float = field(default=0.0, init=False)
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self._closing = instruction.startswith("close")
         self._last_drawer = np.inf

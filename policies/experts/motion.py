@@ -24,7 +24,6 @@ def matrix_of(pose: Any) -> Vector:
 
 
 def turned(turn: Vector) -> Vector:
-    """Rotation (3, 3) of a rotation vector (3,)."""
     return np.asarray(Rotation.from_rotvec(turn).as_matrix())
 
 
@@ -34,7 +33,6 @@ def rotation_between(current: Vector, goal: Vector) -> Vector:
 
 
 def shortened(vector: Vector, limit: float) -> Vector:
-    """`vector`, no longer than `limit`."""
     length = float(np.linalg.norm(vector))
     return vector if length <= limit else vector * (limit / length)
 
@@ -63,7 +61,6 @@ class RobotState:
         return float(np.linalg.norm(rotation_between(self.rotation, rotation)))
 
     def stay(self, fingers: float, phase: str) -> Goal:
-        """The hand as it is."""
         return Goal(self.hand, self.rotation, fingers, phase)
 
 
@@ -144,7 +141,7 @@ class Expert(ABC, Generic[S]):
         self.done = self.phase in ("rest", "hold", "lost")
 
     def _with_drift(self, state: S, goal: Goal) -> Goal:
-        """The goal, led astray while it is still far away."""
+        """The goal, with the drift added while it is still far away."""
         if self.jitter == 0.0:
             return goal
         drift = self.drift

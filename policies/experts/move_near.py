@@ -23,7 +23,6 @@ class MoveNearExpert(PickingExpert):
     """Moves the source beside the target; `done` once the hand has let go and is away."""
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self._place: Vector | None = None
         self._letting_go = False
@@ -75,7 +74,7 @@ def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:
     """Where to set the source down `(2,)`: by the target, clear of the third object, not far."""
     target = item_of(privileged["objects"][privileged["target"]])
     named = (privileged["source"], privileged["target"])
-    others = [item_of(v) for k, v in privileged["objects"].items() if k not in named]
+    obstacles = [item_of(v) for k, v in privileged["objects"].items() if k not in named]
     distance = source.reach + target.reach + GAP
     best, least = source.centre[:2], np.inf
     for angle in np.arange(0.0, 2 * np.pi, np.pi / 18):
@@ -83,17 +82,17 @@ def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:
         place = target.centre[:2] + distance * ahead
         cost = float(np.linalg.norm(place - source.centre[:2]))
         cost += 2.0 * float(np.maximum(0, [TABLE_LOW - place, place - TABLE_HIGH]).sum())
-        for other in others:
-            clear = float(np.linalg.norm(place - other.centre[:2])) - source.reach - other.reach
-            cost += 5.0 * max(0.0, ROOM - clear)
-            cost += 5.0 * max(0.0, 0.03 - _passing(source.centre[:2], place, other))
+        for obstacle in obstacles:
+            distance_to = float(np.linalg.norm(place - obstacle.centre[:2]))
+            cost += 5.0 * max(0.0, ROOM - (distance_to - source.reach - obstacle.reach))
+            cost += 5.0 * max(0.0, 0.03 - _passing(source.centre[:2], place, obstacle))
         if cost < least:
             best, least = place, cost
     return best
 
 
-def _passing(start: Vector, end: Vector, other: Item) -> float:
+def _passing(start: Vector, end: Vector, obstacle: Item) -> float:
     """How far from an object's circle the straight way passes (m)."""
     way = end - start
-    share = np.clip((other.centre[:2] - start) @ way / max(float(way @ way), 1e-9), 0.0, 1.0)
-    return float(np.linalg.norm(start + share * way - other.centre[:2])) - 2 * other.reach
+    share = np.clip((obstacle.centre[:2] - start) @ way / max(float(way @ way), 1e-9), 0.0, 1.0)
+    return float(np.linalg.norm(start + share * way - obstacle.centre[:2])) - 2 * obstacle.reach

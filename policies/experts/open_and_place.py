@@ -1,6 +1,6 @@
 """The scripted closed-loop expert of open_and_place: reads the true state, acts like any policy.
 
-What to do next is decided from what is there (drawer, apple, hand, fingers), hardly from what was
+The next goal follows from the present state (drawer, apple, hand, fingers), hardly from what was
 done before: the expert recovers from its own failures, and it can label states that another policy
 got into. Poses are planned in the world frame, whose x points out of the cabinet, and each action
 leads a part of the way towards one goal pose.
@@ -70,7 +70,6 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
     _state = DrawerState
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self.subtask_done = False
         self._advances = self._generator.random() < self.advance_share
@@ -182,7 +181,7 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         phase = "rest" if state.apple_speed < 0.02 else "wait"
         return state.stay(OPEN, phase)
 
-    # ---- what is the case -----------------------------------------------------------------
+    # ---- conditions -----------------------------------------------------------------------
 
     def _pinches(self, state: DrawerState) -> bool:
         """Whether the fingers are closed around the board (they stall at about 0.83 rad)."""

@@ -1,6 +1,6 @@
 """The scripted closed-loop expert of the WidowX's tasks: put one object onto another.
 
-What to do next is decided from what is there (hand, fingers, both objects), so the expert tries
+The next goal follows from the present state (hand, fingers, both objects), so the expert tries
 again after a failure. Poses are planned in the world frame; each action moves the target pose a
 part of the way towards one goal pose.
 """
@@ -61,7 +61,6 @@ HANDLINGS = {
 
 
 def handling_of(model: str) -> Handling:
-    """How to handle a model."""
     return next((handling for name, handling in HANDLINGS.items() if name in model), Handling())
 
 
@@ -88,7 +87,6 @@ class PutOnExpert(Expert[PutOnState]):
     _state = PutOnState
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self._target: TargetPose | None = None
 
@@ -183,10 +181,10 @@ class PutOnExpert(Expert[PutOnState]):
     def _grasp_rotation(self, state: PutOnState) -> Vector:
         """The hand downwards, closing across the source, by the smaller turn from now."""
         axis = state.long_axis
-        wanted = np.arctan2(axis[0], -axis[1])
+        across = np.arctan2(axis[0], -axis[1])
         now = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
         cube = bool(np.ptp(state.source_size) < 0.002)
-        turn = nearest_turn(float(wanted) - now, np.pi / 2 if cube else np.pi)
+        turn = nearest_turn(float(across) - now, np.pi / 2 if cube else np.pi)
         yaw = now + turn + self._varied["yaw"]
         return downward(np.array([np.cos(yaw), np.sin(yaw), 0.0]), self._varied["tilt"])
 

@@ -46,13 +46,11 @@ class Item:
 
     @property
     def grasp(self) -> Vector:
-        """Where the gripper point belongs."""
         lowest = max(self.centre[2], self.top - PALM)
         return np.array([*self.centre[:2], max(lowest, self.bottom + TIPS)])
 
 
 def item_of(privileged: Mapping[str, Any]) -> Item:
-    """Read one entry of the privileged state's `objects`."""
     pose = np.asarray(privileged["pose"], dtype=np.float64)
     centre = np.asarray(privileged["center"], dtype=np.float64)
     axes, size = matrix_of(pose), np.asarray(privileged["size"], dtype=np.float64)
@@ -129,7 +127,6 @@ class PickingExpert(Expert[TableState]):
     _state = TableState
 
     def reset(self, instruction: str, seed: int) -> None:
-        """Draw this episode's variation from `seed`."""
         super().reset(instruction, seed)
         self._frozen = 0
         self._start_bottom: float | None = None
@@ -155,7 +152,6 @@ class PickingExpert(Expert[TableState]):
         )
 
     def grasp(self, state: TableState) -> Goal:
-        """Towards the object from above, then close."""
         item = state.item
         # High above the far side of the table the wrist would have to bend beyond its limit.
         above = ABOVE if item.top - item.grasp[2] > FLAT else ABOVE_FLAT
@@ -197,8 +193,8 @@ class PickingExpert(Expert[TableState]):
             return goal
         way = self._frozen % 4
         if way < 2:  # first the way alone, a part of it
-            part = state.hand + (goal.position - state.hand) * 0.4
-            return goal._replace(position=part, rotation=state.rotation)
+            position = state.hand + (goal.position - state.hand) * 0.4
+            return goal._replace(position=position, rotation=state.rotation)
         if way == 2:  # then the turn alone
             return goal._replace(position=state.hand)
         towards_robot = np.array([0.04, 0.0, 0.03])

@@ -45,8 +45,8 @@ def codecs_of(sets: Sequence[DataSet], name: str | None) -> list[GripperCodec]:
         try:
             codecs.append(codec_of(str(data.adapter.robot), name))
         except UserError as error:
-            others = " Leave the set out with data.source.only=[...]." if len(sets) > 1 else ""
-            raise UserError(f"{data.source}: {error}{others}") from error
+            fix = " Leave the set out with data.source.only=[...]." if len(sets) > 1 else ""
+            raise UserError(f"{data.source}: {error}{fix}") from error
     return codecs
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiment.errors import UserError
 from experiment.settings import shown
 from worldmodel.model import ModelConfig
-from worldmodel.training.checkpoint import CONFIG, read_config, restored_parts
+from worldmodel.training.checkpoint import CONFIG, read_config, restored_encoders
 
 
 def with_initial(arguments: Sequence[str]) -> list[str]:
@@ -22,18 +22,20 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     folder = Path(init)
     sections = read_config(folder)
-    tokenizer, text = restored_parts(sections, folder)
-    own: list[str] = []
+    tokenizer, text = restored_encoders(sections, folder)
+    defaults: list[str] = []
     model = sections.get("model")
     if "model" not in given and isinstance(model, dict):
         names = [field.name for field in fields(ModelConfig) if field.name in model]
-        own += [_argument(folder, f"model.{name}", model[name]) for name in names]
-    for section, part in (("tokenizer", tokenizer), ("text", text)):
+        defaults += [_argument(folder, f"model.{name}", model[name]) for name in names]
+    for section, encoder in (("tokenizer", tokenizer), ("text", text)):
         if section not in given:
-            settings = part.config()
-            own.append(f"{section}={settings.pop('kind')}")
-            own += [_argument(folder, f"{section}.{n}", value) for n, value in settings.items()]
-    return [*own, *arguments]
+            settings = encoder.config()
+            defaults.append(f"{section}={settings.pop('kind')}")
+            defaults += [
+                _argument(folder, f"{section}.{n}", value) for n, value in settings.items()
+            ]
+    return [*defaults, *arguments]
 
 
 def _argument(folder: Path, key: str, value: object) -> str:

@@ -11,6 +11,7 @@ from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import Compute
 from worldmodel.teacher import AnyModel, Teacher
+from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training.trainer import AnyBatch
 
@@ -31,19 +32,20 @@ class Learner(Protocol[AnyModel, AnyBatch]):
         batch: AnyBatch,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Return the named parts of the loss; `total` is minimised."""
+        """Return the named terms of the loss; `total` is minimised."""
 
     def predictor(self, model: AnyModel, compute: Compute) -> Predictor:
         """Return `model` as what predicts chunks, as it will by default when evaluated."""
 
     def sections(self) -> Mapping[str, Any]:
-        """Return the sections of `config.json` that are of this kind."""
+        """Return the sections of `config.json` that only this kind has."""
 
 
 class LearnerSettings(Protocol):
     """The settings of a kind of policy, filled by Hydra."""
 
     tokenizer: Tokenizer
+    text: TextEncoder
     with_state: bool
 
     def learner(

@@ -176,8 +176,8 @@ def no_statistics(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (truncated, "truncated or no safetensors"),
-        (no_safetensors, "truncated or no safetensors"),
+        (truncated, "truncated or not a safetensors"),
+        (no_safetensors, "truncated or not a safetensors"),
         (no_weights, "model.safetensors is missing"),
         (no_config, "has no config.json"),
         (torn_config, "config.json is damaged"),

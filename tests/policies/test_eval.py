@@ -191,7 +191,7 @@ def test_a_folder_that_is_deleted_meanwhile_ends_the_run(
             ["task=stack_cube", "checkpoint=policies/checkpoints/open_and_place"],
             "is a policy of robot google_robot, but task stack_cube has robot widowx",
         ),
-        (["checkpoint=nowhere"], "there is no checkpoint nowhere"),
+        (["checkpoint=nowhere"], "checkpoint nowhere was not found"),
         (["protocol=visual_matching"], "give checkpoint= a folder"),
         (["protocol=visual_matching", "task=pick_object"], "no episodes of task pick_object"),
         (

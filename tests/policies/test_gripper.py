@@ -153,7 +153,11 @@ def test_each_robot_has_a_default_codec() -> None:
     ("robot", "gripper", "sentence"),
     [
         ("google_robot", "levels", "Did you mean 'level'"),
-        ("widowx", "level", "gripper=level is no gripper codec of robot widowx. Known: absolute"),
+        (
+            "widowx",
+            "level",
+            "gripper=level is not a gripper codec of robot widowx. Known: absolute",
+        ),
         ("franka", None, "robot 'franka' has no gripper codec"),
     ],
 )
@@ -181,9 +185,9 @@ def altered(tmp_path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"robot": None}, "config.json names no robot: add one of google_robot, widowx"),
+        ({"robot": None}, "config.json does not name a robot: add one of google_robot, widowx"),
         ({"robot": "franka"}, "robot 'franka' has no gripper codec"),
-        ({"robot": "widowx"}, "gripper=level is no gripper codec of robot widowx"),
+        ({"robot": "widowx"}, "gripper=level is not a gripper codec of robot widowx"),
     ],
 )
 def test_a_checkpoint_needs_a_robot_and_a_codec_of_it(
