@@ -8,7 +8,7 @@ from torch import Tensor
 
 from worldmodel.data.encoded import EncodedBatch
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.resize import resized
+from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.model import Batch, Modality, Tokens, times_as_positions
 from worldmodel.text import Instructions, TextEncoder
@@ -62,7 +62,6 @@ class Assembler:
         return self._known(encoded, state, windows.instructions)
 
     def video_position(self, device: torch.device) -> Tensor:
-        """Return the positions `(1, m, 3)` of the video's tokens."""
         return video_position(self.tokenizer, self.windows.future, device)
 
     def _known(

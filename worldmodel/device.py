@@ -30,16 +30,15 @@ class Compute:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            found = torch.empty(0, device=device).device
+            usable = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise UserError(
                 f"{prefix}device={device!r} is not usable here: take cpu or auto."
             ) from error
-        low = _computes_bfloat16(found) if precision == "auto" else precision == "bfloat16"
-        return cls(found, "bfloat16" if low else "float32")
+        low = _computes_bfloat16(usable) if precision == "auto" else precision == "bfloat16"
+        return cls(usable, "bfloat16" if low else "float32")
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which products have this precision."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )

@@ -34,7 +34,6 @@ PLAN = "plan.json"
 
 
 def encoded_windows(data: DataSet, every: int) -> list[WindowIndex]:
-    """Return the windows that are encoded, in order."""
     counts = data.counts.tolist()
     return [WindowIndex(e, s) for e, count in enumerate(counts) for s in range(0, count, every)]
 
@@ -52,16 +51,16 @@ def encode(
     dtype, skip = DTYPES[str(plan["dtype"])], plan["on_error"] == "skip"
     listed = []
     for number, data in enumerate(sets):
-        places = encoded_windows(data, every)
-        starts = range(0, len(places), size)
+        indices = encoded_windows(data, every)
+        starts = range(0, len(indices), size)
         for first in tqdm(starts, desc=f"encoding {data.name}", unit="shard"):
             path = out / f"set-{number:02d}-{first // size:06d}.safetensors"
             marker = path.with_suffix(".json")
             if not (path.is_file() and marker.is_file()):
                 windows = []
-                for place in places[first : first + size]:
+                for index in indices[first : first + size]:
                     try:
-                        windows.append(data.window(place))
+                        windows.append(data.window(index))
                     except DamagedRecord as error:
                         if not skip:
                             raise
@@ -86,7 +85,6 @@ def encode(
 
 @command("encode", __doc__)
 def main(config: DictConfig) -> None:
-    """Compose the parts and encode."""
     source: object = build(config.data.source, object)
     if not isinstance(source, DataSource):
         raise UserError("encode reads data sets, not tokens: choose another data=.")

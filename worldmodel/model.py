@@ -45,7 +45,6 @@ class Tokens:
 
     @classmethod
     def clean(cls, values: Tensor, position: Tensor, valid: Tensor | None = None) -> "Tokens":
-        """Return tokens at time 0."""
         return cls.at(values, values.new_zeros(len(values), dtype=torch.float32), position, valid)
 
     @classmethod
@@ -67,7 +66,6 @@ Batch = Mapping[str, Tokens]
 
 
 def samples_in(batch: Batch) -> int:
-    """Return the number of sequences of a batch."""
     return len(next(iter(batch.values())).values)
 
 
@@ -138,8 +136,8 @@ class WorldModel(nn.Module):
         )
         self.inputs = nn.ModuleDict()
         self.outputs = nn.ModuleDict()
-        for part in (self.trunk, self.projection):
-            _initialise(part, generator)
+        for module in (self.trunk, self.projection):
+            _initialise(module, generator)
         # Each block starts as the identity and learns how much to add (adaLN-zero of DiT).
         nn.init.zeros_(self.trunk.modulation.weight)
         for modality in modalities:
@@ -147,12 +145,12 @@ class WorldModel(nn.Module):
 
     @property
     def student_layer(self) -> int:
-        """Return l = 0.3 D, after which the student's features are taken (Sec. 3.4)."""
+        """l = 0.3 D, after which the student's features are taken (Sec. 3.4)."""
         return max(1, round(0.3 * self.config.depth))
 
     @property
     def teacher_layer(self) -> int:
-        """Return k = 0.7 D, after which the teacher's features are taken (Sec. 3.4)."""
+        """k = 0.7 D, after which the teacher's features are taken (Sec. 3.4)."""
         return max(self.student_layer + 1, round(0.7 * self.config.depth))
 
     def add_modality(self, modality: Modality, generator: torch.Generator | None) -> None:
@@ -209,10 +207,10 @@ class WorldModel(nn.Module):
                 position.append(tokens.position.expand(len(tokens.values), -1, -1))
                 spans[name] = slice(start, start + tokens.values.shape[1])
                 start, count = spans[name].stop, count + tokens.levels.shape[1]
-        wanted = {*capture} if project is None else {*capture, project}
+        layers = {*capture} if project is None else {*capture, project}
         sequence, features = self.trunk(
             torch.cat(embedded, 1), torch.cat(levels, 1), torch.cat(index, 1),
-            torch.cat(position, 1), tuple(wanted), stop,
+            torch.cat(position, 1), tuple(layers), stop,
         )  # fmt: skip
         predicted = {name: spans[name] for name in self.outputs if name in spans}
         features = {
@@ -241,7 +239,6 @@ class WorldModel(nn.Module):
         return cls(modalities, ModelConfig(**values), None)
 
     def parameters_total(self) -> int:
-        """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 

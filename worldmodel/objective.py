@@ -99,14 +99,14 @@ def losses(
     device.
     """
     batch = _with_dropout(batch, settings.dropout, generator)
-    seen = corrupt(batch, model.modalities, settings, generator)
-    output = model(seen.student, project=model.student_layer if settings.with_teacher else None)
+    noised = corrupt(batch, model.modalities, settings, generator)
+    output = model(noised.student, project=model.student_layer if settings.with_teacher else None)
     terms: dict[str, Tensor] = {}
     weighted: list[Tensor] = []
     for name, prediction in output.prediction.items():
         clean = batch[name]
         error = velocity_error(
-            prediction, clean.values, seen.noise[name], seen.student[name].tau,
+            prediction, clean.values, noised.noise[name], noised.student[name].tau,
             model.config.prediction,
         )  # fmt: skip
         terms[f"generation/{name}"] = _mean(error.mean(-1), clean.valid)
@@ -116,7 +116,7 @@ def losses(
         if teacher is None or output.projected is None:
             raise ValueError("the arm self_flow needs a teacher")
         # Only predicted tokens: the others are the same for both, and would flatter the agreement.
-        target = features(teacher, seen.teacher)
+        target = features(teacher, noised.teacher)
         cosine = F.cosine_similarity(output.projected.float(), target, dim=-1)
         terms["cosine"] = _mean(cosine, _valid([batch[name] for name in output.prediction]))
         terms["representation"] = -terms["cosine"]
@@ -203,9 +203,11 @@ def _with_dropout(batch: Batch, dropout: Mapping[str, float], generator: torch.G
 def _valid(predicted: Sequence[Tokens]) -> Tensor | None:
     if all(tokens.valid is None for tokens in predicted):
         return None
-    everything = [torch.ones_like(tokens.index, dtype=torch.bool) for tokens in predicted]
-    pairs = zip(predicted, everything, strict=True)
-    return torch.cat([own if t.valid is None else t.valid for t, own in pairs], 1)
+    masks = [
+        torch.ones_like(tokens.index, dtype=torch.bool) if tokens.valid is None else tokens.valid
+        for tokens in predicted
+    ]
+    return torch.cat(masks, 1)
 
 
 def _mean(values: Tensor, valid: Tensor | None) -> Tensor:

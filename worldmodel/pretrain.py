@@ -8,7 +8,6 @@ resumes a run that was stopped.
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from worldmodel.training.trainer import Trainer, TrainerConfig
 
 _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
 _OBSERVED_WINDOWS, _AT_ONCE = 256, 64
-# How a run reads, not what: may differ when it is gone on with. One that stopped at a damaged
+# How a run reads, not what: may differ when it is resumed. One that stopped at a damaged
 # record skipped nothing before it, so on_error may change as well.
 _READING = ("workers", "ahead", "memory", "cache", "download", "decode_once", "on_error")
 _NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
@@ -75,8 +74,8 @@ class Observer:
         )
         device, total = self.compute.device, 0.0
         for start in range(0, windows.samples, _AT_ONCE):
-            part = windows.rows(slice(start, start + _AT_ONCE))
-            batch = self.assembler(part.to(device))
+            rows = windows.rows(slice(start, start + _AT_ONCE))
+            batch = self.assembler(rows.to(device))
             generator = torch_generator(self.seed, _OBSERVED, start, device=device)
             with self.compute.autocast():
                 loss = losses(model, None, batch, generator, plain)["generation"]
@@ -100,19 +99,6 @@ class Observer:
         }
 
 
-def sections(
-    assembler: Assembler, step: int, seconds: float, extra: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what a checkpoint's `config.json` says beside the model."""
-    return {
-        "tokenizer": assembler.tokenizer.config(),
-        "text": assembler.text.config(),
-        "windows": asdict(assembler.windows),
-        "training": {"steps": step, "seconds": round(seconds, 1), **extra},
-        "versions": versions(),
-    }
-
-
 @command("pretrain", __doc__)
 def main(config: DictConfig) -> Path:
     """Compose the parts and train; return the run's folder."""
@@ -123,7 +109,7 @@ def main(config: DictConfig) -> Path:
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
     source: Source = build(config.data.source)
-    reader = source.reader(data, tokenizer, config.seed)
+    reader: Any = source.reader(data, tokenizer, config.seed)
     assembler = Assembler(tokenizer, text, data.windows)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
@@ -143,14 +129,21 @@ def main(config: DictConfig) -> Path:
     )
 
     def export(averaged: WorldModel, step: int, seconds: float) -> None:
-        extra = {
-            "data": reader.source,
-            "seed": config.seed,
-            "arm": objective.arm,
-            "precision": state.compute.precision,
+        sections = {
+            "tokenizer": tokenizer.config(),
+            "text": text.config(),
+            "windows": asdict(data.windows),
+            "training": {
+                "steps": step,
+                "seconds": round(seconds, 1),
+                "data": reader.source,
+                "seed": config.seed,
+                "arm": objective.arm,
+                "precision": state.compute.precision,
+            },
+            "versions": versions(),
         }
-        described = sections(assembler, step, seconds, extra)
-        checkpoint.save(folder / "checkpoint", averaged, described)
+        checkpoint.save(folder / "checkpoint", averaged, sections)
 
     loss = functools.partial(losses, settings=objective)
     trainer = Trainer(

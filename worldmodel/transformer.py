@@ -77,7 +77,6 @@ class Timestep(nn.Module):
         )
 
     def forward(self, tau: Tensor) -> Tensor:
-        """Return the embedding of each time."""
         return self.mlp(sinusoids(tau, self.frequencies))
 
 
@@ -93,7 +92,6 @@ class PositionEmbedding(nn.Module):
         self.out = nn.Linear(6 * _POSITION_OCTAVES, width)
 
     def forward(self, position: Tensor) -> Tensor:
-        """Return the embedding of each position."""
         return self.out(sinusoids(position, self.frequencies).flatten(-2))
 
 

@@ -197,7 +197,11 @@ def test_an_instruction_written_in_bytes() -> None:
     columns = ToyEpisodes((2,)).columns | {"spelled": Column("array", (32,), "int32")}
     adapter.check(columns, "toy")
     assert adapter.instructions(ToyEpisodes((2,), values={"spelled": rows})[0]) == words
-    for wrong, words_of_it in ((0xFF, "no UTF-8"), (700, "no bytes"), (-1, "no bytes")):
+    for wrong, words_of_it in (
+        (0xFF, "not UTF-8"),
+        (700, "outside 0 to 255"),
+        (-1, "outside 0 to 255"),
+    ):
         rows[1, 3] = wrong
         with pytest.raises(DamagedRecord, match=f"toy record 0: its instruction .*{words_of_it}"):
             adapter.instructions(ToyEpisodes((2,), values={"spelled": rows})[0])

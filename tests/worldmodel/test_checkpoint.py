@@ -96,10 +96,10 @@ def undescribe(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut": (cut_short, "model.safetensors is truncated or no safetensors file"),
+    "cut": (cut_short, "model.safetensors is truncated or not a safetensors file"),
     "another format": (
         lambda f: torch.save({}, f / "model.safetensors"),
-        "model.safetensors is truncated or no safetensors file",
+        "model.safetensors is truncated or not a safetensors file",
     ),
     "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "is truncated or no safetens"),
     "gone": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
@@ -108,10 +108,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"'inputs.state.weight' has shape \(32, 11\) where the model has \(32, 10\)",
     ),
     "weight gone": (remove, "has no weight 'inputs.state.weight'"),
-    "weight more": (add, "has a weight 'outputs.audio.weight' that the model has not"),
+    "weight more": (add, "has a weight 'outputs.audio.weight' that the model does not have"),
     "no config": (
         lambda f: (f / "config.json").unlink(),
-        "is no checkpoint: it has no config.json",
+        "is not a checkpoint: it has no config.json",
     ),
     "config cut": (lambda f: (f / "config.json").write_text('{"a'), "config.json is damaged"),
     "config list": (lambda f: (f / "config.json").write_text("[]"), "config.json is damaged"),

@@ -80,6 +80,6 @@ def test_the_contact_sheet_shows_real_beside_predicted(tmp_path: Path) -> None:
 def test_tokenizer_and_text_are_named_in_the_checkpoint(tmp_path: Path) -> None:
     pretrain.main()
     folder = tmp_path / "run/checkpoint"
-    tokenizer, text = checkpoint.restored_parts(checkpoint.read_config(folder), folder)
+    tokenizer, text = checkpoint.restored_encoders(checkpoint.read_config(folder), folder)
     assert tokenizer == PixelTokenizer(height=32, width=48)
     assert text == HashedWords()

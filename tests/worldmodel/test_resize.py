@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldmodel.data.resize import resized
+from worldmodel.data.pictures import resized
 
 
 def test_resizing_averages_and_leaves_the_native_size_alone() -> None:

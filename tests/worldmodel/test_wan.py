@@ -115,7 +115,7 @@ def test_a_data_set_is_encoded_and_learned_from(folder: Path, tmp_path: Path) ->
     last = read_records(tmp_path / "run/log.jsonl")[-1]
     assert last["held_out/generation"] > 0
     loaded = checkpoint.load(tmp_path / "run/checkpoint")
-    restored, _ = checkpoint.restored_parts(loaded.sections, loaded.folder)
+    restored, _ = checkpoint.restored_encoders(loaded.sections, loaded.folder)
     assert restored.modalities == tuple(loaded.model.modalities[n] for n in ("frame", "video"))
 
 

@@ -1,4 +1,4 @@
-"""Adapters: what a data set calls its camera, action, instruction and state, and how it means them.
+"""Adapters: a data set's columns for camera, action, instruction and state, and their conventions.
 
 An adapter is a few lines of YAML under `configs/adapter`. It maps every data set to the one
 canonical action `(t, 7)`: translation (m) and rotation vector (rad) of the gripper in the axes of
@@ -20,7 +20,7 @@ from worldmodel.data.formats.episode import Column, DamagedRecord, Episode, Epis
 
 GripperKind = Literal["closed", "open", "closing", "opening", "none"]
 """closed, open: 0 to 1, how far the gripper is to be closed or open. closing, opening: -1 to 1, in
-which direction it is to move, 0 to leave it. none: there is no gripper, the action says 0."""
+which direction it is to move, 0 to leave it. none: without a gripper, its action is 0."""
 
 RotationKind = Literal["axis_angle", "rpy", "quaternion_xyzw", "none"]
 """rpy: turns about the fixed x, y and z axes in this order, as most of Open X-Embodiment means."""
@@ -50,7 +50,9 @@ class ColumnSlice:
         """Read the text; raises `UserError`."""
         match = _SLICE.match(text.strip())
         if match is None:
-            raise UserError(f"adapter: {text!r} names no column; write column or column[3:6].")
+            raise UserError(
+                f"adapter: {text!r} does not name a column; write column or column[3:6]."
+            )
         first, last = (None if (v := match[n]) is None else int(v) for n in ("first", "last"))
         if match[2] and not match["colon"]:
             if first is None:
@@ -79,14 +81,13 @@ class ColumnSlice:
             )
 
     def read(self, episode: Episode) -> np.ndarray:
-        """Return `(t, n)` float64."""
         values = episode.array(self.column)
         return values.reshape(len(values), -1)[:, self.where].astype(np.float64)
 
 
 @dataclass(frozen=True)
 class ActionMap:
-    """Where an action is and how it is meant.
+    """The columns of an action, and their conventions.
 
     translation, rotation, gripper: slices of columns ("" where there is none, but there must be a
     translation); `scale_translation` and `scale_rotation` turn the data set's numbers into m and
@@ -125,18 +126,18 @@ class ActionMap:
             "rotation": (4, 4) if quaternion else (1, 3),
             "gripper": (1, None),
         }
-        for name, part in self.slices.items():
-            part.check(columns[part.column], f"a {name}", sizes[name], source)
+        for name, column_slice in self.slices.items():
+            column = columns[column_slice.column]
+            column_slice.check(column, f"a {name}", sizes[name], source)
 
     def canonical(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return canonical actions `(t, 7)` float64 of the slices' values `(t, n)`."""
         translation = _three(values["translation"]) * self.scale_translation
         rotation = np.zeros_like(translation)
         if "rotation" in values:
-            written = values["rotation"]
+            rotation = values["rotation"]
             if self.rotation_kind in ("axis_angle", "rpy"):
-                written = _three(written) * self.scale_rotation
-            rotation = rotation_vectors(written, self.rotation_kind)
+                rotation = _three(rotation) * self.scale_rotation
+            rotation = rotation_vectors(rotation, self.rotation_kind)
         gripper = np.zeros((len(translation), 1))
         if "gripper" in values:
             gripper = to_closing(values["gripper"][:, :1], self.gripper_kind)
@@ -155,9 +156,9 @@ def rotation_vectors(values: np.ndarray, kind: RotationKind) -> np.ndarray:
 
     if kind == "rpy":
         return Rotation.from_euler("xyz", values).as_rotvec()
-    none = ~(np.linalg.norm(values, axis=-1) > 0)
-    vectors = Rotation.from_quat(np.where(none[:, None], [0.0, 0.0, 0.0, 1.0], values)).as_rotvec()
-    return np.where(none[:, None], np.nan, vectors)
+    zero = ~(np.linalg.norm(values, axis=-1) > 0)[:, None]
+    vectors = Rotation.from_quat(np.where(zero, [0.0, 0.0, 0.0, 1.0], values)).as_rotvec()
+    return np.where(zero, np.nan, vectors)
 
 
 def to_closing(values: np.ndarray, kind: GripperKind) -> np.ndarray:
@@ -185,9 +186,9 @@ class Adapter:
     image: the column of the camera that is used. action: see `ActionMap`; None: only the video is
     read. rate: control steps a second, None for the set's own. robot: its name, by which a gripper
     codec is found. channels: in which order colours were stored (some sets of Open-X have red and
-    blue swapped). instruction: a column of text ("" for none), or of what `instruction_kind` says.
-    state: slices that make up the proprioception, in order. skip_first: steps at the start that say
-    nothing (Bridge begins with an action of zeros).
+    blue swapped). instruction: a column of text ("" for none), or of the `instruction_kind`.
+    state: slices that make up the proprioception, in order. skip_first: steps to leave out at the
+    start (Bridge begins with an action of zeros).
     """
 
     name: str
@@ -213,12 +214,11 @@ class Adapter:
     def check(self, columns: Mapping[str, Column], source: str, video_only: bool = False) -> None:
         """Raise `UserError` naming the first column that the data set lacks or has otherwise."""
         text = "array" if self.instruction_kind == "bytes" else "text"
-        wanted = [(self.image, "image"), (self.instruction, text)]
         action = None if video_only else self.action
-        numbers = () if video_only else self.slices
-        wanted += [(s.column, "array") for s in (action.slices.values() if action else ())]
-        wanted += [(s.column, "array") for s in numbers]
-        for name, kind in wanted:
+        state = () if video_only else self.slices
+        numbers = [*(action.slices.values() if action else ()), *state]
+        needed = [(self.image, "image"), (self.instruction, text)]
+        for name, kind in [*needed, *((each.column, "array") for each in numbers)]:
             if not name:
                 continue
             if name not in columns:
@@ -233,22 +233,22 @@ class Adapter:
                 )
         if action is not None:
             action.check(columns, source)
-        for part in numbers:
-            part.check(columns[part.column], "a state", (1, None), source)
+        for column_slice in state:
+            column_slice.check(columns[column_slice.column], "a state", (1, None), source)
 
     def actions(self, episode: Episode) -> np.ndarray:
         """Return canonical actions `(t, 7)` float32; raises `DamagedRecord` where not finite."""
         if self.action is None:
             return np.zeros((len(episode) - self.skip_first, 0), dtype=np.float32)
-        values = {name: part.read(episode) for name, part in self.action.slices.items()}
+        values = {name: each.read(episode) for name, each in self.action.slices.items()}
         return self._finite(self.action.canonical(values), "action", episode)
 
     def states(self, episode: Episode) -> np.ndarray:
         """Return `(t, s)` float32; s is 0 where the adapter names no state."""
         if not self.slices:
             return np.zeros((len(episode) - self.skip_first, 0), dtype=np.float32)
-        read = np.concatenate([part.read(episode) for part in self.slices], -1)
-        return self._finite(read, "state", episode)
+        values = np.concatenate([each.read(episode) for each in self.slices], -1)
+        return self._finite(values, "state", episode)
 
     def instructions(self, episode: Episode) -> list[str]:
         """Return the instruction of each step, trimmed; empty where there is none."""
@@ -267,7 +267,6 @@ class Adapter:
         return pictures if self.channels == "rgb" else np.ascontiguousarray(pictures[..., ::-1])
 
     def lengths(self, lengths: np.ndarray) -> np.ndarray:
-        """Return the steps of each episode that are used."""
         return np.maximum(lengths - self.skip_first, 0)
 
     def _finite(self, values: np.ndarray, what: str, episode: Episode) -> np.ndarray:
@@ -282,20 +281,19 @@ class Adapter:
 def _of_bytes(rows: np.ndarray, episode: Episode) -> list[str]:
     """Return the text of each row of bytes `(t, n)`; raises `DamagedRecord`."""
     if rows.size and not (rows.min() >= 0 and rows.max() <= 255):
-        raise DamagedRecord(f"{episode.name}: its instruction holds numbers that are no bytes.")
-    written = [row.tobytes().split(b"\0")[0] for row in rows.astype(np.uint8)]
+        raise DamagedRecord(f"{episode.name}: its instruction has numbers outside 0 to 255.")
     try:
-        return [text.decode() for text in written]
+        return [row.tobytes().split(b"\0")[0].decode() for row in rows.astype(np.uint8)]
     except UnicodeDecodeError as error:
-        raise DamagedRecord(f"{episode.name}: its instruction is no UTF-8.") from error
+        raise DamagedRecord(f"{episode.name}: its instruction is not UTF-8.") from error
 
 
 def adapter_for(episodes: Episodes, camera: str | None = None) -> Adapter:
     """Return the adapter of a data set for which none was named.
 
-    Demonstrations that `envs.collect` wrote are known by their robot and the names of their
-    action's numbers. Of anything else only the video is read: of `camera`, or the only one there
-    is, with the instruction of a LeRobot set. Raises `UserError` that lists several cameras.
+    Demonstrations that `envs.collect` wrote are recognised by their robot and the names of their
+    action's numbers. Of any other set only the video is read, of `camera` or the only camera, with
+    the instruction of a LeRobot set. Raises `UserError` if there are several cameras.
     """
     columns = episodes.columns
     recorded = _RECORDED.get(episodes.robot or "")

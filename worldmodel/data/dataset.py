@@ -34,7 +34,7 @@ class ActionTransform(Protocol):
 class EpisodeArrays:
     """What an episode holds beside its pictures: `(t, a)`, `(t, s)`, t instructions.
 
-    Where the robot rests after the end, `action` has a row more, which says so.
+    Where the robot rests after the end, `action` has one more row, the resting action.
     """
 
     episode: Episode
@@ -44,7 +44,7 @@ class EpisodeArrays:
 
 
 class DataSet:
-    """One data set in canonical terms; keeps the last episodes at hand.
+    """One data set in canonical terms; caches the last episodes.
 
     `stride` control steps lie between two frames: the rate of the set over the frame rate that is
     asked for. Actions stay at the control rate. With an `action_transform` windows hold what it
@@ -93,12 +93,12 @@ class DataSet:
         self.keep(_KEPT_EPISODES, Memory(0))
 
     def learn(self, transform: ActionTransform | None, normalisation: Normalisation | None) -> None:
-        """From now on give actions and states as they are learned."""
+        """Return actions and states as they are learned from now on."""
         self.action_transform, self.normalisation = transform, normalisation
         self._arrays.clear()
 
     def keep(self, episodes: int, memory: Memory) -> None:
-        """Keep the last `episodes` at hand, and their pictures while `memory` lasts."""
+        """Cache the last `episodes`, and their pictures while `memory` lasts."""
         self._kept, self._memory = episodes, memory
         self._arrays: OrderedDict[int, EpisodeArrays] = OrderedDict()
         self._pictures: dict[int, KeptPictures] = {}
@@ -132,14 +132,12 @@ class DataSet:
 
     @property
     def has_actions(self) -> bool:
-        """Whether windows hold actions."""
         return self.adapter.action is not None and not self.video_only
 
     @property
     def state_size(self) -> int:
-        """The numbers of a state."""
         slices = self.adapter.slices if self.with_state else ()
-        return sum(part.size(self.episodes.columns[part.column]) for part in slices)
+        return sum(each.size(self.episodes.columns[each.column]) for each in slices)
 
     @property
     def counts(self) -> np.ndarray:
@@ -149,11 +147,10 @@ class DataSet:
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes of all pictures at the size that is asked for."""
         return int(self.lengths.sum()) * self.size[0] * self.size[1] * 3
 
     def canonical(self, number: int) -> EpisodeArrays:
-        """Return an episode in canonical terms, whatever is learned; raises `DamagedRecord`."""
+        """Return an episode with canonical actions; raises `DamagedRecord`."""
         episode = self.episodes[number]
         if len(episode) == 0:
             raise DamagedRecord(f"{episode.name} is empty.")
@@ -224,7 +221,6 @@ class DataSet:
         return EpisodeArrays(arrays.episode, action, state, arrays.instructions)
 
     def _at(self, number: int, episode: Episode, steps: list[int]) -> dict[int, np.ndarray]:
-        """Return the pictures of `steps` by step."""
         if self.picture_file is not None:
             return self.picture_file.read(number, steps)
         kept = self._pictures.setdefault(number, KeptPictures(self._memory))

@@ -2,13 +2,13 @@
 
 A folder holds `tokens.json` (tokenizer, windows, data sets, shards) and shards in safetensors. A
 shard has `frame.values` and `video.values` `(w, n, c)`, `video.valid` `(w, n)`, `action`
-`(w, k, a)`, `action_valid` `(w, k)` and `state` `(w, s)`; instructions lie in its metadata. Nothing
-is assumed of n and c: they are the tokenizer's.
+`(w, k, a)`, `action_valid` `(w, k)` and `state` `(w, s)`; instructions are in its metadata. Nothing
+is assumed about n and c: they are the tokenizer's.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from worldmodel.data.order import BatchOrder, SetOrder, WindowIndex, shards_of_a_process
 from worldmodel.data.reader import DataConfig, Reading, Sample
-from worldmodel.data.windows import WindowBatch
+from worldmodel.data.windows import Samples, WindowBatch
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import video_valid
 
 INDEX = "tokens.json"
-MODALITIES = ("frame", "video")
+_TENSORS = {"frame.values", "video.values", "video.valid", "action", "action_valid", "state"}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -57,37 +57,12 @@ def write_shard(
     write_bytes(path, to_safetensors(contiguous, metadata))
 
 
-@dataclass(frozen=True)
-class EncodedBatch:
-    """A batch of windows whose pictures are tokens already; the rest as in `WindowBatch`.
+@dataclass(frozen=True, kw_only=True)
+class EncodedBatch(Samples):
+    """Windows as tokens: `frame` `(b, n, c)`, `video` `(b, m, c)`, `video_valid` bool `(b, m)`."""
 
-    `frame` `(b, n, c)`, `video` `(b, m, c)` and `video_valid` bool `(b, m)`.
-    """
-
-    frame: Tensor
     video: Tensor
     video_valid: Tensor
-    action: Tensor
-    action_valid: Tensor
-    state: Tensor
-    instructions: list[str]
-
-    @property
-    def samples(self) -> int:
-        """The number of windows."""
-        return len(self.frame)
-
-    def to(self, device: torch.device | str) -> "EncodedBatch":
-        """Return the batch on `device`; copies from pinned memory do not wait."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self, *_: Any) -> "EncodedBatch":
-        """Return the batch in pinned memory; called by torch's `DataLoader`."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "EncodedBatch":
-        tensors = {n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
-        return EncodedBatch(instructions=self.instructions, **tensors)
 
 
 @dataclass(frozen=True)
@@ -108,15 +83,9 @@ def read_shard(path: Path, windows: int) -> Shard:
         raise UserError(f"{path} is missing: encode the data set again.") from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and encode again.") from error
-    wanted = {
-        "action",
-        "action_valid",
-        "state",
-        "video.valid",
-        *(f"{name}.values" for name in MODALITIES),
-    }
-    if not wanted <= set(tensors):
-        raise UserError(f"{path} lacks {sorted(wanted - set(tensors))[0]!r}: encode again.")
+    missing = _TENSORS - set(tensors)
+    if missing:
+        raise UserError(f"{path} lacks {min(missing)!r}: encode again.")
     if {len(t) for t in tensors.values()} | {len(instructions)} != {windows}:
         raise UserError(f"{path} does not hold the {windows} windows that {INDEX} lists.")
     return Shard(tensors, instructions)
@@ -141,7 +110,6 @@ class EncodedTokens(Reading):
     def reader(
         self, use: DataConfig, tokenizer: Tokenizer, seed: int, rank: int = 0, world: int = 1
     ) -> "TokenReader":
-        """Return what makes the batches; raises `UserError`."""
         return TokenReader(self, use, tokenizer, seed, rank, world)
 
 
@@ -157,10 +125,9 @@ class TokenReader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """Raises `UserError` for a folder that is none, or of another tokenizer or windows."""
-        self.root, self.source, self.use, self.tokenizer = (
-            Path(source.root), source.root, use, tokenizer
-        )  # fmt: skip
+        """Raises `UserError` for a folder without tokens, or of another tokenizer or windows."""
+        self.root, self.source = Path(source.root), source.root
+        self.use, self.tokenizer = use, tokenizer
         index = read_index(self.root)
         for key, value in settings_of(tokenizer, use.windows).items():
             before = index["settings"].get(key)
@@ -174,7 +141,7 @@ class TokenReader:
         held_out = round(use.held_out * len(counts))
         if use.held_out and len(counts) > 1:
             held_out = max(1, held_out)
-        # The last files: neighbours in a data set lie in neighbouring files.
+        # The last files: neighbours in a data set are in neighbouring files.
         learned, shown = np.split(np.arange(len(counts)), [len(counts) - held_out])
         shards = source.shards * world
         self._learned = SetOrder(learned, counts[learned], seed, source.block, shards)
@@ -185,8 +152,9 @@ class TokenReader:
         self._shards: OrderedDict[int, Shard] = OrderedDict()
 
     def __call__(self, step: int) -> Sample[EncodedBatch]:
-        """Return the batch of a step."""
-        return Sample(self._batch([self._learned(s, place) for _, s, place in self._order(step)]))
+        return Sample(
+            self._batch([self._learned(slot.shard, slot.place) for slot in self._order(step)])
+        )
 
     def held_out(self, count: int) -> Sample[WindowBatch | None]:
         """Return windows of the last files, their pictures decoded from tokens; None without."""
@@ -201,11 +169,9 @@ class TokenReader:
         return self._decoded(self._batch([self._learned(0, place) for place in places]))
 
     def unreadable(self) -> list[str]:
-        """Nothing is left out."""
         return []
 
     def shard(self, number: int) -> Shard:
-        """Return a file's content; raises `UserError`."""
         if number not in self._shards:
             name, windows = self.files[number]
             self._shards[number] = read_shard(self.root / name, windows)
@@ -228,9 +194,7 @@ class TokenReader:
             action=stacked("action"),
             action_valid=stacked("action_valid"),
             state=stacked("state"),
-            instructions=[
-                shard.instructions[index.step] for shard, index in zip(shards, indices, strict=True)
-            ],
+            instructions=[s.instructions[i.step] for s, i in zip(shards, indices, strict=True)],
         )
 
     def _decoded(self, batch: EncodedBatch) -> WindowBatch:
@@ -252,7 +216,6 @@ class TokenReader:
 
 
 def read_index(root: Path) -> dict[str, Any]:
-    """Return what `tokens.json` says; raises `UserError`."""
     path = root / INDEX
     if not path.is_file():
         raise UserError(

@@ -40,7 +40,7 @@ DIMENSIONS = ("x (m)", "y (m)", "z (m)", "rot x (rad)", "rot y (rad)", "rot z (r
 
 @dataclass(frozen=True)
 class Facts:
-    """What is told of one data set."""
+    """What `inspect` reports about one data set."""
 
     name: str
     source: str
@@ -52,7 +52,7 @@ class Facts:
 
 
 def facts_of(reader: WindowReader, source: DataSource) -> list[Facts]:
-    """Return what is told of each set, its statistics measured or from the cache."""
+    """Return the facts of each set, its statistics measured or from the cache."""
     cache = Path(source.cache or ".cache")
     return [
         Facts(
@@ -69,7 +69,7 @@ def facts_of(reader: WindowReader, source: DataSource) -> list[Facts]:
 
 
 def facts_of_tokens(reader: TokenReader) -> list[Facts]:
-    """Return what is told of encoded windows: of each the first action; files are its episodes."""
+    """Return the facts of encoded windows: of each the first action; files count as episodes."""
     shards = [reader.shard(number) for number in range(len(reader.files))]
     actions = [shard.tensors["action"][:, 0].numpy() for shard in shards]
     states = [shard.tensors["state"].numpy() for shard in shards]
@@ -110,7 +110,6 @@ def ranges(measured: Statistics) -> Table:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture atomically."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # An instruction may be in any script; what the font lacks becomes a box.
@@ -171,7 +170,6 @@ def contact_sheet(windows: WindowBatch, future: Sequence[int], path: Path) -> No
 
 @command("inspect", __doc__)
 def main(config: DictConfig) -> None:
-    """Compose the parts, print and draw."""
     source: Source = build(config.data.source)
     use = build(config.data.use, DataConfig)
     if config.shown.windows < 1:

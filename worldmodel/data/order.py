@@ -1,7 +1,7 @@
 """Which window comes when: a function of (seed, step, rank) alone, whoever asks and from wherever.
 
 Every window comes once an epoch. Episodes are shuffled and taken in blocks; within a block the
-windows of all its episodes are shuffled together. So a reader keeps one block of records at hand
+windows of all its episodes are shuffled together. So a reader caches one block of records
 and reads each record once an epoch, and any place can be found without going through those before.
 
 Steps take turns over shards, and every shard owns a part of each data set. A process that makes
@@ -30,11 +30,11 @@ class WindowIndex(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """Where a window of a batch comes from: number of the set, shard, place within the shard."""
+    """Where a window of a batch comes from: number of the set, place within the shard, shard."""
 
     number: int
-    shard: int
     place: int
+    shard: int
 
 
 class EpochOrder:
@@ -104,9 +104,9 @@ def shards_of(
     starts = ends - counts[order]
     cuts = [int(ends[-1]) * shard // shards for shard in range(shards + 1)]
     for low, high in itertools.pairwise(cuts):
-        mine = (ends > low) & (starts < high)
-        firsts = np.maximum(low - starts[mine], 0)
-        yield episodes[mine], np.minimum(ends[mine], high) - starts[mine] - firsts, firsts
+        inside = (ends > low) & (starts < high)
+        firsts = np.maximum(low - starts[inside], 0)
+        yield episodes[inside], np.minimum(ends[inside], high) - starts[inside] - firsts, firsts
 
 
 class SetOrder:
@@ -127,15 +127,15 @@ class SetOrder:
         seeds = np.random.SeedSequence(seed).generate_state(self.shards)
         cut = shards_of(episodes, counts, self.shards, seed)
         self._orders = [
-            EpochOrder(mine, windows, int(own), block, firsts)
-            for own, (mine, windows, firsts) in zip(seeds, cut, strict=True)
+            EpochOrder(numbers, windows, int(shard_seed), block, firsts)
+            for shard_seed, (numbers, windows, firsts) in zip(seeds, cut, strict=True)
         ]
 
     def __call__(self, shard: int, place: int) -> WindowIndex:
         """Return the window at a shard's `place`, counted over all epochs."""
         # Where a set has fewer shards than there are, several take its windows in turn.
-        sharer, own = divmod(shard, self.shards)
-        return self._orders[own](place * self._sharers + sharer)
+        sharer, number = divmod(shard, self.shards)
+        return self._orders[number](place * self._sharers + sharer)
 
     def instead(self, shard: int, place: int, attempt: int) -> WindowIndex:
         """Return a window of the shard for one that cannot be read; another each attempt."""
@@ -158,7 +158,7 @@ class Mixture:
         if not shares or min(shares) <= 0 or not np.isfinite(shares).all():
             raise UserError("the weights of a mixture must be positive numbers.")
         self.shares = np.asarray(shares, dtype=np.float64) / np.sum(shares)
-        # Sets of small shares shall not all come in the same periods.
+        # Sets of small shares should not all come in the same periods.
         self._offsets = numpy_generator(_SETS, seed).random(len(shares))
         if len(shares) == 1:
             self._offsets[:] = 0.0
@@ -211,16 +211,15 @@ class BatchOrder:
         if not 0 <= rank < world:
             raise UserError(f"rank {rank} is not one of {world}.")
         self._size = size
-        self._mine = [shard * world + rank for shard in range(shards)]
-        self._mixtures = [Mixture(shares, seed_of(_SETS, seed, shard)) for shard in self._mine]
+        self._shards = [shard * world + rank for shard in range(shards)]
+        self._mixtures = [Mixture(shares, seed_of(_SETS, seed, shard)) for shard in self._shards]
         self.shares = self._mixtures[0].shares
 
     def __call__(self, step: int) -> list[Slot]:
-        """Return the slots of the batch of `step`."""
-        turn, shard = divmod(step, len(self._mine))
+        turn, index = divmod(step, len(self._shards))
         places = range(turn * self._size, (turn + 1) * self._size)
-        mixture, own = self._mixtures[shard], self._mine[shard]
-        return [Slot(number, own, place) for number, place in (mixture(place) for place in places)]
+        mixture, shard = self._mixtures[index], self._shards[index]
+        return [Slot(*mixture(place), shard) for place in places]
 
 
 def shards_of_a_process(shards: int, workers: int) -> int:

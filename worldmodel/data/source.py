@@ -1,13 +1,14 @@
-"""What is read: one or several data sets, of any size, from wherever they lie."""
+"""What is read: one or several data sets, of any size, wherever they are stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from experiment.errors import UserError, nearest
 from worldmodel.data.adapter import Adapter, adapter_for
 from worldmodel.data.dataset import DataSet
+from worldmodel.data.encoded import EncodedTokens
 from worldmodel.data.formats.episode import Episodes
 from worldmodel.data.formats.storage import Storage
 from worldmodel.data.pictures import Size
@@ -15,23 +16,6 @@ from worldmodel.data.reader import DataConfig, Reading, WindowReader
 
 Format = Literal["lerobot", "rlds"]
 OnError = Literal["stop", "skip"]
-
-
-class Source(Protocol):
-    """What `data.source` describes: data sets, or tokens of some."""
-
-    @property
-    def workers(self) -> int:
-        """Processes that read ahead."""
-
-    @property
-    def ahead(self) -> int:
-        """Batches that each of them has ready."""
-
-    def reader(
-        self, use: DataConfig, tokenizer: Any, seed: int, rank: int = 0, world: int = 1
-    ) -> Any:
-        """Return what makes the batches to learn video from; raises `UserError`."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +138,9 @@ class DataSource(Reading):
     def reader(
         self, use: DataConfig, tokenizer: Any, seed: int, rank: int = 0, world: int = 1
     ) -> WindowReader:
-        """Return what makes the batches to learn video from; raises `UserError`."""
         sets = self.open(use, tokenizer.picture, video_only=True)
         return self.window_reader(sets, use, seed, rank, world)
+
+
+Source = DataSource | EncodedTokens
+"""What `data.source` describes: data sets, or the tokens of some."""

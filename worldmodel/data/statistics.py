@@ -1,6 +1,6 @@
-"""What a data set's actions and states are like: measured once in a stream, then kept.
+"""Statistics of a data set's actions and states: measured once in a stream, then cached.
 
-The file lies in the cache folder, under a name that changes with the data set and the adapter.
+The file is in the cache folder, under a name that changes with the data set and the adapter.
 """
 
 import json
@@ -26,7 +26,7 @@ class Statistics:
     """Counts, normalisation and histograms of a data set.
 
     `extremes[i]` are the least and the greatest value of action dimension i. `histogram[i]` counts
-    it in `BINS` equal bins from `edges[i][0]` to `edges[i][1]`, which lie apart even of a constant.
+    it in `BINS` equal bins from `edges[i][0]` to `edges[i][1]`, which differ even for a constant.
     `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode; `damaged` lists
     records that could not be read.
     """
@@ -42,7 +42,6 @@ class Statistics:
     damaged: list[str]
 
     def section(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
         return asdict(self) | {"normalisation": self.normalisation.section()}
 
     @classmethod
@@ -104,7 +103,7 @@ def _edges(low: float, high: float) -> list[float]:
 
 
 def statistics(data: DataSet, cache: Path, skip_damaged: bool = False) -> Statistics:
-    """Return the data set's statistics from `cache`, measured and written there if need be."""
+    """Return the data set's statistics from `cache`, measured and written if they are missing."""
     path = cache / f"statistics-{data.name}-{data.fingerprint}.json"
     if path.is_file():
         try:

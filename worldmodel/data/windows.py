@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from experiment.errors import UserError
 
 AfterEnd = Literal["drop", "mask", "hold"]
-"""What windows do that reach beyond the end of their episode: drop: there are none; mask: what lies
-there does not count; hold: the robot rests there, which is learned (frames do not count)."""
+"""Windows that reach beyond the end of their episode: drop leaves them out; mask: steps after the
+end do not count; hold: the robot rests there, which is learned (frames do not count)."""
 
 Empty = Callable[[tuple[int, ...]], Tensor]
 """Returns an uninitialised uint8 tensor of a shape."""
@@ -46,19 +46,16 @@ class Window:
     instruction: str
 
 
-@dataclass(frozen=True)
-class WindowBatch:
-    """A batch of windows, contiguous.
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What batches of windows have in common, whether their frames are pictures or tokens.
 
-    `frame` uint8 `(b, h, w, 3)` and `state` float32 `(b, s)` are of now; `future` uint8
-    `(b, t, h, w, 3)`; `action` float32 `(b, k, a)` begins now; `future_valid` bool `(b, t)` and
-    `action_valid` bool `(b, k)` say what counts; `instructions` are those of now. Without actions
-    or state a or s is 0.
+    `frame`, `state` float32 `(b, s)` and `instructions` are those of the first step; `action`
+    float32 `(b, k, a)` starts there; `action_valid` bool `(b, k)`: which actions count. Without
+    actions or state a or s is 0.
     """
 
     frame: Tensor
-    future: Tensor
-    future_valid: Tensor
     action: Tensor
     action_valid: Tensor
     state: Tensor
@@ -66,26 +63,36 @@ class WindowBatch:
 
     @property
     def samples(self) -> int:
-        """The number of windows."""
         return len(self.frame)
 
-    def to(self, device: torch.device | str) -> "WindowBatch":
+    def to(self, device: torch.device | str) -> Self:
         """Return the batch on `device`; copies from pinned memory do not wait."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self, *_: Any) -> "WindowBatch":
+    def pin_memory(self, *_: Any) -> Self:
         """Return the batch in pinned memory; called by torch's `DataLoader`."""
         return self._each(Tensor.pin_memory)
 
-    def rows(self, chosen: slice) -> "WindowBatch":
-        """Return some of the windows."""
+    def rows(self, chosen: slice) -> Self:
         batch = self._each(lambda tensor: tensor[chosen])
         return replace(batch, instructions=self.instructions[chosen])
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "WindowBatch":
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         tensors = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}
         changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
         return replace(self, **changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowBatch(Samples):
+    """Windows with their pictures, contiguous.
+
+    `frame` uint8 `(b, h, w, 3)`, `future` uint8 `(b, t, h, w, 3)`; `future_valid` bool `(b, t)`:
+    which future frames count.
+    """
+
+    future: Tensor
+    future_valid: Tensor
 
 
 def empty_pictures(shape: tuple[int, ...]) -> Tensor:
@@ -100,8 +107,8 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
     future = empty((len(windows), len(windows[0].pictures) - 1, *size))
     for now, later, window in zip(frame.numpy(), future.numpy(), windows, strict=True):
         now[:] = window.pictures[0]
-        for place, picture in zip(later, window.pictures[1:], strict=True):
-            place[:] = picture
+        for target, picture in zip(later, window.pictures[1:], strict=True):
+            target[:] = picture
 
     def together(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(window, name) for window in windows]))

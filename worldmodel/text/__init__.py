@@ -49,7 +49,7 @@ class Instructions:
         self._known: OrderedDict[tuple[str, torch.device], Tensor] = OrderedDict()
 
     def tokens(self, instructions: Sequence[str], device: torch.device) -> Tokens:
-        """Return clean tokens on `device`; word i lies in column i, outside every picture."""
+        """Return clean tokens on `device`; word i is in column i, outside every picture."""
         new = [text for text in dict.fromkeys(instructions) if (text, device) not in self._known]
         if new:
             for text, embedded in zip(new, self.encoder.embed(new, device), strict=True):

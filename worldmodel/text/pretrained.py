@@ -45,7 +45,6 @@ class Transformers:
 
     @property
     def folder(self) -> str:
-        """The folder or hub name of the weights."""
         return self.name
 
     @property

@@ -1,6 +1,6 @@
 """Pixel patches: frames <-> tokens without loss and without a decoder.
 
-A frame is cut into patches, the future into tubelets; values lie in [-1, 1].
+A frame is cut into patches, the future into tubelets; values are in [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -61,11 +61,9 @@ class PixelTokenizer:
         )
 
     def encode_frame(self, frame: Tensor) -> Tensor:
-        """Return `(b, n, c)` of frames uint8 `(b, h, w, 3)`."""
         return self._encode(frame[:, None], depth=1)
 
     def encode(self, frame: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens of `frame` and of `future` uint8 `(b, t, h, w, 3)`."""
         return self.encode_frame(frame), self._encode(future, self.tubelet)
 
     def decode(self, frame: Tensor, video: Tensor) -> Tensor:  # noqa: ARG002
@@ -73,7 +71,6 @@ class PixelTokenizer:
         return self._decode(video, self.tubelet)
 
     def decode_frame(self, frame: Tensor) -> Tensor:
-        """Return the frames uint8 `(b, h, w, 3)`."""
         return self._decode(frame, 1)[:, 0]
 
     def config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where tokens lie: time in control steps, row and column in patches."""
+"""Positions of tokens: time in control steps, row and column in patches."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,9 +17,9 @@ def frame_position(tokenizer: Tokenizer, device: torch.device) -> Tensor:
 
 
 def video_position(tokenizer: Tokenizer, times: Sequence[float], device: torch.device) -> Tensor:
-    """Return `(1, m, 3)` of a clip whose future frames lie at `times`, in control steps.
+    """Return `(1, m, 3)` of a clip whose future frames are at `times`, in control steps.
 
-    A token lies in the middle of its frames. Raises `UserError` for times that do not fill tokens.
+    A token is in the middle of its frames. Raises `UserError` for times that do not fill tokens.
     """
     if len(times) % tokenizer.depth:
         raise UserError(

@@ -67,11 +67,9 @@ class WanTokenizer:
         return Modality("frame", channels, predicted=False), Modality("video", channels)
 
     def encode_frame(self, frame: Tensor) -> Tensor:
-        """Return `(b, n, c)` of frames uint8 `(b, h, w, 3)`."""
         return self._each(self._encode, frame[:, None])
 
     def encode(self, frame: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens of `frame` and of `future` uint8 `(b, t, h, w, 3)`."""
         tokens = self._each(self._encode, torch.cat([frame[:, None], future], 1))
         return self._split(tokens)
 
@@ -80,7 +78,6 @@ class WanTokenizer:
         return self._each(self._decode, torch.cat([frame, video], 1))[:, 1:]
 
     def decode_frame(self, frame: Tensor) -> Tensor:
-        """Return the frames uint8 `(b, h, w, 3)`."""
         return self._each(self._decode, frame)[:, 0]
 
     def config(self) -> dict[str, Any]:
@@ -93,7 +90,7 @@ class WanTokenizer:
     @torch.no_grad()
     def _each(self, apply: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         with torch.autocast(batch.device.type, enabled=False):
-            return torch.cat([apply(part) for part in batch.split(self.at_once)])
+            return torch.cat([apply(clips) for clips in batch.split(self.at_once)])
 
     def _encode(self, clips: Tensor) -> Tensor:
         pixels = rearrange(clips, "b t h w c -> b c t h w").to(self._dtype) / 127.5 - 1.0
@@ -123,9 +120,9 @@ class WanTokenizer:
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        place = {"subfolder": self.subfolder or None}
+        location = {"subfolder": self.subfolder or None}
         try:
-            settings: dict[str, Any] = _autoencoder().load_config(self.name, **place)
+            settings: dict[str, Any] = _autoencoder().load_config(self.name, **location)
         except (OSError, ValueError) as error:
             raise self._missing(error) from error
         if settings.get("_class_name") != "AutoencoderKLWan":
@@ -137,9 +134,9 @@ class WanTokenizer:
 
     @cached_property
     def _network(self) -> Any:
-        place = {"subfolder": self.subfolder or None, "torch_dtype": self._dtype}
+        location = {"subfolder": self.subfolder or None, "torch_dtype": self._dtype}
         try:
-            network = _autoencoder().from_pretrained(self.name, use_safetensors=True, **place)
+            network = _autoencoder().from_pretrained(self.name, use_safetensors=True, **location)
         except (OSError, ValueError) as error:
             raise self._missing(error) from error
         return network.eval().requires_grad_(False)

@@ -58,21 +58,17 @@ def load(folder: str | Path) -> Checkpoint:
     return Checkpoint(model, sections, folder)
 
 
-def restored_parts(
+def restored_encoders(
     sections: Mapping[str, Any], folder: Path
 ) -> tuple[tokenizer.Tokenizer, text.TextEncoder]:
-    """Return the tokenizer and the text encoder that a checkpoint names."""
+    """Return the tokenizer of pictures and the text encoder that a checkpoint names."""
     try:
-        return (
-            tokenizer.restore(sections.get("tokenizer")),
-            text.restore(sections.get("text")),
-        )
+        return tokenizer.restore(sections.get("tokenizer")), text.restore(sections.get("text"))
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from error
 
 
 def save_module(folder: Path, module: nn.Module, sections: Mapping[str, Any]) -> None:
-    """Write the weights of any module and its `config.json`."""
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     write_tensors(new / WEIGHTS, module.state_dict(), {})
@@ -97,8 +93,8 @@ def load_module(folder: Path, section: Mapping[str, Any], build: Callable[[], M]
         raise UserError(
             f"{config} does not describe the model in {weights} ({str(error).splitlines()[0]})."
         ) from error
-    wanted = outline.state_dict()
-    for name, tensor in wanted.items():
+    expected = outline.state_dict()
+    for name, tensor in expected.items():
         if name not in stored:
             raise UserError(f"{weights} has no weight {name!r}: it belongs to another model.")
         if stored[name] != tuple(tensor.shape):
@@ -106,9 +102,9 @@ def load_module(folder: Path, section: Mapping[str, Any], build: Callable[[], M]
                 f"{weights}: weight {name!r} has shape {stored[name]} where the model has "
                 f"{tuple(tensor.shape)}: the file belongs to a model of another size."
             )
-    extra = sorted(stored.keys() - wanted.keys())
+    extra = sorted(stored.keys() - expected.keys())
     if extra:
-        raise UserError(f"{weights} has a weight {extra[0]!r} that the model has not.")
+        raise UserError(f"{weights} has a weight {extra[0]!r} that the model does not have.")
     module = build()
     module.load_state_dict(read_tensors(weights)[0])
     return module.eval()
@@ -118,7 +114,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read `config.json` of a checkpoint folder; raises `UserError` naming the file."""
     path = folder / CONFIG
     if not path.is_file():
-        raise UserError(f"{folder} is no checkpoint: it has no {CONFIG}.")
+        raise UserError(f"{folder} is not a checkpoint: it has no {CONFIG}.")
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise ValueError("it is far too large")
@@ -126,7 +122,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train it again.") from error
     if not isinstance(sections, dict):
-        raise UserError(f"{path} is damaged (no JSON object): copy or train it again.")
+        raise UserError(f"{path} is damaged (not a JSON object): copy or train it again.")
     return sections
 
 
@@ -138,13 +134,13 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
-                part = file.get_slice(name)
-                if part.get_dtype() not in _FLOATS:
+                weight = file.get_slice(name)
+                if weight.get_dtype() not in _FLOATS:
                     raise UserError(
-                        f"{path}: weight {name!r} has type {part.get_dtype()} where the model has "
-                        "floating-point numbers."
+                        f"{path}: weight {name!r} has type {weight.get_dtype()} where the model "
+                        "has floating-point numbers."
                     )
-                shapes[name] = tuple(part.get_shape())
+                shapes[name] = tuple(weight.get_shape())
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
     return shapes
@@ -192,5 +188,5 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} is truncated or no safetensors file ({error}): copy or train it again."
+        f"{path} is truncated or not a safetensors file ({error}): copy or train it again."
     )

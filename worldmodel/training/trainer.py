@@ -96,7 +96,6 @@ class TrainerConfig:
         )
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of step number `step`, counted from 0."""
         rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup))
         if self.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
@@ -136,12 +135,10 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
 
     @property
     def step(self) -> int:
-        """Steps done."""
         return self.state.step
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done."""
         return self.step >= self.config.steps
 
     def run(self) -> bool:
@@ -163,7 +160,6 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
         return self.finished
 
     def advance(self) -> None:
-        """Train one step."""
         begun = time.monotonic()
         state, config = self.state, self.config
         generator = torch_generator(self.seed, self.step, device=self.compute.device)
