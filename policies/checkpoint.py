@@ -122,8 +122,8 @@ def check_robot(folder: Path, tasks: Iterable[str]) -> None:
         task_robot = yaml.safe_load(path.read_text())["robot"] if path.is_file() else robot
         if task_robot != robot:
             raise UserError(
-                f"{folder} is a policy of robot {robot}, but task {task} has {task_robot}: choose "
-                "a task or checkpoint of the same robot."
+                f"{folder} is a policy of robot {robot}, but task {task} has robot {task_robot}: "
+                "choose a task or checkpoint of the same robot."
             )
 
 

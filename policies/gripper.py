@@ -79,7 +79,7 @@ class TargetLevel:
     """Google robot: the target level after each command, scaled to [-1, 1].
 
     The robot takes deltas on its fingers' target: +-1 once, then zeros while the fingers move and
-    hold. A zero means everything and nothing; the level is constant between commands and follows
+    hold. A zero command is ambiguous; the level is constant between commands and follows
     from the commands alone.
     """
 

@@ -58,9 +58,9 @@ def encode(
             marker = path.with_suffix(".json")
             if not (path.is_file() and marker.is_file()):
                 windows = []
-                for index in indices[first : first + size]:
+                for start in indices[first : first + size]:
                     try:
-                        windows.append(data.window(index))
+                        windows.append(data.window(start))
                     except DamagedRecord as error:
                         if not skip:
                             raise

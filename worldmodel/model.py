@@ -70,7 +70,7 @@ def samples_in(batch: Batch) -> int:
 
 
 def times_as_positions(times: Sequence[float], device: torch.device | None = None) -> Tensor:
-    """Return `(1, n, 3)` positions of tokens that have a time but no place in the picture."""
+    """Return `(1, n, 3)` positions of tokens that have a time but no position in the picture."""
     position = torch.full((1, len(times), 3), -1.0)
     position[0, :, 0] = torch.tensor(times, dtype=torch.float32)
     return position.to(device)
@@ -114,7 +114,7 @@ class ModelConfig:
 class WorldModel(nn.Module):
     """The world model: any set of its modalities in, predictions of those that are predicted out.
 
-    Which tokens are clean and which are noise is told by their times alone, so the same weights
+    The times of tokens alone say which are clean and which are noise, so the same weights
     are a policy, a world model, an inverse dynamics model and a video model.
     """
 
@@ -166,7 +166,7 @@ class WorldModel(nn.Module):
             layer = nn.Sequential(nn.Linear(channels, modality.hidden), nn.GELU(), last)
         _initialise(layer, generator)
         if generator is not None:
-            # The vector that tells a modality from the others is the bias of its input layer.
+            # The vector that distinguishes modalities is the bias of its input layer.
             nn.init.normal_(last.bias, std=0.5, generator=generator)
         self.inputs[modality.name] = layer
         if modality.predicted:

@@ -94,7 +94,7 @@ def losses(
 
     `generation` and `generation/<modality>` are mean squared errors on the velocity (Eq. 2),
     `representation` is minus the mean `cosine` of the student's projected features after layer l
-    and the teacher's after layer k (Eq. 6-7), `tokens` counts the sequence tokens seen. A pure
+    and the teacher's after layer k (Eq. 6-7), `tokens` counts the sequence's tokens. A pure
     function of its arguments: all that is random comes from `generator`, best one of the batch's
     device.
     """

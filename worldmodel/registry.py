@@ -18,25 +18,25 @@ def described(built: Any) -> dict[str, Any]:
     return {"kind": built.kind} | asdict(built)
 
 
-def restored(section: Any, table: Mapping[str, type[T]], place: str) -> T:
-    """Build what `described` wrote; raises `UserError` naming `place` and the field."""
+def restored(section: Any, table: Mapping[str, type[T]], label: str) -> T:
+    """Build what `described` wrote; raises `UserError` naming `label` and the field."""
     if not isinstance(section, Mapping):
-        raise UserError(f"{place} must be an object with a kind and its settings.")
+        raise UserError(f"{label} must be an object with a kind and its settings.")
     settings = dict(section)
     kind = settings.pop("kind", None)
     if not isinstance(kind, str) or kind not in table:
-        raise UserError(f"{place}.kind={kind!r} is unknown.{nearest(str(kind), table)}")
+        raise UserError(f"{label}.kind={kind!r} is unknown.{nearest(str(kind), table)}")
     known = {field.name: field for field in fields(table[kind])}  # type: ignore[arg-type]
     for name, value in settings.items():
         if name not in known:
-            raise UserError(f"{place}.{name}: {kind} has no such setting.{nearest(name, known)}")
+            raise UserError(f"{label}.{name}: {kind} has no such setting.{nearest(name, known)}")
         default = known[name].default
         if type(default) in (int, str, bool) and type(value) is not type(default):
-            raise UserError(f"{place}.{name}={value!r} must be like {default!r}.")
+            raise UserError(f"{label}.{name}={value!r} must be like {default!r}.")
     try:
         return table[kind](**settings)
     except TypeError as error:
-        raise UserError(f"{place} is incomplete ({error}).") from error
+        raise UserError(f"{label} is incomplete ({error}).") from error
 
 
 def compare(here: Mapping[str, Any], there: Mapping[str, Any], section: str, source: str) -> None:

@@ -1,9 +1,9 @@
 """The episode lists of SIMPLER's scripts and of Self-Flow's robot experiment, one for one.
 
 Source of the first two: SimplerEnv's `scripts/rt1_*_visual_matching.sh`, `rt1_*_variant_agg.sh` and
-`rt1x_bridge.sh`, unrolled as its evaluator does: in the order of the loops, the robot's places
-outside, the objects' positions inside. Lengths in metres. Where a task has one place for the robot
-(cans, move near, WidowX) that place is the task's own and is not repeated here.
+`rt1x_bridge.sh`, unrolled as its evaluator does: in the order of the loops, the robot's positions
+outside, the objects' positions inside. Lengths in metres. Where a task has one robot position
+(cans, move near, WidowX) it is the task's default and is not repeated here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -79,8 +79,8 @@ GRID_POSITIONS = {
 """The positions (m) of the object that visual matching goes through, of tasks that have some."""
 
 _ROBOT_Y = _line(-0.2, 0.2, 3)
-_DRAWER_PLACES = tuple(product(_line(0.65, 0.85, 3), _ROBOT_Y))
-_APPLE_PLACES = tuple(product((0.65,), _ROBOT_Y))
+_DRAWER_ROBOT_XY = tuple(product(_line(0.65, 0.85, 3), _ROBOT_Y))
+_APPLE_ROBOT_XY = tuple(product((0.65,), _ROBOT_Y))
 
 
 def visual_matching() -> Iterator[Entry]:
@@ -114,11 +114,11 @@ def variant_aggregation() -> Iterator[Entry]:
     # From here on the variants are the inner loop.
     pairs += [(variant, task) for task in drawers for variant in lights]
     pairs += [(variant, task) for task in drawers for variant in _CABINETS]
-    for (variant, task), place in product(pairs, _DRAWER_PLACES):
-        yield task, variant, {"robot_xy": place, "robot_yaw": 0.0}
+    for (variant, task), robot_xy in product(pairs, _DRAWER_ROBOT_XY):
+        yield task, variant, {"robot_xy": robot_xy, "robot_yaw": 0.0}
     variants = ("base", *_BACKGROUNDS, *lights, *_CABINETS)
-    for variant, place, xy in product(variants, _APPLE_PLACES, _APPLE_POSITIONS):
-        start = {"robot_xy": place, "robot_yaw": 0.0}
+    for variant, robot_xy, xy in product(variants, _APPLE_ROBOT_XY, _APPLE_POSITIONS):
+        start = {"robot_xy": robot_xy, "robot_yaw": 0.0}
         yield "open_and_place", variant, {**start, "object": "apple", "object_xy": xy}
 
 
@@ -126,9 +126,9 @@ def self_flow_paper() -> Iterator[Entry]:
     """15 cans, 18 drawers, 10 times near, 7 times open and place; then all of it once more.
 
     Counts: Self-Flow, App. E. Which episodes they are it does not say; these are spread over visual
-    matching: each orientation of the can at five places that share neither x nor y, each drawer
+    matching: each orientation of the can at five positions that share neither x nor y, each drawer
     from three robot poses and each pose with open and close, every pair of objects and triangle,
-    seven of the nine places of the apple. Colourings take turns.
+    seven of the nine positions of the apple. Colourings take turns.
     """
     for _ in range(2):
         yield from _self_flow_round()

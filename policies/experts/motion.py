@@ -154,7 +154,7 @@ class Expert(ABC, Generic[S]):
         return goal._replace(position=goal.position + share * self._offset * drift.axes)
 
     def _towards(self, state: S, goal: Goal) -> Vector:
-        """The action (7,) that leads a part of the way to `goal`."""
+        """The action (7,) towards `goal`, bounded by one step."""
         step, turn = self._step(state.hand, state.rotation, goal)
         to_base = state.base_rotation.T
         return np.concatenate([to_base @ step, to_base @ turn, [goal.fingers]])

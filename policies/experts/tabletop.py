@@ -85,7 +85,7 @@ def grasp_rotation(narrow: Vector | None, at: Vector, lean: float = 0.0) -> Vect
 
     Columns: x, y (along which the fingers close), z (the way the hand points). The hand leans
     aside rather than along `narrow`, so that both fingers come down to the same height; how far
-    aside is bounded by what the arm reaches there (seen by solving its kinematics over the table).
+    aside is bounded by what the arm reaches there (found by solving its kinematics over the table).
     `lean` (rad) leans it a little further aside.
     """
     along = AHEAD if narrow is None else float(np.arctan2(narrow[1], narrow[0])) % np.pi
@@ -133,7 +133,7 @@ class PickingExpert(Expert[TableState]):
         self._rotation: Vector | None = None
 
     def risen(self, item: Item) -> float:
-        """How far (m) the object is above where it stood when it was first seen."""
+        """How far (m) the object is above where it stood at the first observation."""
         if self._start_bottom is None:
             self._start_bottom = item.bottom
         return item.bottom - self._start_bottom
@@ -192,10 +192,10 @@ class PickingExpert(Expert[TableState]):
         if self._frozen < 2:
             return goal
         way = self._frozen % 4
-        if way < 2:  # first the way alone, a part of it
+        if way < 2:  # first only a share of the translation
             position = state.hand + (goal.position - state.hand) * 0.4
             return goal._replace(position=position, rotation=state.rotation)
-        if way == 2:  # then the turn alone
+        if way == 2:  # then only the rotation
             return goal._replace(position=state.hand)
         towards_robot = np.array([0.04, 0.0, 0.03])
         return goal._replace(position=state.hand + towards_robot, rotation=state.rotation)

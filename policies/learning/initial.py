@@ -1,4 +1,4 @@
-"""Settings that a pretrained model brings along: `init=` makes its own the defaults."""
+"""Settings of a pretrained model: `init=` makes them the defaults."""
 
 from collections.abc import Sequence
 from dataclasses import fields

@@ -101,7 +101,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: torch.save({}, f / "model.safetensors"),
         "model.safetensors is truncated or not a safetensors file",
     ),
-    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "is truncated or no safetens"),
+    "empty": (
+        lambda f: (f / "model.safetensors").write_bytes(b""),
+        "is truncated or not a safetens",
+    ),
     "gone": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
     "shape": (
         reshape,

@@ -1,12 +1,12 @@
-"""Which window comes when: a function of (seed, step, rank) alone, whoever asks and from wherever.
+"""The order of windows: a function of (seed, step, rank) alone.
 
 Every window comes once an epoch. Episodes are shuffled and taken in blocks; within a block the
 windows of all its episodes are shuffled together. So a reader caches one block of records
-and reads each record once an epoch, and any place can be found without going through those before.
+and reads each record once an epoch, and any place is found without computing those before it.
 
-Steps take turns over shards, and every shard owns a part of each data set. A process that makes
-every n-th batch, n a divisor of the number of shards, so reads the records of its own shards alone;
-which process makes a batch changes nothing about it.
+Steps take turns over shards, and every shard owns a share of each data set. A process that makes
+every n-th batch, n a divisor of the number of shards, reads only the records of its own shards; a
+batch does not depend on the process that makes it.
 """
 
 import itertools

@@ -7,7 +7,7 @@ A.3). The autoencoder is frozen and never part of a checkpoint, which names it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
@@ -120,11 +120,7 @@ class WanTokenizer:
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        location = {"subfolder": self.subfolder or None}
-        try:
-            settings: dict[str, Any] = _autoencoder().load_config(self.name, **location)
-        except (OSError, ValueError) as error:
-            raise self._missing(error) from error
+        settings: dict[str, Any] = self._read(_autoencoder().load_config)
         if settings.get("_class_name") != "AutoencoderKLWan":
             raise UserError(
                 f"tokenizer.name={self.name} is a {settings.get('_class_name')}, not an "
@@ -134,18 +130,20 @@ class WanTokenizer:
 
     @cached_property
     def _network(self) -> Any:
-        location = {"subfolder": self.subfolder or None, "torch_dtype": self._dtype}
-        try:
-            network = _autoencoder().from_pretrained(self.name, use_safetensors=True, **location)
-        except (OSError, ValueError) as error:
-            raise self._missing(error) from error
-        return network.eval().requires_grad_(False)
-
-    def _missing(self, error: Exception) -> UserError:
-        return UserError(
-            f"tokenizer.name={self.name} holds no Wan autoencoder ({str(error).splitlines()[0]}): "
-            "give its folder, or its name on the hub and tokenizer.subfolder."
+        load = partial(
+            _autoencoder().from_pretrained, use_safetensors=True, torch_dtype=self._dtype
         )
+        return self._read(load).eval().requires_grad_(False)
+
+    def _read(self, load: Callable[..., Any]) -> Any:
+        try:
+            return load(self.name, subfolder=self.subfolder or None)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"tokenizer.name={self.name} holds no Wan autoencoder "
+                f"({str(error).splitlines()[0]}): give its folder, or its name on the hub and "
+                "tokenizer.subfolder."
+            ) from error
 
 
 def _autoencoder() -> Any:

@@ -62,8 +62,8 @@ class TrainingState(Generic[AnyModel]):
 def parameter_groups(model: nn.Module, weight_decay: float, rate: float) -> list[dict[str, Any]]:
     """Return the optimiser's groups: matrices decay, biases and scales do not."""
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
     return [
         {"params": matrices, "weight_decay": weight_decay, "lr": rate},
-        {"params": others, "weight_decay": 0.0, "lr": rate},
+        {"params": vectors, "weight_decay": 0.0, "lr": rate},
     ]
