@@ -74,7 +74,7 @@ class WindowsOnly:
             augmentation=None,
             windows=WindowConfig(future=tuple(range(1, LENGTH)), chunk=LENGTH),
         )
-        # Few episodes at hand, so that those of a small set are not all of them.
+        # Small blocks, so that a small set is not cached as a whole.
         data = DataSource(sets=[source], workers=workers, shards=2, block=4)
         sets = data.open(use, size, video_only=True)
         self._reader = data.window_reader(sets, use, seed=0)

@@ -11,6 +11,6 @@ def make(
     resolution: list[int],
     terminate_on_success: bool,
 ) -> ToyEnv:
-    """Make the toy world whatever the task; it goes on after success, as evaluations ask."""
+    """Make the toy world whatever the task; it continues after success, as evaluations ask."""
     assert not terminate_on_success
     return ToyEnv((resolution[0], resolution[1]))

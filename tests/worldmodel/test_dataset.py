@@ -1,4 +1,4 @@
-"""Data sets: what is in a window, and what is kept at hand."""
+"""Data sets: what is in a window, and what is cached."""
 
 import pickle
 from pathlib import Path
