@@ -4,10 +4,12 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +29,17 @@ LOCK, STARTS = ".lock", "run.json"
 
 _PACKAGES = ("torch", "numpy", "safetensors", "hydra-core")
 
-_held: dict[Path, tuple[Path, FileLock]] = {}
+
+@dataclass
+class _Hold:
+    """A folder that this process holds. `own` are its files if this process made the folder."""
+
+    folder: Path
+    lock: FileLock
+    own: set[str] | None
+
+
+_held: dict[Path, _Hold] = {}
 
 
 def open_run(
@@ -60,7 +72,9 @@ def open_run(
             f"out={folder} holds other things than a run of {kind} (it has no {file}): give "
             "another out=FOLDER."
         )
-    _hold(folder)
+    hold = _hold(folder)
+    if hold.own is not None:
+        hold.own |= {LOCK, STARTS, file}
     text = _text(plain, file)
     if path.is_file() and any(p.stat().st_size for r in results for p in folder.glob(r)):
         _check_same(folder, _read(path), _parsed(text, file), ignored)
@@ -72,10 +86,14 @@ def open_run(
 
 
 def release() -> None:
-    for folder, lock in _held.values():
-        if (folder / LOCK).exists():
+    """Give back every folder that this process holds; one it made and left empty is deleted."""
+    for hold in _held.values():
+        folder = hold.folder
+        if hold.own is not None and {path.name for path in folder.glob("*")} <= hold.own:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif (folder / LOCK).exists():
             os.truncate(folder / LOCK, 0)
-        lock.release()
+        hold.lock.release()
     _held.clear()
 
 
@@ -84,7 +102,7 @@ def resume_hint() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if not _held or spec is None:
         return ""
-    folder, _ = next(iter(_held.values()))
+    folder = next(iter(_held.values())).folder
     arguments = [a for a in sys.argv[1:] if not a.startswith("out=")]
     command = ["python", "-m", spec.name, *arguments, f"out={folder}"]
     return f"to resume, run {shlex.join(command)}"
@@ -126,11 +144,12 @@ def _revision() -> str:
         return "unknown"
 
 
-def _hold(folder: Path) -> None:
+def _hold(folder: Path) -> _Hold:
     """Lock the folder for this process; raises `UserError` naming the process that holds it."""
     key = folder.resolve()
     if key in _held and folder.is_dir():
-        return
+        return _held[key]
+    own = None if folder.exists() else set[str]()
     path = folder / LOCK
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
@@ -150,7 +169,8 @@ def _hold(folder: Path) -> None:
         ) from error
     except OSError as error:
         raise disk_error(error, folder) from error
-    _held[key] = (folder, lock)
+    _held[key] = _Hold(folder, lock, own)
+    return _held[key]
 
 
 def _holder(path: Path) -> str:

@@ -57,6 +57,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
             "the data set that they were made of."
         )
     use = build(config.data.use, DataConfig)
+    folder = open_run("finetune", config, _NOT_COMPARED)
     sets = source.open(use, settings.tokenizer.picture)
     codecs = codecs_of(sets, config.gripper)
     acting = acting_set(sets, config.data.statistics_of)
@@ -72,7 +73,6 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     reader = source.window_reader(sets, use, config.seed)
     learner = settings.learner(use.windows, normalisation, config.seed)
     state = trainer_config.state(learner.model)
-    folder = open_run("finetune", config, _NOT_COMPARED)
     # Validation is in robot units, what is learned in each set's own.
     skipped = reader.unreadable()
     held_out = HeldOut(lambda n: reader.held_out(n, acting, now_only=True), skipped.extend)

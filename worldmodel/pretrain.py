@@ -109,12 +109,12 @@ def main(config: DictConfig) -> Path:
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
     source: Source = build(config.data.source)
+    folder = open_run("pretrain", config, _NOT_COMPARED)
     reader: Any = source.reader(data, tokenizer, config.seed)
     assembler = Assembler(tokenizer, text, data.windows)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
     state = trainer_config.state(model)
-    folder = open_run("pretrain", config, _NOT_COMPARED)
     loader: Loader[Any] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
     loader.list_skipped(reader.unreadable())
     observer = Observer(

@@ -1,5 +1,6 @@
 """The folder of a run: one process, one set of settings."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -107,3 +108,25 @@ def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / ".lock").read_text()
     release()
     assert (tmp_path / ".lock").read_text() == ""
+
+
+def test_a_new_folder_that_a_slip_left_empty_is_deleted(tmp_path: Path) -> None:
+    new, made_before = tmp_path / "new", tmp_path / "before"
+    made_before.mkdir()
+    for folder in (new, made_before):
+        open_run("pretrain", {"out": str(folder)})
+    release()
+    assert not new.exists()
+    assert made_before.exists()
+    open_run("pretrain", {"out": str(new)})
+    (new / "state.safetensors").write_bytes(b"weights")
+    release()
+    assert new.exists()
+
+
+@pytest.mark.parametrize("module", ["worldmodel.pretrain", "policies.finetune"])
+def test_a_folder_is_claimed_before_data_is_read(module: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = importlib.import_module(module).run
+    with pytest.raises(UserError, match="is a file"):
+        run("data=bridge", "data.root=NOWHERE", f"out={tmp_path / 'file'}")

@@ -25,6 +25,11 @@ SLIPS = [
     *[(command, "data=nonsense") for command in ("pretrain", "finetune", "encode", "inspect")],
     ("encode", "data=rlds out=x"),
     ("encode", "every=0 out=x"),
+    *[
+        (command, f"data=bridge data.root=NOWHERE out={out}")
+        for command in ("pretrain", "finetune", "encode")
+        for out in ("FILE", "run")
+    ],
     ("pretrain", "trainer=3"),
     ("pretrain", "model.width=0"),
     ("pretrain", "model.heads=0"),
