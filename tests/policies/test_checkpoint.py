@@ -173,6 +173,25 @@ def no_statistics(folder: Path) -> None:
     changed(folder, normalisation={})
 
 
+def statistics_not_finite(folder: Path) -> None:
+    statistics = json.loads((folder / CONFIG).read_text())["normalisation"]
+    changed(folder, normalisation=statistics | {"low": [float("nan")] * 6})
+
+
+def endless_chunk(folder: Path) -> None:
+    windows = json.loads((folder / CONFIG).read_text())["windows"]
+    changed(folder, windows=windows | {"chunk": 10**9})
+
+
+def far_future(folder: Path) -> None:
+    changed(folder, windows={"future": [3, 10**9], "chunk": 6})
+
+
+def huge_picture(folder: Path) -> None:
+    tokenizer = json.loads((folder / CONFIG).read_text())["tokenizer"]
+    changed(folder, tokenizer=tokenizer | {"height": 10**6})
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
@@ -189,6 +208,10 @@ def no_statistics(folder: Path) -> None:
         (other_state, r"normalisation.mean has shape \(11,\) where the model has 10"),
         (unknown_tokenizer, r"tokenizer.kind='os.system' is unknown"),
         (unknown_text, r"text.wrods: words has no such setting. Did you mean 'words'"),
+        (statistics_not_finite, "'normalisation' is damaged: low is not finite"),
+        (endless_chunk, r"windows.chunk=1000000000 is more than 1,000"),
+        (far_future, r"windows.future=1000000000 is more than 10,000"),
+        (huge_picture, r"tokenizer.height=1000000 is more than 4,096"),
         (no_patch, r"tokenizer.patch=0 must be at least 1"),
     ],
 )
@@ -200,4 +223,4 @@ def test_a_bad_checkpoint_is_named(
     with pytest.raises(UserError, match=sentence) as caught:
         load_policy(str(folder))
     assert "\n" not in str(caught.value)
-    assert str(folder) in str(caught.value) or harm is no_statistics
+    assert str(folder) in str(caught.value) or "'normalisation'" in sentence

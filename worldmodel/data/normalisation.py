@@ -68,6 +68,11 @@ class Normalisation:
             raise UserError(
                 f"the checkpoint's section 'normalisation' is damaged ({error!r})."
             ) from error
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UserError(
+                    f"the checkpoint's section 'normalisation' is damaged: {name} is not finite."
+                )
         return cls(**arrays)
 
 

@@ -26,6 +26,14 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _LARGEST_CONFIG = 1 << 24
+# No weight bounds these, and each costs memory or time; far beyond what anybody trains.
+_LARGEST = {
+    ("tokenizer", "height"): 4096,
+    ("tokenizer", "width"): 4096,
+    ("text", "words"): 4096,
+    ("windows", "future"): 10_000,
+    ("windows", "chunk"): 1000,
+}
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -123,6 +131,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}): copy or train it again.") from error
     if not isinstance(sections, dict):
         raise UserError(f"{path} is damaged (not a JSON object): copy or train it again.")
+    for (name, key), limit in _LARGEST.items():
+        section = sections.get(name)
+        value = section.get(key) if isinstance(section, dict) else None
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and not number <= limit:
+                raise UserError(f"{path}: {name}.{key}={number} is more than {limit:,}.")
     return sections
 
 
