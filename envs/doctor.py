@@ -233,7 +233,7 @@ def _run(code: str) -> tuple[bool, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m envs.doctor", description=__doc__)
     parser.add_argument("--only", choices=list(CHECKS), help="make one check")
     chosen = parser.parse_args().only
     findings = report([chosen] if chosen else list(CHECKS))

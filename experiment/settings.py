@@ -196,6 +196,8 @@ def _value(key: str, text: str) -> Any:
         return float(text)
     if text[:1] not in ("[", "{", '"', "'"):
         return text
+    if text[0] == "{":  # Hydra takes {name:value}, where YAML wants a space
+        text = re.sub(r"([{,]\s*\w+):(?=\S)", r"\1: ", text)
     try:
         # OmegaConf's YAML reads 1e-3 as a number, as Hydra's does.
         return OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore

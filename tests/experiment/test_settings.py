@@ -74,6 +74,11 @@ def test_a_mistake_is_named_with_what_was_meant(argument: str, sentence: str) ->
         ("trainer.clip=2", "trainer.clip", 2),
         ("data.use.windows.future=[1, 2,3]", "data.use.windows.future", [1, 2, 3]),
         ("objective.dropout={video: 0.5}", "objective.dropout", {"video": 0.5}),
+        (
+            "objective.dropout={video:0.5,text:1}",
+            "objective.dropout",
+            {"video": 0.5, "text": 1},
+        ),
         ("objective.dropout.video=0.5", "objective.dropout", {"video": 0.5}),
         ("+objective.dropout.video=0.5", "objective.dropout", {"video": 0.5}),
         ("objective.condition_noise={}", "objective.condition_noise", {}),
