@@ -34,7 +34,7 @@ from worldmodel.data.adapter import Adapter
 from worldmodel.data.loader import Loader, Reader
 from worldmodel.data.reader import DataConfig, Sample
 from worldmodel.data.source import DataSource, Format, SetConfig
-from worldmodel.data.windows import WindowConfig
+from worldmodel.data.windows import Empty, WindowConfig, empty_pictures
 
 What = Literal["frames", "windows"]
 ADAPTERS: dict[Format, str] = {"rlds": "fractal20220817_data", "lerobot": "simpler_google_robot"}
@@ -58,7 +58,7 @@ class Episodes:
         self._episodes = source.open(None, download=False, on_error="stop")
         self._image = source.adapted(self._episodes).image
 
-    def __call__(self, step: int) -> Sample[torch.Tensor]:
+    def __call__(self, step: int, empty: Empty = empty_pictures) -> Sample[torch.Tensor]:  # noqa: ARG002
         """Return uint8 `(t, h, w, 3)`."""
         episode = self._episodes[step % len(self._episodes.lengths)]
         return Sample(torch.from_numpy(episode.images(self._image)))
@@ -79,9 +79,9 @@ class WindowsOnly:
         sets = data.open(use, size, video_only=True)
         self._reader = data.window_reader(sets, use, seed=0)
 
-    def __call__(self, step: int) -> Sample[torch.Tensor]:
+    def __call__(self, step: int, empty: Empty = empty_pictures) -> Sample[torch.Tensor]:
         """Return uint8 `(b, t, h, w, 3)`."""
-        return Sample(self._reader(step).batch.future)
+        return Sample(self._reader(step, empty).batch.future)
 
 
 def ours(options: argparse.Namespace) -> dict[str, object]:

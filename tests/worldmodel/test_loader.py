@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiment.errors import UserError
 from tests.worldmodel.toy_streams import reader, same
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.loader import HeldOut, Loader
 from worldmodel.data.reader import Sample
+from worldmodel.data.shared_memory import RECEIVED
 
 ROOTS = ("9,9,12,8,10", "20,30,8")
 
@@ -34,6 +36,21 @@ def test_batches_that_are_kept_stay_as_they_are() -> None:
     loader.close()
     fresh = reader(*ROOTS)
     assert all(same(batch, fresh(step).batch) for step, batch in enumerate(kept))
+
+
+def test_shared_memory_is_used_again_and_given_back() -> None:
+    others = set(RECEIVED)
+    loader = Loader(reader(*ROOTS), 1, ahead=2)
+    frame = loader(0).frame[1:]
+    future = loader(1).future[:1, 0]
+    later = [loader(step).samples for step in range(2, 40)]
+    (name,) = set(RECEIVED) - others
+    assert len(later) == 38
+    assert 1 <= len(RECEIVED[name]) <= 6
+    assert torch.equal(frame, reader(*ROOTS)(0).batch.frame[1:])
+    assert torch.equal(future, reader(*ROOTS)(1).batch.future[:1, 0])
+    loader.close()
+    assert name not in RECEIVED
 
 
 def test_errors_of_workers_arrive_as_one_sentence() -> None:

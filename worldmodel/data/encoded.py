@@ -23,7 +23,7 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from worldmodel.data.order import BatchOrder, SetOrder, WindowIndex, shards_of_a_process
 from worldmodel.data.reader import DataConfig, Reading, Sample
-from worldmodel.data.windows import Samples, WindowBatch
+from worldmodel.data.windows import Empty, Samples, WindowBatch, empty_pictures
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import video_valid
 
@@ -151,7 +151,7 @@ class TokenReader:
         self._kept = source.block * (at_once + 1)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
 
-    def __call__(self, step: int) -> Sample[EncodedBatch]:
+    def __call__(self, step: int, empty: Empty = empty_pictures) -> Sample[EncodedBatch]:  # noqa: ARG002
         return Sample(
             self._batch([self._learned(slot.shard, slot.place) for slot in self._order(step)])
         )

@@ -10,6 +10,8 @@ import os
 import pickle
 import signal
 import sys
+import uuid
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,9 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 from experiment.errors import UserError
 from experiment.files import append_record
 from worldmodel.data.reader import Sample
+from worldmodel.data.shared_memory import RECEIVED, Blocks, Parcel
+from worldmodel.data.windows import Empty
 
 T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1
+# Blocks besides those on their way: one is read, one is filled, two to spare.
+_AT_HAND = 4
 
 SKIPPED = "skipped.jsonl"
 """The file of a run that lists records that could not be read."""
@@ -31,8 +37,11 @@ SKIPPED = "skipped.jsonl"
 class Reader(Protocol[T]):
     """Makes the batch of a step; can be pickled, and then opens what it reads anew."""
 
-    def __call__(self, step: int) -> Sample[T]:
-        """Return the batch of `step`; raises `UserError`."""
+    def __call__(self, step: int, empty: Empty = ...) -> Sample[T]:
+        """Return the batch of `step`, large tensors best in memory of `empty`.
+
+        Raises `UserError`.
+        """
         ...
 
 
@@ -49,16 +58,17 @@ class Steps(Dataset[Any]):
     Readers have open files, which must not be shared between processes.
     """
 
-    def __init__(self, reader: Reader[Any]) -> None:
+    def __init__(self, reader: Reader[Any], blocks: Blocks) -> None:
         self._packed = pickle.dumps(reader)
         self._reader: Reader[Any] | None = None
+        self._blocks = blocks
 
-    def __getitem__(self, step: int) -> Sample[Any] | Failure:
+    def __getitem__(self, step: int) -> Parcel | Failure:
         """Return the batch of `step`, or what went wrong."""
         try:
             if self._reader is None:
                 self._reader = pickle.loads(self._packed)
-            return self._reader(step)
+            return self._blocks.pack(self._reader(step, self._blocks.begin()))
         except UserError as error:
             return Failure(error)
 
@@ -91,9 +101,13 @@ class Loader(Generic[T]):
         self._sampler = StepsFrom()
         self._iterator: Iterator[Any] | None = None
         self._loader: DataLoader[Any] | None = None
+        self._forget: Callable[[], object] | None = None
         if workers:
+            name = uuid.uuid4().hex
+            RECEIVED[name] = {}
+            self._forget = weakref.finalize(self, RECEIVED.pop, name)
             self._loader = DataLoader(
-                Steps(reader),
+                Steps(reader, Blocks(name, ahead + _AT_HAND)),
                 batch_size=None,
                 sampler=self._sampler,  # type: ignore[arg-type]
                 num_workers=workers,
@@ -142,6 +156,8 @@ class Loader(Generic[T]):
     def close(self) -> None:
         """End the processes."""
         self._iterator = self._loader = None
+        if self._forget is not None:
+            self._forget()
 
 
 def _unchanged(batch: T) -> T:
