@@ -29,12 +29,14 @@ class Augmentation:
         shifts = generator.integers(-self.shift, self.shift + 1, size=(count, 2))
         tables = self._tables(count, generator)
         for frame, future, (down, right), table in zip(
-            frames, futures, shifts, tables, strict=True
+            frames, futures, shifts.tolist(), tables, strict=True
         ):
-            rows = np.clip(np.arange(height) + down, 0, height - 1)[:, None]
-            columns = np.clip(np.arange(width) + right, 0, width - 1)
-            frame[:] = table[frame[rows, columns]]
-            future[:] = table[future[:, rows, columns]]
+            for pictures in (frame, future):
+                # Many times faster than an index array for each of three changes.
+                changed = pictures.tobytes().translate(table.tobytes())
+                moved = np.frombuffer(changed, np.uint8).reshape(pictures.shape)
+                moved = moved.take(np.clip(np.arange(height) + down, 0, height - 1), axis=-3)
+                _move(moved, min(max(right, 1 - width), width - 1), pictures)
 
     def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return uint8 `(count, 256)`: the new level of each level."""
@@ -42,3 +44,14 @@ class Augmentation:
         offset = 255 * generator.uniform(-self.brightness, self.brightness, size=(count, 1))
         levels = 127.5 + slope * (np.arange(256) - 127.5) + offset
         return levels.round().clip(0, 255).astype(np.uint8)
+
+
+def _move(pictures: np.ndarray, right: int, out: np.ndarray) -> None:
+    """Fill `out` with what lies `right` columns beside; pictures `(..., h, w, 3)`."""
+    if right >= 0:
+        edge = pictures.shape[-2] - right
+        out[..., :edge, :] = pictures[..., right:, :]
+        out[..., edge:, :] = pictures[..., -1:, :]
+    else:
+        out[..., -right:, :] = pictures[..., :right, :]
+        out[..., :-right, :] = pictures[..., :1, :]
