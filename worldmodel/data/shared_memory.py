@@ -74,12 +74,12 @@ class Blocks:
         if not isinstance(value, Tensor):
             return None
         start = self._offset(value)
+        content = value.contiguous().reshape(-1).view(torch.uint8)
         if start is None or not value.is_contiguous():
             copy = self._empty((value.nbytes,))
-            copy.numpy()[:] = np.ascontiguousarray(value.numpy()).reshape(-1).view(np.uint8)
-            start = self._offset(copy)
+            start = self._offset(copy.copy_(content))
         if start is None:
-            return (value.numpy(),)
+            return content.numpy(), value.dtype, tuple(value.shape)
         return start, value.nbytes, value.dtype, tuple(value.shape)
 
     def _offset(self, tensor: Tensor) -> int | None:
@@ -119,9 +119,10 @@ def _received(loader: str, rest: bytes, process: int, number: int, shared: Tenso
         whole = torch.from_numpy(lease)
 
     def tensor(place: tuple[Any, ...]) -> Tensor:
-        if len(place) == 1:
-            return torch.from_numpy(place[0])
-        start, size, dtype, shape = place
+        *content, dtype, shape = place
+        if len(content) == 1:
+            return torch.from_numpy(content[0]).view(dtype).view(shape)
+        start, size = content
         return whole[start : start + size].view(dtype).view(shape)
 
     unpickler.persistent_load = tensor  # type: ignore[method-assign]
