@@ -10,7 +10,7 @@ import torch
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
-from policies.finetune import trainer_of
+from policies.finetune import run, trainer_of
 from policies.learning.initial import with_initial
 from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
@@ -245,5 +245,5 @@ def test_what_no_policy_can_learn_is_one_sentence(
     if "data=tokens" not in given:
         given.append(f"data.source.cache={tmp_path}")
     with pytest.raises(UserError, match=sentence):
-        trainer_of(compose("finetune", given))
+        run(*given)
     assert not (tmp_path / "run").exists()
