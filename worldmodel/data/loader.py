@@ -4,7 +4,6 @@ The batch of a step is the same whichever process makes it, so the number of wor
 between one start of a run and the next.
 """
 
-import ctypes
 import functools
 import os
 import pickle
@@ -21,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from experiment.errors import UserError
 from experiment.files import append_record
+from experiment.processes import die_with_parent
 from worldmodel.data.reader import Sample
 from worldmodel.data.shared_memory import RECEIVED, Blocks, Parcel
 from worldmodel.data.windows import Empty
 
 T = TypeVar("T")
-_PR_SET_PDEATHSIG = 1
 # Blocks besides those on their way: one is read, one is filled, two to spare.
 _AT_HAND = 4
 
@@ -167,12 +166,7 @@ def _unchanged(batch: T) -> T:
 def _live_no_longer_than(parent: int, _: int) -> None:
     """Let this worker leave Ctrl-C to the process `parent`, and end when that one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The kernel sends the signal even where the parent was killed; only Linux has it.
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with_parent(parent)
 
 
 class HeldOut(Generic[T]):
