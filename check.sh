@@ -8,4 +8,5 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+# Files of tests are shared out to a process per core; -n 0 runs all in one.
+python -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

@@ -215,7 +215,8 @@ def _check_key(key: str, added: bool, config: DictConfig, files: Files, given: s
     """
     raw = OmegaConf.to_container(config)
     parent = key.rpartition(".")[0]
-    built = "_target_" in _at(raw, parent, {})
+    above = _at(raw, parent, {})
+    built = isinstance(above, dict) and "_target_" in above
     if parent in files.free or parent in given or key in given or (added and built):
         return
     if _at(raw, key, _ABSENT) is not _ABSENT:
@@ -225,6 +226,8 @@ def _check_key(key: str, added: bool, config: DictConfig, files: Files, given: s
         if isinstance(followed, str) and followed.startswith("${"):
             source = f"{followed[2:-1]}{key.removeprefix(parent)}"
             raise UserError(f"{key} follows {followed}: set {source} instead.")
+        if followed is None and _at(raw, parent, _ABSENT) is None:
+            raise UserError(f"{key}: {parent} is null and has no settings, choose a {parent} first.")
         parent = parent.rpartition(".")[0]
     known = set(_keys(raw))
     close = nearest(key, known, listed=False)

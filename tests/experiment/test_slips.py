@@ -31,6 +31,7 @@ SLIPS = [
         for out in ("FILE", "run")
     ],
     ("pretrain", "trainer=3"),
+    ("pretrain", "data=lerobot data.root=x data.adapter.rate=5"),
     ("pretrain", "model.width=0"),
     ("pretrain", "model.heads=0"),
     ("pretrain", "data.use.batch_size=0"),

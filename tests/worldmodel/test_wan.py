@@ -106,7 +106,12 @@ def test_a_data_set_is_encoded_and_learned_from(folder: Path, tmp_path: Path) ->
         "tokenizer.subfolder=''", "tokenizer.height=32", "tokenizer.width=48",
         "tokenizer.precision=float32",
     ]  # fmt: skip
-    source = ["data=lerobot", f"data.root={root}", "data.adapter.rate=5", "device=cpu"]
+    source = [
+        "data=lerobot",
+        f"data.root={root}",
+        "data.camera=observation.images.head",
+        "device=cpu",
+    ]
     encode.main([*source, *given, f"out={tmp_path / 'latents'}", "every=2", "shard=4"])
     run = ["data=tokens", f"data.root={tmp_path / 'latents'}", f"out={tmp_path / 'run'}"]
     size = ["model=tiny", "model.width=32", "trainer.steps=2", "trainer.log_every=1"]
