@@ -227,7 +227,7 @@ def _check_key(key: str, added: bool, config: DictConfig, files: Files, given: s
             source = f"{followed[2:-1]}{key.removeprefix(parent)}"
             raise UserError(f"{key} follows {followed}: set {source} instead.")
         if followed is None and _at(raw, parent, _ABSENT) is None:
-            raise UserError(f"{key}: {parent} is null and has no settings, choose a {parent} first.")
+            raise UserError(f"{key}: {parent} is null, so it has no settings; choose one first.")
         parent = parent.rpartition(".")[0]
     known = set(_keys(raw))
     close = nearest(key, known, listed=False)
