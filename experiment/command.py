@@ -1,8 +1,11 @@
 """One way to run a command: its settings, its help, and how it ends."""
 
+import contextlib
 import functools
 import inspect
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -43,7 +46,9 @@ class Command(Generic[R]):
         given = list(sys.argv[1:] if arguments is None else arguments)
         flags = [f"--{flag}" for flag in self._flags]
         settings = [f"{a[2:]}=true" if a in flags else a for a in given]
-        exit_on_user_error(self._print_help if {"-h", "--help"} & {*given} else self.run)(*settings)
+        wanted = self._print_help if {"-h", "--help"} & {*given} else self.run
+        with _sigterm_as_ctrl_c():
+            exit_on_user_error(wanted)(*settings)
 
     def run(self, *settings: str) -> R:
         """Run with settings such as `"trainer.steps=500"`; raises `UserError` for wrong ones."""
@@ -72,6 +77,19 @@ def command(
     given ones.
     """
     return lambda main: Command(main, name, usage or "", flags, completed)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """A job that is ended from outside stops as at Ctrl-C, and says how to resume it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def help_text(name: str, usage: str, arguments: Sequence[str] = ()) -> str:

@@ -32,7 +32,8 @@ def exit_on_user_error(main: Callable[P, object]) -> Callable[P, None]:
     """Wrap an entry point so that everything but a defect of ours ends it without a traceback.
 
     Exit code 2 with one line on stderr for a `UserError`, a file that the system refuses and a lack
-    of memory; 130 for Ctrl-C; 1, silently, when the reader of the output (`| head`) has left.
+    of memory; 130 for Ctrl-C (a command takes SIGTERM for it); 1, silently, when the reader of the
+    output (`| head`) has left.
     """
 
     @functools.wraps(main)

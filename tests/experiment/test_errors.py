@@ -1,5 +1,6 @@
 """How an entry point ends: one sentence for bad input, nothing where the reader has left."""
 
+import signal
 import subprocess
 import sys
 
@@ -16,6 +17,19 @@ def main():
         print("a line of settings")
 
 main()
+"""
+
+
+WAITS = """
+import time
+from experiment.command import command
+
+@command("encode", "")
+def main(config):
+    print("waiting", flush=True)
+    time.sleep(60)
+
+main([])
 """
 
 
@@ -49,3 +63,15 @@ def test_another_pipe_that_breaks_is_not_passed_over() -> None:
 
     with pytest.raises(BrokenPipeError, match="a worker is gone"):
         main()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_says_so(stop: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, b"interrupted")

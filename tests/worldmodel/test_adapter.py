@@ -147,6 +147,17 @@ def test_slices_beyond_a_column_are_refused(changes: dict[str, str], sentence: s
         toy_adapter(state=("action[5:9]",)).check(columns, "toy")
 
 
+def test_joints_that_go_on_beyond_an_adapter_are_refused() -> None:
+    """26 named joint angles are not seven gripper deltas, whoever names the adapter."""
+    joints = Column("array", (26,), "float32", tuple(f"joint_{n}" for n in range(26)))
+    columns = {**ToyEpisodes((4,)).columns, "action": joints}
+    with pytest.raises(UserError, match=r"goes on with joint_7, joint_8, joint_9 after the 7"):
+        toy_adapter().check(columns, "toy")
+    toy_adapter().check(columns, "toy", video_only=True)
+    nameless = Column("array", (26,), "float32")
+    toy_adapter().check({**columns, "action": nameless}, "toy")
+
+
 def test_a_set_without_an_adapter_is_watched() -> None:
     adapter = adapter_for(ToyEpisodes((4,)))
     assert (adapter.image, adapter.action, adapter.rate, adapter.instruction) == (

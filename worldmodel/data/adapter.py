@@ -129,6 +129,23 @@ class ActionMap:
         for name, column_slice in self.slices.items():
             column = columns[column_slice.column]
             column_slice.check(column, f"a {name}", sizes[name], source)
+        self._check_all_read(columns, source)
+
+    def _check_all_read(self, columns: Mapping[str, Column], source: str) -> None:
+        """Refuse a column that names numbers beyond those read: the joints of a humanoid, say."""
+        reached: dict[str, int] = {}
+        for each in self.slices.values():
+            count = len(columns[each.column].names)
+            end = each.where.indices(count)[1]
+            reached[each.column] = max(reached.get(each.column, 0), end)
+        for column, end in reached.items():
+            beyond = columns[column].names[end:]
+            if beyond:
+                raise UserError(
+                    f"{source}: column {column!r} goes on with {', '.join(beyond[:3])} after the "
+                    f"{end} numbers that the adapter reads, so it is not the action it was made "
+                    "for: take another adapter, or none, to learn from the video alone."
+                )
 
     def canonical(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         translation = _three(values["translation"]) * self.scale_translation
