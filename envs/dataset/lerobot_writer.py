@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from envs.dataset.staging import FPS, StagedEpisode, parquet_bytes
 from envs.dataset.statistics import Statistics, as_columns, of_levels, of_values
+from envs.dataset.true_state import NAMES, PREFIX
 from envs.dataset.video import join
 from experiment.errors import UserError
 from experiment.files import disk_error, write_bytes
@@ -46,6 +47,7 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str, fps: i
     building = out / ".assembled"
     shutil.rmtree(building, ignore_errors=True)
     tables = [episode.frames() for episode in episodes]
+    privileged = _privileged(out, episodes, tables)
     rows, tasks = _write_files(building, episodes, tables, fps)
     _write_meta(building, episodes, tables, rows, tasks)
     totals = {
@@ -54,7 +56,7 @@ def assemble(out: Path, episodes: Sequence[StagedEpisode], *, robot: str, fps: i
         "total_tasks": len(tasks),
     }
     info = {"codebase_version": CODEBASE_VERSION, "robot_type": robot} | totals
-    info |= _layout(len(episodes), fps) | {"features": _features(pictures, fps)}
+    info |= _layout(len(episodes), fps) | {"features": _features(pictures, fps) | privileged}
     _replace(out, building, json.dumps(info, indent=4).encode())
 
 
@@ -133,6 +135,32 @@ def _pictures(out: Path, episodes: Sequence[StagedEpisode]) -> dict[str, tuple[i
     return sizes
 
 
+def _numbers(table: pa.Table) -> list[str]:
+    """Return the columns of a staged table that are numbers."""
+    return [name for name in table.column_names if name != "task"]
+
+
+def _privileged(
+    out: Path, episodes: Sequence[StagedEpisode], tables: Sequence[pa.Table]
+) -> dict[str, Any]:
+    """Return the features of the columns of the true state, the same in all episodes."""
+    for episode, table in zip(episodes, tables, strict=True):
+        if table.schema != tables[0].schema:
+            raise UserError(
+                f"{out}: episode {episode.index} has the columns {table.column_names}, others "
+                f"have {tables[0].column_names}: they were collected by different versions, give "
+                "another out=FOLDER."
+            )
+    features = {}
+    for name in _numbers(tables[0]):
+        if name.startswith(PREFIX):
+            kind = tables[0].schema.field(name).type
+            size = kind.list_size if pa.types.is_fixed_size_list(kind) else 1
+            dtype = "bool" if pa.types.is_boolean(kind) else "float32"
+            features[name] = {"dtype": dtype, "shape": [size], "names": list(NAMES[name])}
+    return features
+
+
 def _files(episodes: Sequence[StagedEpisode]) -> Iterator[list[int]]:
     """Share episodes out to files of at most `_VIDEO_FILE_MB`, one video file a data file."""
     members: list[int] = []
@@ -152,7 +180,7 @@ def _numbered(
     table: pa.Table, tasks: Sequence[int], episode: int, first_frame: int, fps: int
 ) -> pa.Table:
     frames = np.arange(len(table), dtype=np.int64)
-    columns = {name: table[name] for name in ("observation.state", "action", "next.success")}
+    columns = {name: table[name] for name in _numbers(table)}
     return pa.table(
         columns
         | {
@@ -203,7 +231,7 @@ def _statistics(
 ) -> dict[str, Statistics]:
     frames = sum(len(table) for table in tables)
     statistics = {camera: of_levels(counts, frames) for camera, counts in levels.items()}
-    for name in ("observation.state", "action", "next.success"):
+    for name in _numbers(tables[0]):
         values = [np.asarray(table[name].to_pylist(), dtype=np.float64) for table in tables]
         statistics[name] = of_values(np.concatenate(values).reshape(frames, -1))
     return statistics

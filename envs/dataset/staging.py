@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from envs.dataset.statistics import count_levels
+from envs.dataset.true_state import true_state
 from envs.dataset.video import check_size, encode
 from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
@@ -37,7 +38,8 @@ class EpisodeData:
 
     `images` uint8 `(t, h, w, 3)`, `state` float32 `(t, 10)`, `action` float32 `(t, 7)`,
     `instructions` t strings, `success` bool `(t,)` after action t. `others` are the pictures of
-    further cameras, as `images`, by their name in the data set.
+    further cameras, as `images`, and `privileged` further numbers `(t, n)`, both by their name in
+    the data set.
     """
 
     images: np.ndarray
@@ -46,6 +48,7 @@ class EpisodeData:
     instructions: Sequence[str]
     success: np.ndarray
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    privileged: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class StagedEpisode:
         return bool(self.cameras)
 
     def frames(self) -> pa.Table:
-        """Read the columns `observation.state, action, next.success, task`, a row a frame.
+        """Read the columns `observation.state, action, next.success, task` and what is privileged.
 
         Raises `UserError` naming a damaged file.
         """
@@ -102,6 +105,7 @@ def stage(
     length = len(episode.action)
     lengths = {len(episode.images), len(episode.state), len(episode.instructions)}
     lengths |= {len(images) for images in episode.others.values()}
+    lengths |= {len(values) for values in episode.privileged.values()}
     if length == 0 or lengths | {len(episode.success)} != {length}:
         raise ValueError(f"episode {index}: images, state, action, … must have one length > 0")
     table = pa.table(
@@ -110,6 +114,7 @@ def stage(
             "action": _vectors(episode.action),
             "next.success": pa.array(np.asarray(episode.success, dtype=bool)),
             "task": pa.array(list(episode.instructions), pa.string()),
+            **{name: _vectors(values) for name, values in episode.privileged.items()},
         }
     )
     cameras = {IMAGE_KEY: episode.images, **episode.others}
@@ -208,6 +213,7 @@ class StagingRecorder:
                 action=np.stack(actions),
                 instructions=[observation.instruction for observation in observations],
                 success=np.asarray(successes),
+                privileged=_columns([true_state(each.privileged) for each in observations]),
             )
             stage(self._folder, record.index, data, metadata, self._fps)
         else:
@@ -229,6 +235,16 @@ def _video_path(folder: Path, index: int, camera: str) -> Path:
     return _path(folder, index, "mp4" if camera == IMAGE_KEY else f"{camera}.mp4")
 
 
+def _columns(steps: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return what all steps have, by name `(t, n)`."""
+    names = [name for name in steps[0] if all(name in step for step in steps)]
+    return {name: np.stack([step[name] for step in steps]) for name in names}
+
+
 def _vectors(values: np.ndarray) -> pa.Array:
+    if values.dtype == bool:
+        return pa.array(values[:, 0])
     rows = np.ascontiguousarray(values, dtype=np.float32)
+    if rows.shape[1] == 1:  # LeRobot stores one number a step as a plain column
+        return pa.array(rows[:, 0])
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])

@@ -22,11 +22,13 @@ from envs.dataset.staging import (
     staged_episodes,
 )
 from envs.dataset.statistics import count_levels, of_levels, of_values
+from envs.dataset.true_state import true_state
 from envs.dataset.video import decode
 from envs.episode import Episode
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from tests.envs.toy import LIMIT, ToyEnv, ToyPolicy
+from worldmodel.data.formats.lerobot import LeRobotEpisodes
 
 
 def data(seed: int, frames: int, size: tuple[int, int] = (32, 40)) -> EpisodeData:
@@ -283,3 +285,43 @@ def test_a_recorded_episode_pairs_what_was_seen_with_what_was_done(tmp_path: Pat
     np.testing.assert_allclose(states[1:, :7], states[:-1, :7] + actions[:-1], rtol=1e-5, atol=1e-6)
     assert table["next.success"].to_pylist() == [7 <= t < LIMIT - 1 for t in range(LIMIT)]
     assert table["task"].to_pylist().index("place apple into top drawer") == 5
+
+
+def test_the_true_state_is_recorded_beside_what_a_policy_sees(tmp_path: Path) -> None:
+    episode = Episode(task="toy", index=0, seed=10, robot_pose="c0")
+    run_episode(ToyEnv(), ToyPolicy(), episode, [StagingRecorder(tmp_path / ".staging")])
+    build(tmp_path)
+    read = LeRobotEpisodes(str(tmp_path))
+    column = read.columns["privileged.drawer_position"]
+    assert (column.kind, column.shape, column.names) == ("array", (1,), ("drawer_position",))
+    positions = read[0].array("privileged.drawer_position")[:, 0]
+    # Of the step that the picture shows: the first is that of the reset.
+    np.testing.assert_allclose(positions, 0.01 * np.arange(LIMIT), atol=1e-6)
+    statistics = json.loads((tmp_path / "meta/stats.json").read_text())
+    assert statistics["privileged.drawer_position"]["max"] == pytest.approx([0.01 * (LIMIT - 1)])
+
+
+def test_episodes_without_the_true_state_are_not_mixed_in(folder: Path) -> None:
+    more = replace(data(11, 5), privileged={"privileged.grasped": np.ones((5, 1), bool)})
+    stage(folder / ".staging", 11, more, {})
+    with pytest.raises(UserError, match=r"episode 11 has the columns .*grasped.*another out"):
+        build(folder)
+
+
+def test_poses_are_those_in_the_base_frame() -> None:
+    # The base stands at (1, 0, 0) and looks along y; the object is 2 m ahead and turned as it is.
+    quarter = np.array([np.sqrt(0.5), 0, 0, np.sqrt(0.5)])
+    base = np.concatenate([[1.0, 0.0, 0.0], quarter])
+    pose = np.concatenate([[1.0, 2.0, 0.5], -quarter])
+    columns = true_state(
+        {
+            "base_pose": base,
+            "objects": {"apple": {"pose": pose}},
+            "source": "apple",
+            "target": None,
+            "grasped": True,
+        }
+    )
+    assert set(columns) == {"privileged.object_pose", "privileged.grasped"}
+    found = columns["privileged.object_pose"]
+    np.testing.assert_allclose(found, [2, 0, 0.5, 1, 0, 0, 0], atol=1e-6)

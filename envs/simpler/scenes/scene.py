@@ -170,6 +170,16 @@ class SimplerScene(BuiltScene):
         robot = self.robot_kind
         return closes_on(contacts, item, self.fingers, robot.opens, robot.grasp_angle)
 
+    def source_grasped(self, number: int) -> bool | None:
+        """Whether the fingers close on what is moved in environment `number`, None if nothing is.
+
+        On a GPU also None: its contacts are read for the rules alone.
+        """
+        source = self.starts[number].layout.source
+        if source is None or self.on_gpu:
+            return None
+        return bool(self.grasped(self.objects[source], self._contacts())[number])
+
     def _contacts(self) -> ContactQueries:
         if self.on_gpu:
             return BodyContacts(self.scene)

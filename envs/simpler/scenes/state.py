@@ -117,6 +117,7 @@ def privileged(scene: SimplerScene, state: Snapshot, number: int) -> dict[str, A
             for i, model in enumerate(start.layout.models)
         },
         drawer=drawer,
+        grasped=scene.source_grasped(number),
     )
 
 
@@ -131,10 +132,12 @@ def privileged_state(
     gripper_target: float,
     objects: dict[str, dict[str, Numbers]],
     drawer: dict[str, Any],
+    grasped: bool | None = None,
 ) -> dict[str, Any]:
     """What `info["privileged"]` holds, in both simulators.
 
-    Args: `objects` in the order of the layout, `drawer` empty where there is no cabinet.
+    Args: `objects` in the order of the layout, `drawer` empty where there is no cabinet, `grasped`
+        None where nothing is to be moved or the simulator does not say.
     """
     names = list(objects)
     source = None if layout.source is None else objects[names[layout.source]]
@@ -151,6 +154,7 @@ def privileged_state(
         "objects": objects,
         "source": None if layout.source is None else names[layout.source],
         "target": None if layout.target is None else names[layout.target],
+        "grasped": grasped,
         **moving,
         **drawer,
     }

@@ -1,0 +1,52 @@
+"""The simulator's true state as columns of a data set, for probes; no policy reads them.
+
+Poses are in the robot's base frame, as actions and proprioception are. The columns are not called
+`observation...`: LeRobot's policies take every column of that name as an input.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from transforms3d.quaternions import qconjugate, qmult, rotate_vector
+
+PREFIX = "privileged."
+POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "privileged.object_pose": POSE_NAMES,
+    "privileged.target_pose": POSE_NAMES,
+    "privileged.drawer_position": ("drawer_position",),
+    "privileged.grasped": ("grasped",),
+}
+"""What a column's numbers are called; m, unit quaternions with qw >= 0, and 0 or 1."""
+
+
+def true_state(privileged: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the columns of one step that an environment's `info["privileged"]` holds.
+
+    `object_pose` `(7,)` and `target_pose` `(7,)` of what is moved and where to, the target drawer's
+    `drawer_position` `(1,)`, and `grasped` bool `(1,)`: the fingers hold the object that is moved.
+    """
+    columns: dict[str, np.ndarray] = {}
+    objects = privileged.get("objects", {})
+    for role, column in (("source", "object_pose"), ("target", "target_pose")):
+        model = privileged.get(role)
+        if model is not None:
+            base, pose = privileged["base_pose"], objects[model]["pose"]
+            columns[PREFIX + column] = seen_from(np.asarray(base), np.asarray(pose))
+    if "drawer_position" in privileged:
+        position = [privileged["drawer_position"]]
+        columns[PREFIX + "drawer_position"] = np.asarray(position, dtype=np.float32)
+    if privileged.get("grasped") is not None:
+        columns[PREFIX + "grasped"] = np.asarray([privileged["grasped"]], dtype=bool)
+    return columns
+
+
+def seen_from(base: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Return `pose` `(7,)` in the frame of `base` `(7,)`, float32, its quaternion with qw >= 0."""
+    back = qconjugate(base[3:])
+    turn = qmult(back, pose[3:])
+    turn = turn if turn[0] >= 0 else -turn
+    place = rotate_vector(pose[:3] - base[:3], back)
+    return np.concatenate([place, turn]).astype(np.float32)
