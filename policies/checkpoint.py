@@ -12,7 +12,7 @@ from experiment.settings import CONFIGS, ROOT
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from policies.gripper import CODECS, codec_name, codec_of
+from worldmodel.data.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
 from worldmodel.training.checkpoint import CONFIG, WEIGHTS, read_config

@@ -8,7 +8,7 @@ import torch
 
 from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
-from policies.gripper import Decoder, GripperCodec
+from worldmodel.data.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch
 

@@ -6,9 +6,9 @@ policies' side.
 Canonical action `(7,)`: translation (m) and rotation (axis-angle, rad) in the robot's base-aligned
 frame at the gripper, then the gripper, +1 closes and -1 opens. This is what models learn. A data
 set's adapter (`worldmodel.data.adapter`) turns recorded actions into it, and the robot's codec
-(`policies.gripper`) turns it into what `act` returns: the action of the robot's environment. They
-differ in the gripper alone: SIMPLER's Google robot takes +1 to close, relative to where its fingers
-are; SIMPLER's WidowX takes +1 to open, absolute.
+(`worldmodel.data.gripper`) turns it into what `act` returns: the action of the robot's environment.
+They differ in the gripper alone: SIMPLER's Google robot takes +1 to close, relative to where its
+fingers are; SIMPLER's WidowX takes +1 to open, absolute.
 """
 
 from envs.actions import ACTION_SIZE, STATE_SIZE, validated_chunk

@@ -21,9 +21,7 @@ from experiment.command import command
 from experiment.errors import UserError
 from experiment.run_folder import open_run, versions
 from experiment.settings import build
-from policies.gripper import codec_name
 from policies.learning.demonstrations import (
-    LearnedGripper,
     acting_set,
     codecs_of,
     state_fits,
@@ -31,6 +29,7 @@ from policies.learning.demonstrations import (
 from policies.learning.initial import with_initial
 from policies.learning.learner import LearnerSettings
 from policies.learning.validation import Validation
+from worldmodel.data.gripper import LearnedGripper, codec_name
 from worldmodel.data.loader import SKIPPED, HeldOut, Loader
 from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import DataSource

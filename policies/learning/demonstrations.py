@@ -1,31 +1,11 @@
 """Data sets as a policy learns from them: the robot's gripper code, the units of each set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from experiment.errors import UserError, nearest
 from policies.contract import STATE_SIZE
-from policies.gripper import GripperCodec, codec_of, with_learned_gripper
 from worldmodel.data.dataset import DataSet
-
-
-@dataclass(frozen=True)
-class LearnedGripper:
-    """Canonical actions with the gripper as `codec` learns it; see `ActionTransform`."""
-
-    codec: GripperCodec
-
-    def __call__(self, actions: np.ndarray) -> np.ndarray:
-        """Return an episode's actions `(t, 7)` as they are learned."""
-        return with_learned_gripper(actions, self.codec)
-
-    def resting(self, last: np.ndarray) -> np.ndarray:
-        """Return the action `(7,)` of a robot that does not move, the gripper as it was."""
-        rest = np.zeros_like(last)
-        rest[6:] = self.codec.resting(last[6:])
-        return rest
+from worldmodel.data.gripper import GripperCodec, codec_of
 
 
 def codecs_of(sets: Sequence[DataSet], name: str | None) -> list[GripperCodec]:

@@ -7,17 +7,17 @@ import torch
 from experiment.errors import UserError
 from policies.chunking import ActionCode, ChunkedPolicy
 from policies.contract import Observation, validated_chunk
-from policies.gripper import (
+from tests.worldmodel.toy_episodes import ToyEpisodes
+from tests.worldmodel.toy_streams import toy_set
+from worldmodel.data.dataset import DataSet
+from worldmodel.data.gripper import (
     AbsolutePosition,
     GripperCodec,
+    LearnedGripper,
     RelativeCommand,
     TargetLevel,
     in_radians,
 )
-from policies.learning.demonstrations import LearnedGripper
-from tests.worldmodel.toy_episodes import ToyEpisodes
-from tests.worldmodel.toy_streams import toy_set
-from worldmodel.data.dataset import DataSet
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.windows import WindowBatch, WindowConfig

@@ -12,7 +12,8 @@ import yaml
 from experiment.errors import UserError
 from experiment.settings import ROOT
 from policies.checkpoint import check_robot, load_policy
-from policies.gripper import (
+from worldmodel.data.adapter import to_closing
+from worldmodel.data.gripper import (
     CLOSED,
     CODECS,
     OPEN,
@@ -25,7 +26,6 @@ from policies.gripper import (
     scaled,
     with_learned_gripper,
 )
-from worldmodel.data.adapter import to_closing
 
 LEVEL = TargetLevel()
 

@@ -1,8 +1,8 @@
 """Gripper codecs, one or more a robot: canonical commands to what is learned, predictions to robot.
 
-The canonical command is +1 to close, -1 to open (`policies.contract`). A codec knows what the robot
-takes instead, and which form of it a policy learns best. The table is closed: a checkpoint names
-its robot and codec, and nothing else can be chosen by a file.
+The canonical command is +1 to close, -1 to open (`worldmodel.data.adapter`). A codec knows what the
+robot takes instead, and which form of it a model learns best. The table is closed: a checkpoint
+names its robot and codec, and nothing else can be chosen by a file.
 """
 
 from collections.abc import Callable
@@ -176,6 +176,23 @@ def with_learned_gripper(actions: np.ndarray, codec: GripperCodec) -> np.ndarray
     learned = np.array(actions, dtype=np.float32)
     learned[:, 6] = codec.learned(learned[:, 6])
     return learned
+
+
+@dataclass(frozen=True)
+class LearnedGripper:
+    """Canonical actions with the gripper as `codec` learns it; an `ActionTransform`."""
+
+    codec: GripperCodec
+
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        """Return an episode's actions `(t, 7)` as they are learned."""
+        return with_learned_gripper(actions, self.codec)
+
+    def resting(self, last: np.ndarray) -> np.ndarray:
+        """Return the action `(7,)` of a robot that does not move, the gripper as it was."""
+        rest = np.zeros_like(last)
+        rest[6:] = self.codec.resting(last[6:])
+        return rest
 
 
 def scaled(radians: np.ndarray) -> np.ndarray:
