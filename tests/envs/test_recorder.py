@@ -63,6 +63,7 @@ def test_pictures_of_another_shape_keep_their_aspect() -> None:
     assert row[580:].max() == 0
 
 
+@pytest.mark.slow
 def test_a_broken_off_episode_leaves_no_video_and_the_next_is_whole(tmp_path: Path) -> None:
     recorder = VideoRecorder(tmp_path)
     with pytest.raises(UserError):
@@ -72,6 +73,7 @@ def test_a_broken_off_episode_leaves_no_video_and_the_next_is_whole(tmp_path: Pa
     assert len(decode(video_path(tmp_path, "toy", 12))) == LIMIT + 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

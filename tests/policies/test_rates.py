@@ -45,6 +45,7 @@ def test_a_mean_over_unequal_numbers_weighs_them_the_same() -> None:
     assert found.high == pytest.approx(0.5 + high / 2)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says() -> None:
     generator = np.random.default_rng(0)
     truths, totals = (0.9, 0.5, 0.2), (60, 30, 15)

@@ -1,6 +1,7 @@
 """Wan's autoencoder as a tokenizer, on a small random one of the same class."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ from worldmodel.tokenizer.positions import video_position
 from worldmodel.tokenizer.wan import WanTokenizer
 from worldmodel.training import checkpoint
 
-diffusers = pytest.importorskip("diffusers")
-pytestmark = pytest.mark.slow  # importing diffusers takes seconds
+pytestmark = [
+    pytest.mark.slow,  # importing diffusers takes seconds
+    pytest.mark.skipif(find_spec("diffusers") is None, reason="needs the extra wan"),
+]
 
 CHANNELS = 6
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import diffusers
+
     torch.manual_seed(0)
     network = diffusers.AutoencoderKLWan(
         base_dim=4, decoder_base_dim=4, z_dim=CHANNELS, dim_mult=[1, 1, 1, 1], num_res_blocks=1,

@@ -311,6 +311,7 @@ def test_a_column_that_is_not_there_is_named(v3: Path) -> None:
         episode.images("action")
 
 
+@pytest.mark.slow
 def test_damage_of_any_kind_is_a_sentence_or_valid_data(tmp_path: Path) -> None:
     found = fuzz(60, tmp_path)
     assert sum(found.values()) == 60

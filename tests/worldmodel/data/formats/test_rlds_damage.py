@@ -277,6 +277,7 @@ def test_a_folder_that_is_no_version(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+@pytest.mark.slow
 def test_random_damage(tmp_path: Path) -> None:
     outcomes, failures = fuzz(150, 7, tmp_path)
     assert failures == []
