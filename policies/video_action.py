@@ -141,14 +141,15 @@ class VideoActionSettings:
 
     def _pretrained(self, init: str) -> WorldModel:
         pretrained = checkpoint.load(init)
+        # An older checkpoint does not say what was the same for all of its time.
+        sections = {**pretrained.sections, "model": asdict(pretrained.model.config)}
         settings_here = {
             "model": asdict(self.model),
             "tokenizer": self.tokenizer.config(),
             "text": self.text.config(),
         }
         for name, here in settings_here.items():
-            there = {k: v for k, v in pretrained.sections[name].items() if k != "modalities"}
-            compare(here, there, name, f"init={init}")
+            compare(here, sections[name], name, f"init={init}")
         return pretrained.model
 
     def _joint(self) -> Objective:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from experiment.errors import UserError, nearest
 from worldmodel.path import Prediction
-from worldmodel.transformer import Transformer
+from worldmodel.transformer import Transformer, axis_channels
+
+TEXT = "text"
+"""The modality that double-stream blocks give weights of its own."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +94,82 @@ class Output:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Size of the network and what it predicts: clean data (`x`) or velocity (`v`)."""
+    """Size and kind of the network and what it predicts: clean data (`x`) or velocity (`v`).
+
+    The first `double` of the `depth` blocks are double-stream; the others are single-stream, with
+    attention and MLP in turn (`sequential`) or side by side (`parallel`). SwiGLU's hidden layer is
+    `mlp_ratio` widths wide (`full`), or two thirds of that, which costs what a plain MLP of the
+    ratio does (`matched`). `bias` is on `all` layers of a block or on `qkv` alone. `rope` gives
+    each axis of the positions an `equal` share of the channels, or more to `space`. The head h has
+    a hidden layer of `head_ratio` widths. The defaults are those of checkpoints that do not say.
+    """
 
     width: int = 192
     depth: int = 6
     heads: int = 3
     mlp_ratio: float = 4.0
     prediction: Prediction = "x"
+    double: int = 0
+    single: Literal["sequential", "parallel"] = "sequential"
+    swiglu: Literal["matched", "full"] = "matched"
+    bias: Literal["all", "qkv"] = "all"
+    rope: Literal["space", "equal"] = "space"
+    head_ratio: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "heads", "mlp_ratio"):
+        for name in ("width", "depth", "heads", "mlp_ratio", "head_ratio"):
             if not getattr(self, name) > 0:
                 raise UserError(f"model.{name}={getattr(self, name)} must be positive.")
-        if self.prediction not in ("x", "v"):
-            raise UserError(f"model.prediction={self.prediction!r} must be x or v.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(
+                    f"model.{name}={getattr(self, name)!r} must be {' or '.join(choices)}."
+                )
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise UserError(
                 f"model.width={self.width} must be model.heads={self.heads} times an even number."
             )
+        if min(axis_channels(self.width // self.heads, equal=self.rope == "equal")) < 1:
+            raise UserError(
+                f"model.heads={self.heads} leaves {self.width // self.heads} channels a head, too "
+                "few for positions on three axes: take fewer heads."
+            )
+        if not 0 <= self.double <= self.depth:
+            raise UserError(
+                f"model.double={self.double} must lie between 0 and model.depth={self.depth}."
+            )
+        if self.student_layer >= min(self.teacher_layer, self.depth):
+            raise UserError(
+                f"model.depth={self.depth} has no layer k above layer l (0.7 and 0.3 of the depth) "
+                "for the representation loss: take at least 2."
+            )
+
+    @property
+    def hidden(self) -> int:
+        """Width of SwiGLU's hidden layer."""
+        if self.swiglu == "full":
+            return round(self.mlp_ratio * self.width)
+        # Two of SwiGLU's three matrices read the input: 2/3 keeps the cost of a plain MLP.
+        return 32 * round(self.mlp_ratio * self.width * 2 / 3 / 32)
+
+    @property
+    def student_layer(self) -> int:
+        """l = 0.3 D, after which the student's features are taken (Sec. 3.4)."""
+        return max(1, round(0.3 * self.depth))
+
+    @property
+    def teacher_layer(self) -> int:
+        """k = 0.7 D, after which the teacher's features are taken (Sec. 3.4)."""
+        return max(self.student_layer + 1, round(0.7 * self.depth))
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "prediction": ("x", "v"),
+    "single": ("sequential", "parallel"),
+    "swiglu": ("matched", "full"),
+    "bias": ("all", "qkv"),
+    "rope": ("space", "equal"),
+}
 
 
 class WorldModel(nn.Module):
@@ -128,11 +189,14 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config = config
         self.modalities: dict[str, Modality] = {}
-        self.trunk = Transformer(config.width, config.depth, config.heads, config.mlp_ratio)
+        self.trunk = Transformer(
+            config.width, config.depth, config.heads, config.hidden,
+            double=config.double, parallel=config.single == "parallel",
+            biases=config.bias == "all", equal_axes=config.rope == "equal",
+        )  # fmt: skip
+        inner = round(config.head_ratio * config.width)
         self.projection = nn.Sequential(
-            nn.Linear(config.width, 2 * config.width),
-            nn.SiLU(),
-            nn.Linear(2 * config.width, config.width),
+            nn.Linear(config.width, inner), nn.SiLU(), nn.Linear(inner, config.width)
         )
         self.inputs = nn.ModuleDict()
         self.outputs = nn.ModuleDict()
@@ -145,13 +209,13 @@ class WorldModel(nn.Module):
 
     @property
     def student_layer(self) -> int:
-        """l = 0.3 D, after which the student's features are taken (Sec. 3.4)."""
-        return max(1, round(0.3 * self.config.depth))
+        """See `ModelConfig`."""
+        return self.config.student_layer
 
     @property
     def teacher_layer(self) -> int:
-        """k = 0.7 D, after which the teacher's features are taken (Sec. 3.4)."""
-        return max(self.student_layer + 1, round(0.7 * self.config.depth))
+        """See `ModelConfig`."""
+        return self.config.teacher_layer
 
     def add_modality(self, modality: Modality, generator: torch.Generator | None) -> None:
         """Give the model new input and output layers; everything else stays as it is."""
@@ -184,7 +248,7 @@ class WorldModel(nn.Module):
         project: int | None = None,
         stop: int | None = None,
     ) -> Output:
-        """Run the sequence, its modalities in the model's order.
+        """Run the sequence, the text first and the other modalities in the model's order.
 
         Layers count from 1. The features after the layers in `capture` are returned, those after
         layer `project` through the head h; with `stop` only that many blocks run and nothing is
@@ -198,7 +262,7 @@ class WorldModel(nn.Module):
         embedded, levels, index, position = [], [], [], []
         spans: dict[str, slice] = {}
         start = count = 0
-        for name in self.modalities:
+        for name in sorted(self.modalities, key=lambda name: name != TEXT):
             if name in batch:
                 tokens = batch[name]
                 embedded.append(self.inputs[name](tokens.values))
@@ -211,6 +275,7 @@ class WorldModel(nn.Module):
         sequence, features = self.trunk(
             torch.cat(embedded, 1), torch.cat(levels, 1), torch.cat(index, 1),
             torch.cat(position, 1), tuple(layers), stop,
+            spans[TEXT].stop if TEXT in spans else 0,
         )  # fmt: skip
         predicted = {name: spans[name] for name in self.outputs if name in spans}
         features = {
@@ -248,6 +313,7 @@ def _initialise(module: nn.Module, generator: torch.Generator | None) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight, std=1.0, generator=generator)

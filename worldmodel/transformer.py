@@ -1,22 +1,28 @@
 """The trunk: a diffusion transformer conditioned on one timestep per token.
 
-After Self-Flow, App. A.3 (FLUX.2 style): modulation shared by all blocks, SwiGLU, bias on qkv,
-rotary positions over three axes (time, height, width), normalised queries and keys. Under autocast
-the products run in the low precision; angles, norms, modulation and the residual stream stay in
+After Self-Flow, App. A.3 (FLUX.2 style): double-stream blocks, in which the text has weights of its
+own, then single-stream blocks; modulation shared by all blocks, SwiGLU, bias on qkv, rotary
+positions over three axes (time, height, width), normalised queries and keys. Under autocast the
+products run in the low precision; angles, norms, modulation and the residual stream stay in
 float32.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-_TIME_FEATURES = 128
-_POSITION_OCTAVES = 8
+TIME_FEATURES = 128
+POSITION_OCTAVES = 8
+POSITION_FEATURES = 6 * POSITION_OCTAVES
 _EPSILON = 1e-6
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of each token's angles, `(b, n, 1, c / 2)`."""
 
 
 def sinusoids(values: Tensor, frequencies: Tensor) -> Tensor:
@@ -25,10 +31,14 @@ def sinusoids(values: Tensor, frequencies: Tensor) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
-def axis_channels(head_width: int) -> tuple[int, int, int]:
-    """Return the rotary channel pairs of time, height and width; their sum is `head_width // 2`."""
+def axis_channels(head_width: int, *, equal: bool = False) -> tuple[int, int, int]:
+    """Return the rotary channel pairs of time, height and width; their sum is `head_width // 2`.
+
+    `equal` gives each a third (App. A.3: 24 of 72 channels), otherwise time has a quarter. What
+    does not divide goes to time.
+    """
     pairs = head_width // 2
-    space = pairs * 3 // 8
+    space = pairs // 3 if equal else pairs * 3 // 8
     return pairs - 2 * space, space, space
 
 
@@ -38,9 +48,9 @@ class Rotary(nn.Module):
     frequencies: Tensor
     axis: Tensor
 
-    def __init__(self, head_width: int, longest: float = 100.0) -> None:
+    def __init__(self, head_width: int, longest: float = 100.0, *, equal: bool = False) -> None:
         super().__init__()
-        pairs = axis_channels(head_width)
+        pairs = axis_channels(head_width, equal=equal)
         frequencies = [longest ** (-torch.arange(n) / n) for n in pairs]
         axis = torch.tensor([number for number, count in enumerate(pairs) for _ in range(count)])
         self.register_buffer("frequencies", torch.cat(frequencies), persistent=False)
@@ -56,7 +66,7 @@ class Rotary(nn.Module):
         return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the channel pairs of `x` `(b, n, h, c)` by the angles of `rotation`."""
     cos, sin = rotation
     first, second = x.chunk(2, dim=-1)
@@ -70,10 +80,10 @@ class Timestep(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        octaves = torch.arange(_TIME_FEATURES) / _TIME_FEATURES
+        octaves = torch.arange(TIME_FEATURES) / TIME_FEATURES
         self.register_buffer("frequencies", 1000.0 * 10_000.0**-octaves, persistent=False)
         self.mlp = nn.Sequential(
-            nn.Linear(2 * _TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(2 * TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
 
     def forward(self, tau: Tensor) -> Tensor:
@@ -87,48 +97,119 @@ class PositionEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        frequencies = math.pi * 2.0 ** -torch.arange(_POSITION_OCTAVES)
+        frequencies = math.pi * 2.0 ** -torch.arange(POSITION_OCTAVES)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.out = nn.Linear(6 * _POSITION_OCTAVES, width)
+        self.out = nn.Linear(POSITION_FEATURES, width)
 
     def forward(self, position: Tensor) -> Tensor:
         return self.out(sinusoids(position, self.frequencies).flatten(-2))
 
 
-class Block(nn.Module):
-    """Attention and SwiGLU over `(b, n, d)`, each modulated per token."""
+@dataclass(frozen=True)
+class Modulation:
+    """What each token's time does to it; every entry is `(b, n, d)` float32.
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    `double` are the six of the text followed by the six of the other tokens, `single` those of a
+    single-stream block, `final` shift and scale of the output. Two are None where no block needs
+    them.
+    """
+
+    double: Sequence[Tensor] | None
+    single: Sequence[Tensor] | None
+    final: Sequence[Tensor]
+
+
+class Stream(nn.Module):
+    """The weights with which a block reads its tokens: attention's projections and a SwiGLU."""
+
+    def __init__(self, width: int, heads: int, hidden: int, *, biases: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.query_scale = nn.Parameter(torch.ones(width // heads))
         self.key_scale = nn.Parameter(torch.ones(width // heads))
-        self.attended = nn.Linear(width, width)
-        self.gate_and_value = nn.Linear(width, 2 * hidden)
-        self.down = nn.Linear(hidden, width)
+        self.attended = nn.Linear(width, width, bias=biases)
+        self.gate_and_value = nn.Linear(width, 2 * hidden, bias=biases)
+        self.down = nn.Linear(hidden, width, bias=biases)
 
-    def forward(
-        self, x: Tensor, modulation: Sequence[Tensor], rotation: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        """Return `(b, n, d)`; `modulation` is shift, scale, gate of both halves, `(b, n, d)`."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
-        x = torch.addcmul(x, gate1, self._attend(modulate(x, shift1, scale1), rotation))
-        gate, value = self.gate_and_value(modulate(x, shift2, scale2)).chunk(2, dim=-1)
-        return torch.addcmul(x, gate2, self.down(F.silu(gate) * value))
-
-    def _attend(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def heads_of(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values `(b, n, h, c)`."""
         q, k, v = rearrange(self.qkv(x), "b n (s h c) -> s b n h c", s=3, h=self.heads)
         q = rotate(_unit(q) * self.query_scale, rotation).to(v.dtype)
         k = rotate(_unit(k) * self.key_scale, rotation).to(v.dtype)
-        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
-        if x.device.type == "cpu":
-            # On the CPU the backward pass of attention is three times slower in bfloat16.
-            with torch.autocast("cpu", enabled=False):
-                heads = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
-        else:
-            heads = F.scaled_dot_product_attention(q, k, v)
-        return self.attended(rearrange(heads, "b h n c -> b n (h c)"))
+        return q, k, v
+
+    def mlp(self, x: Tensor) -> Tensor:
+        gate, value = self.gate_and_value(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+class SingleStream(Stream):
+    """Attention and SwiGLU over `(b, n, d)`, each modulated per token."""
+
+    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+        """Return `(b, n, d)`; `modulation` is shift, scale, gate of both halves."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
+        heads = attend(*self.heads_of(modulate(x, shift1, scale1), rotation))
+        x = torch.addcmul(x, gate1, self.attended(heads))
+        return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))
+
+
+class ParallelSingleStream(Stream):
+    """Attention and SwiGLU side by side, of the same input and added together (FLUX)."""
+
+    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+        """Return `(b, n, d)`; `modulation` is one shift, scale and gate."""
+        shift, scale, gate = modulation
+        inner = modulate(x, shift, scale)
+        heads = attend(*self.heads_of(inner, rotation))
+        return torch.addcmul(x, gate, self.attended(heads) + self.mlp(inner))
+
+
+class DoubleStream(nn.Module):
+    """Text and all other tokens, each with weights of its own, attend to each other jointly."""
+
+    def __init__(self, width: int, heads: int, hidden: int, *, biases: bool) -> None:
+        super().__init__()
+        self.text = Stream(width, heads, hidden, biases=biases)
+        self.other = Stream(width, heads, hidden, biases=biases)
+
+    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+        """Return `(b, n, d)`, the text first.
+
+        `modulation` is shift, scale, gate of both halves, for the text and then for the others.
+        """
+        count = modulation[0].shape[1]
+        streams = (self.text, self.other)
+        parts = (x[:, :count], x[:, count:])
+        turns = [(cos[:, :count], cos[:, count:]) for cos in rotation]
+        own = (modulation[:6], modulation[6:])
+        projected = [
+            stream.heads_of(modulate(part, shift, scale), turn)
+            for stream, part, (shift, scale, *_), turn in zip(
+                streams, parts, own, zip(*turns, strict=True), strict=True
+            )
+        ]
+        heads = attend(*(torch.cat(both, 1) for both in zip(*projected, strict=True)))
+        done = []
+        for stream, part, attended, (_, _, gate1, shift2, scale2, gate2) in zip(
+            streams, parts, (heads[:, :count], heads[:, count:]), own, strict=True
+        ):
+            part = torch.addcmul(part, gate1, stream.attended(attended))
+            done.append(torch.addcmul(part, gate2, stream.mlp(modulate(part, shift2, scale2))))
+        return torch.cat(done, 1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return what `(b, n, h, c)` queries read, `(b, n, d)`; every token is read."""
+    q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
+    if q.device.type == "cpu":
+        # On the CPU the backward pass of attention is three times slower in bfloat16.
+        with torch.autocast("cpu", enabled=False):
+            heads = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    else:
+        heads = F.scaled_dot_product_attention(q, k, v)
+    return rearrange(heads, "b h n c -> b n (h c)")
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -144,22 +225,41 @@ class Transformer(nn.Module):
     """Token embeddings `(b, n, d)` with times and positions `(b, n, 3)` -> `(b, n, d)`, float32.
 
     The times of a sample are few: `levels` `(b, k)` holds them, `index` `(b, n)` says which of them
-    a token has.
+    a token has. The first `double` of the `depth` blocks are double-stream, the others
+    single-stream, or `parallel` ones.
     """
 
     ones: Tensor
 
-    def __init__(self, width: int, depth: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        hidden: int,
+        *,
+        double: int = 0,
+        parallel: bool = False,
+        biases: bool = True,
+        equal_axes: bool = False,
+    ) -> None:
+        """`hidden` is SwiGLU's; `biases` are those of all layers of a block, not of qkv alone."""
         super().__init__()
-        # Two of SwiGLU's three matrices read the input: 2/3 keeps the cost of a plain MLP.
-        hidden = 32 * round(mlp_ratio * width * 2 / 3 / 32)
+        kind = ParallelSingleStream if parallel else SingleStream
+        single = 0 if double == depth else 3 if parallel else 6
+        # In the modulation's output: single-stream blocks, output, text and others in double ones.
+        self.parts = (single, 2, 6, 6) if double else (single, 2)
+        self.double = double
         self.place = PositionEmbedding(width)
         self.timestep = Timestep(width)
-        self.modulation = nn.Linear(width, 8 * width)
-        self.rotary = Rotary(width // heads)
-        self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(depth))
+        self.modulation = nn.Linear(width, sum(self.parts) * width)
+        self.rotary = Rotary(width // heads, equal=equal_axes)
+        blocks = [DoubleStream(width, heads, hidden, biases=biases) for _ in range(double)]
+        more = [kind(width, heads, hidden, biases=biases) for _ in range(depth - double)]
+        self.blocks = nn.ModuleList([*blocks, *more])
         # The layer's output is added to these: 1 for scales, 0 for shifts and gates.
-        ones = torch.tensor([0.0, 1, 0, 0, 1, 0, 0, 1]).repeat_interleave(width)
+        of_parts = [0.0, 1, 0] * (single // 3) + [0.0, 1] + [0.0, 1, 0] * (4 if double else 0)
+        ones = torch.tensor(of_parts).repeat_interleave(width)
         self.register_buffer("ones", ones, persistent=False)
 
     def forward(
@@ -170,24 +270,39 @@ class Transformer(nn.Module):
         position: Tensor,
         capture: Sequence[int] = (),
         stop: int | None = None,
+        text: int = 0,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Return the output and the features after the layers in `capture` (1 is the first block).
 
-        With `stop` only that many blocks run and the output is the last one's, not normalised.
+        The first `text` tokens are the text. With `stop` only that many blocks run and the output
+        is the last one's, not normalised.
         """
-        *modulation, shift, scale = self.modulations(levels, index)
+        modulation = self.modulations(levels, index, text)
         rotation = self.rotary(position)
         x = x.float() + self.place(position).float()
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
-            x = block(x, modulation, rotation)
+            own = modulation.double if layer <= self.double else modulation.single
+            x = block(x, own, rotation)
             if layer in capture:
                 features[layer] = x
-        return (x if stop is not None else modulate(x, shift, scale)), features
+        return (x if stop is not None else modulate(x, *modulation.final)), features
 
-    def modulations(self, levels: Tensor, index: Tensor) -> Sequence[Tensor]:
-        """Return the eight shifts, scales and gates of each token, `(b, n, d)` float32."""
+    def modulations(self, levels: Tensor, index: Tensor, text: int = 0) -> Modulation:
+        """Return the shifts, scales and gates of each token."""
         # The layers run once for each time of a sample, and tokens look their row up.
         rows = self.modulation(self.timestep(levels)).float() + self.ones
         first = torch.arange(len(levels), device=index.device)[:, None] * levels.shape[1]
-        return F.embedding(index + first, rows.flatten(0, 1)).chunk(8, dim=-1)
+        index = index + first
+        width = rows.shape[-1] // sum(self.parts)
+
+        def of_tokens(index: Tensor, rows: Tensor) -> Sequence[Tensor]:
+            return F.embedding(index, rows.flatten(0, 1)).chunk(rows.shape[-1] // width, dim=-1)
+
+        if not self.double:
+            *single, shift, scale = of_tokens(index, rows)
+            return Modulation(None, single, (shift, scale))
+        common, own, other = rows.split([width * (sum(self.parts) - 12), 6 * width, 6 * width], -1)
+        *single, shift, scale = of_tokens(index, common)
+        double = [*of_tokens(index[:, :text], own), *of_tokens(index[:, text:], other)]
+        return Modulation(double, single or None, (shift, scale))

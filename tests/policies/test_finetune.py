@@ -140,6 +140,20 @@ def test_settings_that_do_not_fit_the_pretrained_model_are_named(
         settings.learner(WindowConfig(), normalisation, 0)
 
 
+def test_fine_tuning_starts_from_a_checkpoint_that_says_less(tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrained")
+    path = tmp_path / "pretrained/config.json"
+    sections = json.loads(path.read_text())
+    for name in ("double", "single", "swiglu", "bias", "rope", "head_ratio"):
+        del sections["model"][name]
+    path.write_text(json.dumps(sections))
+    config = compose("finetune", with_initial([f"init={tmp_path / 'pretrained'}"]))
+    built = build(config.learner.settings, VideoActionSettings)
+    normalisation = Normalisation.of(np.zeros((2, 10)), np.zeros((2, 7)))
+    learner = built.learner(WindowConfig(), normalisation, 0)
+    assert {"state", "action"} < set(learner.model.modalities)
+
+
 def test_a_checkpoint_has_nothing_looked_up(tmp_path: Path) -> None:
     pretrained(tmp_path / "pretrained")
     path = tmp_path / "pretrained/config.json"

@@ -18,8 +18,9 @@ def noisy(seed: int = 1) -> dict[str, Tokens]:
     }
 
 
-def test_stopping_early_gives_the_features_of_the_full_pass() -> None:
-    model, parts = tiny.model(), noisy()
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+def test_stopping_early_gives_the_features_of_the_full_pass(config: ModelConfig) -> None:
+    model, parts = tiny.model(config=config), noisy()
     layer = model.teacher_layer
     full = model(parts, capture=(layer,))
     early = model(parts, capture=(layer,), stop=layer)
@@ -45,8 +46,9 @@ def test_layers_follow_the_paper() -> None:
         assert (model.student_layer, model.teacher_layer) == (student, teacher)
 
 
-def test_any_subset_of_modalities_in_any_order() -> None:
-    model, parts = tiny.model(), noisy()
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+def test_any_subset_of_modalities_in_any_order(config: ModelConfig) -> None:
+    model, parts = tiny.model(config=config), noisy()
     reordered = dict(reversed(parts.items()))
     one, other = model(parts), model(reordered)
     assert torch.equal(one.prediction["action"], other.prediction["action"])
@@ -83,8 +85,9 @@ def test_the_head_is_applied_to_the_predicted_tokens() -> None:
     assert torch.equal(output.projected, model.projection(output.features[2]))
 
 
-def test_predictions_are_float32_and_bfloat16_agrees_within_a_bound() -> None:
-    model, batch = tiny.model(), noisy()
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+def test_predictions_are_float32_and_bfloat16_agrees_within_a_bound(config: ModelConfig) -> None:
+    model, batch = tiny.model(config=config), noisy()
     exact = model(batch).prediction
     with torch.autocast("cpu", torch.bfloat16):
         rounded = model(batch).prediction
@@ -111,8 +114,18 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_model_is_rebuilt_from_its_description() -> None:
-    model = tiny.model()
+def test_the_text_comes_first_wherever_its_modality_was_added() -> None:
+    text, *others = tiny.MODALITIES
+    one = tiny.model(config=tiny.FLUX)
+    other = WorldModel([*others, text], tiny.FLUX, None)
+    other.load_state_dict(one.state_dict())
+    parts = noisy()
+    assert torch.equal(one(parts).prediction["action"], other(parts).prediction["action"])
+
+
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+def test_a_model_is_rebuilt_from_its_description(config: ModelConfig) -> None:
+    model = tiny.model(config=config)
     again = WorldModel.from_description(model.description())
     again.load_state_dict(model.state_dict())
     parts = noisy()
@@ -127,5 +140,14 @@ def test_unknown_modality_and_bad_sizes_are_named() -> None:
     for name, value in (("width", 0), ("heads", 0), ("depth", -1), ("mlp_ratio", float("nan"))):
         with pytest.raises(UserError, match=f"model.{name}={value} must be positive"):
             dataclasses.replace(tiny.CONFIG, **{name: value})
+    with pytest.raises(UserError, match=r"model.depth=1 has no layer k above layer l"):
+        dataclasses.replace(tiny.CONFIG, depth=1)
+    with pytest.raises(UserError, match=r"model.double=5 must lie between 0 and model.depth=4"):
+        dataclasses.replace(tiny.CONFIG, double=5)
+    with pytest.raises(UserError, match="too few for positions on three axes"):
+        dataclasses.replace(tiny.CONFIG, heads=8)
+    for name in ("single", "swiglu", "bias", "rope"):
+        with pytest.raises(UserError, match=f"model.{name}='other' must be "):
+            dataclasses.replace(tiny.CONFIG, **{name: "other"})
     with pytest.raises(UserError, match="x or v"):
         ModelConfig(prediction="eps")  # type: ignore[arg-type]

@@ -16,6 +16,11 @@ from worldmodel.text.words import HashedWords
 TEXT = HashedWords(words=5, vocabulary=64, width=8)
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(width=32, depth=4, heads=2)
+FLUX = ModelConfig(
+    width=48, depth=4, heads=2, prediction="v", double=2, single="parallel", swiglu="full",
+    bias="qkv", rope="equal", head_ratio=4.0,
+)  # fmt: skip
+"""Every part of the paper's sizes, as narrow as `CONFIG`."""
 MODALITIES = (
     TEXT.modality,
     Modality("frame", 12, predicted=False, hidden=16),
