@@ -20,6 +20,7 @@ from experiment.run_folder import open_run, versions
 from experiment.seeding import torch_generator
 from experiment.settings import build
 from worldmodel.assembler import Assembler
+from worldmodel.cost import Weights
 from worldmodel.data.loader import SKIPPED, HeldOut, Loader
 from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import Source
@@ -114,6 +115,7 @@ def main(config: DictConfig) -> Path:
     assembler = Assembler(tokenizer, text, data.windows)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
+    print(f"model: {Weights.of(model)}")
     state = trainer_config.state(model)
     loader: Loader[Any] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
     loader.list_skipped(reader.unreadable())

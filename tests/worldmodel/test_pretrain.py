@@ -31,8 +31,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("command")
-def test_from_data_set_to_checkpoint(tmp_path: Path) -> None:
+def test_from_data_set_to_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pretrain.main()
+    assert "model: 1.0M weights (trunk" in capsys.readouterr().out
     run = tmp_path / "run"
     *_, last, observed = read_records(run / "log.jsonl")
     for name in ("generation", "representation", "cosine", "tokens_per_second"):

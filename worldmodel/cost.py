@@ -1,0 +1,129 @@
+"""What a model costs: weights and floating-point operations, from its sizes alone.
+
+A product of `(n, a)` and `(a, b)` takes 2 n a b operations, its backward pass twice as many (one
+product for each factor's gradient) or as many where no gradient of the input is needed. Nothing
+else is counted, nor what is computed again in the backward pass, so that dividing by time and by
+the processor's rate gives the utilisation that is called MFU.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from worldmodel.model import Modality, ModelConfig, WorldModel
+from worldmodel.transformer import POSITION_FEATURES, TIME_FEATURES
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Numbers of weights: the `trunk`, the `head` h, and the modalities' input and output layers.
+
+    Frozen tokenizers and text encoders are no part of the model.
+    """
+
+    trunk: int
+    head: int
+    layers: int
+
+    @classmethod
+    def of(cls, model: WorldModel) -> "Weights":
+        def count(*modules: nn.Module) -> int:
+            return sum(weight.numel() for module in modules for weight in module.parameters())
+
+        return cls(count(model.trunk), count(model.projection), count(model.inputs, model.outputs))
+
+    @property
+    def total(self) -> int:
+        return self.trunk + self.head + self.layers
+
+    def __str__(self) -> str:
+        parts = (self.total, self.trunk, self.head, self.layers)
+        total, trunk, head, layers = (f"{part / 1e6:.1f}M" for part in parts)
+        return (
+            f"{total} weights (trunk {trunk}, representation head {head}, input and output "
+            f"layers {layers})"
+        )
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of one training step; those of the `teacher` are apart."""
+
+    forward: float
+    backward: float
+    teacher: float
+
+    @property
+    def student(self) -> float:
+        """What the step would take without a teacher: the numerator of MFU."""
+        return self.forward + self.backward
+
+    @property
+    def total(self) -> float:
+        return self.student + self.teacher
+
+
+def flops(
+    config: ModelConfig,
+    modalities: Sequence[Modality],
+    tokens: Mapping[str, int],
+    levels: Mapping[str, int],
+    batch: int = 1,
+    *,
+    with_teacher: bool = True,
+) -> Flops:
+    """Return the operations of a step on `batch` sequences of `tokens` by modality.
+
+    `levels` are the numbers of times of each modality's tokens, for which the modulation is
+    computed; the teacher has one. With a teacher the student's features pass through the head h.
+
+    A block's matrices have 4 D² + 3 D H weights (queries, keys, values and their output; SwiGLU of
+    hidden width H), and each token passes through them once, in a double-stream block as well.
+    Attention takes 4 n² D for n tokens: n² products of queries and keys, and of weights and values.
+    """
+    count = sum(tokens.values())
+    width = config.width
+    products = 2 * (4 * width**2 + 3 * width * config.hidden) * count
+    block = products + 4 * count**2 * width
+    first = 2 * POSITION_FEATURES * width * count
+    rest = 0.0
+    out = 0.0
+    predicted = 0
+    for modality in modalities:
+        here = tokens.get(modality.name, 0)
+        inner = 2 * (modality.hidden or modality.channels) * width * here
+        if modality.vocabulary is not None:
+            rest += inner
+        elif modality.hidden is not None:
+            first += 2 * modality.channels * modality.hidden * here
+            rest += inner
+        else:
+            first += inner
+        if modality.predicted:
+            out += 2 * width * modality.channels * here
+            predicted += here
+
+    def conditioning(count: int) -> tuple[float, float]:
+        """Return what the first layer of the times takes, and the layers after it."""
+        later = width**2 + modulation_parts(config) * width**2
+        return 2.0 * 2 * TIME_FEATURES * width * count, 2.0 * later * count
+
+    of_times, of_modulation = conditioning(sum(levels[name] for name in tokens))
+    # The layers that read data, positions or times need no gradient of what they read.
+    first, rest = first + of_times, rest + of_modulation + out + config.depth * block
+    head, teacher = 0.0, 0.0
+    if with_teacher:
+        head = 4 * width * round(config.head_ratio * width) * predicted
+        teacher = config.teacher_layer * block + first + rest - config.depth * block - out
+        # One time for each modality instead of `levels`.
+        teacher += sum(conditioning(len(tokens))) - of_times - of_modulation
+    return Flops(
+        batch * (first + rest + head), batch * (first + 2 * (rest + head)), batch * teacher
+    )
+
+
+def modulation_parts(config: ModelConfig) -> int:
+    """Return how many shifts, scales and gates the shared modulation has, each of the width D."""
+    single = 0 if config.double == config.depth else 3 if config.single == "parallel" else 6
+    return single + 2 + (12 if config.double else 0)
