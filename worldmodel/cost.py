@@ -86,7 +86,7 @@ def flops(
     width = config.width
     products = 2 * (4 * width**2 + 3 * width * config.hidden) * count
     block = products + 4 * count**2 * width
-    first = 2 * POSITION_FEATURES * width * count
+    first = 2.0 * POSITION_FEATURES * width * count
     rest = 0.0
     out = 0.0
     predicted = 0

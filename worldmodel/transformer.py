@@ -249,7 +249,7 @@ class Transformer(nn.Module):
         single = 0 if double == depth else 3 if parallel else 6
         # In the modulation's output: single-stream blocks, output, text and others in double ones.
         self.parts = (single, 2, 6, 6) if double else (single, 2)
-        self.double = double
+        self.double_stream = double
         self.place = PositionEmbedding(width)
         self.timestep = Timestep(width)
         self.modulation = nn.Linear(width, sum(self.parts) * width)
@@ -282,8 +282,8 @@ class Transformer(nn.Module):
         x = x.float() + self.place(position).float()
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
-            own = modulation.double if layer <= self.double else modulation.single
-            x = block(x, own, rotation)
+            parts = modulation.double if layer <= self.double_stream else modulation.single
+            x = block(x, parts, rotation)
             if layer in capture:
                 features[layer] = x
         return (x if stop is not None else modulate(x, *modulation.final)), features
@@ -299,7 +299,7 @@ class Transformer(nn.Module):
         def of_tokens(index: Tensor, rows: Tensor) -> Sequence[Tensor]:
             return F.embedding(index, rows.flatten(0, 1)).chunk(rows.shape[-1] // width, dim=-1)
 
-        if not self.double:
+        if not self.double_stream:
             *single, shift, scale = of_tokens(index, rows)
             return Modulation(None, single, (shift, scale))
         common, own, other = rows.split([width * (sum(self.parts) - 12), 6 * width, 6 * width], -1)
