@@ -7,19 +7,39 @@ products run in the low precision; angles, norms, modulation and the residual st
 float32.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import (
+    checkpoint,
+    create_selective_checkpoint_contexts,
+    noop_context_fn,
+)
 
 TIME_FEATURES = 128
 POSITION_OCTAVES = 8
 POSITION_FEATURES = 6 * POSITION_OCTAVES
 _EPSILON = 1e-6
+
+Checkpointing = Literal["none", "selective", "blocks"]
+"""What the backward pass computes again: nothing, all but products and attention, or all."""
+
+_aten = torch.ops.aten
+_KEPT = [
+    _aten.mm.default,
+    _aten.addmm.default,
+    _aten._scaled_dot_product_flash_attention.default,
+    _aten._scaled_dot_product_flash_attention_for_cpu.default,
+    _aten._scaled_dot_product_efficient_attention.default,
+    _aten._scaled_dot_product_cudnn_attention.default,
+]
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of each token's angles, `(b, n, 1, c / 2)`."""
@@ -226,10 +246,12 @@ class Transformer(nn.Module):
 
     The times of a sample are few: `levels` `(b, k)` holds them, `index` `(b, n)` says which of them
     a token has. The first `double` of the `depth` blocks are double-stream, the others
-    single-stream, or `parallel` ones.
+    single-stream, or `parallel` ones. `checkpointing` may be set at any time: it changes memory and
+    time, not what is computed.
     """
 
     ones: Tensor
+    checkpointing: Checkpointing = "none"
 
     def __init__(
         self,
@@ -283,10 +305,21 @@ class Transformer(nn.Module):
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
             parts = modulation.double if layer <= self.double_stream else modulation.single
-            x = block(x, parts, rotation)
+            x = self._applied(block, x, parts, rotation)
             if layer in capture:
                 features[layer] = x
         return (x if stop is not None else modulate(x, *modulation.final)), features
+
+    def _applied(self, block: nn.Module, *given: Any) -> Tensor:
+        if self.checkpointing == "none" or not torch.is_grad_enabled():
+            return block(*given)
+        contexts = noop_context_fn
+        if self.checkpointing == "selective":
+            contexts = functools.partial(create_selective_checkpoint_contexts, _KEPT)
+        # Nothing in a block is random.
+        return checkpoint(
+            block, *given, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
+        )
 
     def modulations(self, levels: Tensor, index: Tensor, text: int = 0) -> Modulation:
         """Return the shifts, scales and gates of each token."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,11 @@ from experiment.files import append_record, read_records, write_bytes
 from experiment.seeding import torch_generator
 from worldmodel.device import Compute, Precision
 from worldmodel.teacher import AnyModel, Teacher
+from worldmodel.training.acceleration import accelerate
 from worldmodel.training.checkpoint import read_tensors, write_tensors
 from worldmodel.training.curves import draw
 from worldmodel.training.state import TrainingState, parameter_groups
+from worldmodel.transformer import Checkpointing
 
 BROKEN = "broken_batch.json"
 
@@ -54,7 +56,7 @@ class TrainerConfig:
     state is saved every `save_seconds`; `observe` is called every `observe_every` steps and at the
     end. `precision` is that of the products in the forward pass (weights, sums and losses are
     always float32); `auto` takes bfloat16 where the processor computes with it, which changes
-    results slightly.
+    results slightly. `compile` and `checkpointing` are those of `accelerate`.
     """
 
     steps: int
@@ -71,6 +73,8 @@ class TrainerConfig:
     observe_every: int = 1000
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False
+    checkpointing: Checkpointing = "none"
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "observe_every"):
@@ -78,6 +82,10 @@ class TrainerConfig:
                 raise UserError(f"trainer.{name}={getattr(self, name)} must be at least 1.")
         if self.schedule not in ("cosine", "constant"):
             raise UserError(f"trainer.schedule={self.schedule!r} must be cosine or constant.")
+        if self.checkpointing not in get_args(Checkpointing):
+            raise UserError(
+                f"trainer.checkpointing={self.checkpointing!r} must be none, selective or blocks."
+            )
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"trainer.ema_decay={self.ema_decay} must lie in [0, 1).")
         if self.ema_warmup < 0:
@@ -88,9 +96,12 @@ class TrainerConfig:
         compute = Compute.of(self.device, self.precision, "trainer.")
         model = model.to(compute.device)
         groups = parameter_groups(model, self.weight_decay, self.learning_rate)
+        teacher = Teacher(model, self.ema_decay, self.ema_warmup)
+        for each in (model, teacher.model):
+            accelerate(each, compiled=self.compile, checkpointing=self.checkpointing)
         return TrainingState(
             model,
-            Teacher(model, self.ema_decay, self.ema_warmup),
+            teacher,
             torch.optim.AdamW(groups, betas=self.betas, fused=True),
             compute,
         )
