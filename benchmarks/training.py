@@ -23,6 +23,7 @@ from experiment.seeding import torch_generator
 from experiment.settings import build, compose
 from worldmodel.assembler import action_position
 from worldmodel.data.windows import WindowConfig
+from worldmodel.loss import losses
 from worldmodel.model import (
     Batch,
     Modality,
@@ -31,7 +32,7 @@ from worldmodel.model import (
     WorldModel,
     times_as_positions,
 )
-from worldmodel.objective import Objective, losses
+from worldmodel.objective import Objective
 from worldmodel.schedule import Arm
 from worldmodel.text import Instructions
 from worldmodel.text.words import HashedWords

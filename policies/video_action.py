@@ -21,8 +21,9 @@ from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
+from worldmodel.loss import losses
 from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
-from worldmodel.objective import Objective, losses
+from worldmodel.objective import Objective
 from worldmodel.registry import compare
 from worldmodel.sampler import Sampling, sample
 from worldmodel.schedule import TimestepDensity
@@ -36,6 +37,9 @@ KIND = "video_action"
 _STATE = Modality("state", STATE_SIZE, predicted=False)
 _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
+# What a model can differ in from the settings: its layers are added to, its head follows from the
+# objective it was made for.
+_NOT_COMPARED = ("modalities", "projected")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Inference:
     """How a chunk is denoised, and how much of it is executed.
 
     `predict_video` denoises the future frames along with the actions; `start="zeros"` makes the
-    chunk a function of the observation alone.
+    chunk a function of the observation alone; `guidance` above 1 follows the instruction more.
     """
 
     steps: int = 10
@@ -51,13 +55,14 @@ class Inference:
     start: Literal["noise", "zeros"] = "zeros"
     predict_video: bool = False
     execute: int = 3
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         _ = self.sampling  # raises `UserError` for impossible settings
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(self.steps, self.shift, self.start)
+        return Sampling(self.steps, self.shift, self.start, self.guidance)
 
 
 @dataclass(frozen=True)
@@ -127,16 +132,20 @@ class VideoActionSettings:
     ) -> "VideoActionLearner":
         """Build the model and what it learns; raises `UserError` if `init` is of another size."""
         generator = torch_generator(seed, _MODEL)
-        assembler = Assembler(self.tokenizer, self.text, windows, normalisation, self.with_state)
+        outside = self.objective.outside
+        assembler = Assembler(
+            self.tokenizer, self.text, windows, normalisation, self.with_state, outside
+        )
         if self.init is None:
-            model = WorldModel(assembler.modalities, self.model, generator)
+            config = self.objective.headed(self.model)
+            model = WorldModel(assembler.modalities, config, generator)
         else:
             model = self._pretrained(self.init)
         for modality in (_STATE, _ACTION) if self.with_state else (_ACTION,):
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
         objective = self._joint()
-        objective.check(model.modalities)
+        objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
     def _pretrained(self, init: str) -> WorldModel:
@@ -144,12 +153,13 @@ class VideoActionSettings:
         # An older checkpoint does not say what was the same for all of its time.
         sections = {**pretrained.sections, "model": asdict(pretrained.model.config)}
         settings_here = {
-            "model": asdict(self.model),
+            "model": {k: v for k, v in asdict(self.model).items() if k not in _NOT_COMPARED},
             "tokenizer": self.tokenizer.config(),
             "text": self.text.config(),
         }
         for name, here in settings_here.items():
-            compare(here, sections[name], name, f"init={init}")
+            there = {k: v for k, v in sections[name].items() if k not in _NOT_COMPARED}
+            compare(here, there, name, f"init={init}")
         return pretrained.model
 
     def _joint(self) -> Objective:

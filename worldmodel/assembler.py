@@ -1,16 +1,18 @@
 """Windows -> tokens: pictures and instructions are tokenised on the device of the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from experiment.errors import UserError
 from worldmodel.data.encoded import EncodedBatch
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.model import Batch, Modality, Tokens, times_as_positions
+from worldmodel.outside import VisionEncoder
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
@@ -18,13 +20,17 @@ from worldmodel.tokenizer.positions import frame_position, video_position, video
 
 @dataclass(frozen=True)
 class Assembler:
-    """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`."""
+    """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`.
+
+    With an `outside` teacher the video tokens carry its features as their target.
+    """
 
     tokenizer: Tokenizer
     text: TextEncoder
     windows: WindowConfig
     normalisation: Normalisation | None = None
     with_state: bool = True
+    outside: VisionEncoder | None = None
     _instructions: Instructions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -39,14 +45,21 @@ class Assembler:
 
     def __call__(self, windows: WindowBatch | EncodedBatch) -> Batch:
         """Return the clean tokens of windows in the model's units, on their device."""
-        device = windows.frame.device
+        device, target = windows.frame.device, None
         if isinstance(windows, EncodedBatch):
+            if self.outside is not None:
+                raise UserError(
+                    "objective=repa needs pictures, data=tokens has none: take the data set itself."
+                )
             frame, video, valid = windows.frame.float(), windows.video.float(), windows.video_valid
         else:
             frame, video = self.tokenizer.encode(windows.frame, windows.future)
             valid = video_valid(self.tokenizer, windows.future_valid)
+            if self.outside is not None:
+                target = self.outside.features(windows.future, self.tokenizer)
         tokens = self._known(frame, windows.state, windows.instructions)
-        tokens["video"] = Tokens.clean(video, self.video_position(device), valid)
+        clean = Tokens.clean(video, self.video_position(device), valid)
+        tokens["video"] = replace(clean, target=target)
         if self.normalisation is not None:
             position = action_position(windows.action.shape[1], device)
             tokens["action"] = Tokens.clean(windows.action, position, windows.action_valid)

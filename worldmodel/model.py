@@ -38,6 +38,8 @@ class Tokens:
     the times of a sample (0 is clean) and `index` int64 `(b, n)` says which of them a token has.
     `position` `(b, n, 3)` or `(1, n, 3)`: time in control steps, row and column in patches. `valid`
     bool `(b, n)` says which tokens count in a loss, None for all; every token is attended to.
+    `null` `(1, n, c)` or `(1, n)`: the values of a sample without this condition, such as the empty
+    instruction. `target` `(b, n, e)`: features of an outside teacher (arm `repa`).
     """
 
     values: Tensor
@@ -45,6 +47,8 @@ class Tokens:
     index: Tensor
     position: Tensor
     valid: Tensor | None = None
+    null: Tensor | None = None
+    target: Tensor | None = None
 
     @classmethod
     def clean(cls, values: Tensor, position: Tensor, valid: Tensor | None = None) -> "Tokens":
@@ -101,7 +105,8 @@ class ModelConfig:
     `mlp_ratio` widths wide (`full`), or two thirds of that, which costs what a plain MLP of the
     ratio does (`matched`). `bias` is on `all` layers of a block or on `qkv` alone. `rope` gives
     each axis of the positions an `equal` share of the channels, or more to `space`. The head h has
-    a hidden layer of `head_ratio` widths. The defaults are those of checkpoints that do not say.
+    a hidden layer of `head_ratio` widths and returns `projected` channels, None for `width`. The
+    defaults are those of checkpoints that do not say.
     """
 
     width: int = 192
@@ -115,6 +120,7 @@ class ModelConfig:
     bias: Literal["all", "qkv"] = "all"
     rope: Literal["space", "equal"] = "space"
     head_ratio: float = 2.0
+    projected: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "mlp_ratio", "head_ratio"):
@@ -196,7 +202,9 @@ class WorldModel(nn.Module):
         )  # fmt: skip
         inner = round(config.head_ratio * config.width)
         self.projection = nn.Sequential(
-            nn.Linear(config.width, inner), nn.SiLU(), nn.Linear(inner, config.width)
+            nn.Linear(config.width, inner),
+            nn.SiLU(),
+            nn.Linear(inner, config.projected or config.width),
         )
         self.inputs = nn.ModuleDict()
         self.outputs = nn.ModuleDict()

@@ -8,7 +8,7 @@ resumes a run that was stopped.
 """
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import Source
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
+from worldmodel.loss import losses
 from worldmodel.model import ModelConfig, WorldModel, samples_in
-from worldmodel.objective import Objective, losses
+from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
@@ -74,9 +75,10 @@ class Observer:
             condition_noise=self.objective.condition_noise,
         )
         device, total = self.compute.device, 0.0
+        assembler = replace(self.assembler, outside=None)
         for start in range(0, windows.samples, _AT_ONCE):
             rows = windows.rows(slice(start, start + _AT_ONCE))
-            batch = self.assembler(rows.to(device))
+            batch = assembler(rows.to(device))
             generator = torch_generator(self.seed, _OBSERVED, start, device=device)
             with self.compute.autocast():
                 loss = losses(model, None, batch, generator, plain)["generation"]
@@ -85,7 +87,7 @@ class Observer:
 
     def _samples(self, model: WorldModel, windows: WindowBatch) -> dict[str, float]:
         device = self.compute.device
-        batch = self.assembler(windows.to(device))
+        batch = replace(self.assembler, outside=None)(windows.to(device))
         generator = torch_generator(self.seed, _SAMPLED, device=device)
         given = {name: batch[name] for name in ("text", "frame")}
         unknown = {"video": batch["video"].position}
@@ -112,7 +114,8 @@ def main(config: DictConfig) -> Path:
     source: Source = build(config.data.source)
     folder = open_run("pretrain", config, _NOT_COMPARED)
     reader: Any = source.reader(data, tokenizer, config.seed)
-    assembler = Assembler(tokenizer, text, data.windows)
+    assembler = Assembler(tokenizer, text, data.windows, outside=objective.outside)
+    model_config = objective.headed(model_config)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
     print(f"model: {Weights.of(model)}")

@@ -8,8 +8,20 @@ from torch import Tensor
 
 from experiment.errors import UserError, nearest
 
-Arm = Literal["flow_matching", "dual_timestep", "self_flow", "diffusion_forcing", "full_masking"]
-"""How tokens share times; `self_flow` draws as `dual_timestep` does (Self-Flow, Sec. 3.3)."""
+Arm = Literal[
+    "flow_matching",
+    "dual_timestep",
+    "self_flow",
+    "sra",
+    "repa",
+    "diffusion_forcing",
+    "full_masking",
+]
+"""How tokens share times, and what else is learned.
+
+`self_flow` draws as `dual_timestep` does (Self-Flow, Sec. 3.3), `sra` and `repa` as
+`flow_matching`; these three have a representation loss.
+"""
 
 ARMS: tuple[str, ...] = get_args(Arm)
 
@@ -75,12 +87,16 @@ def draw(
     batch: int,
     tokens: int,
     generator: torch.Generator,
+    leader: Tensor | None = None,
+    gap: float = 0.2,
 ) -> Draw:
     """Draw the times of `batch` sequences of `tokens` tokens (Self-Flow, Eq. 4-5).
 
-    All arms but `diffusion_forcing` take the same numbers from the generator and have two levels,
-    so that two arms differ in nothing but the rule. Every token's marginal density is p(t), except
-    for `full_masking`, which puts the masked tokens at pure noise.
+    `leader` `(b or 1, n)` says whose random number a token takes for the mask, see
+    `worldmodel.masks`. With `sra` the teacher's time is t - U(0, `gap`), at least 0 (SRA,
+    arXiv 2505.02831). All arms but `diffusion_forcing` take the same numbers from the generator and
+    have two levels, so that two arms differ in nothing but the rule. Every token's marginal density
+    is p(t), except for `full_masking`, which puts the masked tokens at pure noise.
     """
     if arm == "diffusion_forcing":
         levels = density.sample(batch * tokens, generator).view(batch, tokens)
@@ -91,9 +107,13 @@ def draw(
     t = density.sample(batch, generator)
     s = density.sample(batch, generator)
     chance = torch.rand(batch, tokens, generator=generator, device=generator.device)
+    if leader is not None:
+        chance = chance.gather(1, leader.expand(batch, -1))
     masked = (chance < mask_ratio).long()
-    if arm == "flow_matching":
-        return Draw(torch.stack([t, s], 1), torch.zeros_like(masked), t)
+    if arm in ("flow_matching", "sra", "repa"):
+        # Nothing is masked here, so the number of the first token is free.
+        lowest = (t - gap * chance[:, 0]).clamp(min=0) if arm == "sra" else t
+        return Draw(torch.stack([t, s], 1), torch.zeros_like(masked), lowest)
     if arm == "full_masking":
         return Draw(torch.stack([t, torch.ones_like(t)], 1), masked, t)
     return Draw(torch.stack([t, s], 1), masked, torch.minimum(t, s))

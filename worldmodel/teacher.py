@@ -1,6 +1,7 @@
 """The teacher: an exponential moving average of the student, and the model that is evaluated."""
 
 import copy
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from worldmodel.model import Batch, WorldModel
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
+
+_CENTRE_DECAY = 0.99
 
 
 class Teacher(Generic[AnyModel]):
@@ -22,6 +25,8 @@ class Teacher(Generic[AnyModel]):
     def __init__(self, student: AnyModel, decay: float, warmup: int = 10) -> None:
         self.model = copy.deepcopy(student).requires_grad_(False).eval()
         self.decay, self.warmup = decay, warmup
+        self.centres: dict[str, Tensor] = {}
+        """Running means `(n, e)` of its features by modality, for `objective.target=running`."""
 
     def decay_at(self, step: int) -> float:
         """Return the decay after optimiser step number `step`, counted from 0."""
@@ -34,6 +39,21 @@ class Teacher(Generic[AnyModel]):
         """Move the copy towards `student` after optimiser step number `step`, counted from 0."""
         weight = 1.0 - self.decay_at(step)
         torch._foreach_lerp_(list(self.model.parameters()), list(student.parameters()), weight)
+
+    def centre(self, sizes: Mapping[str, int]) -> Tensor | None:
+        """Return the running means `(n, e)` of these modalities; None before there are any."""
+        if any(len(self.centres.get(name, ())) != size for name, size in sizes.items()):
+            return None
+        return torch.cat([self.centres[name] for name in sizes])
+
+    @torch.no_grad()
+    def recentre(self, sizes: Mapping[str, int], features: Tensor) -> None:
+        """Move the running means towards those of `features` `(b, n, e)` over the batch."""
+        means = features.mean(0).split(list(sizes.values()))
+        for name, mean in zip(sizes, means, strict=True):
+            old = self.centres.get(name)
+            fits = old is not None and old.shape == mean.shape
+            self.centres[name] = torch.lerp(old, mean, 1 - _CENTRE_DECAY) if fits else mean  # type: ignore[arg-type]
 
 
 @torch.no_grad()

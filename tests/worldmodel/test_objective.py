@@ -7,8 +7,10 @@ import torch
 
 from experiment.errors import UserError
 from tests.worldmodel import tiny
+from worldmodel.corruption import corrupt
+from worldmodel.loss import losses
 from worldmodel.model import Batch, WorldModel
-from worldmodel.objective import Objective, corrupt, losses
+from worldmodel.objective import Objective
 from worldmodel.path import interpolate
 from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher

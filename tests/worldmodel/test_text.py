@@ -87,7 +87,7 @@ def test_each_instruction_is_embedded_once_and_tokens_have_places() -> None:
     assert torch.equal(tokens.values[0], tokens.values[2])
     assert tokens.position[0].tolist() == [[-1, -1, i] for i in range(4)]
     known.tokens(["close drawer"], CPU)
-    assert asked == ["open drawer", "close drawer"]
+    assert asked == ["open drawer", "close drawer", ""]
 
 
 def test_an_encoder_is_restored_by_a_name_in_a_closed_table() -> None:

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from experiment.errors import UserError
 from experiment.files import read_records
 from tests.worldmodel import tiny
+from worldmodel.loss import losses
 from worldmodel.model import Batch, WorldModel
-from worldmodel.objective import Objective, losses
+from worldmodel.objective import Objective
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 pytestmark = pytest.mark.slow

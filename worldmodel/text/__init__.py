@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -49,15 +50,20 @@ class Instructions:
         self._known: OrderedDict[tuple[str, torch.device], Tensor] = OrderedDict()
 
     def tokens(self, instructions: Sequence[str], device: torch.device) -> Tokens:
-        """Return clean tokens on `device`; word i is in column i, outside every picture."""
-        new = [text for text in dict.fromkeys(instructions) if (text, device) not in self._known]
+        """Return clean tokens on `device`; word i is in column i, outside every picture.
+
+        Their `null` are those of the empty instruction.
+        """
+        wanted = dict.fromkeys([*instructions, ""])
+        new = [text for text in wanted if (text, device) not in self._known]
         if new:
             for text, embedded in zip(new, self.encoder.embed(new, device), strict=True):
                 self._known[text, device] = embedded
         values = torch.stack([self._known[text, device] for text in instructions])
+        null = self._known["", device][None]
         each = values[0].numel() * values.element_size()
         while len(self._known) * each > _MEMORY:
             self._known.popitem(last=False)
         position = torch.full((1, values.shape[1], 3), -1.0, device=device)
         position[0, :, 2] = torch.arange(values.shape[1], device=device)
-        return Tokens.clean(values, position)
+        return replace(Tokens.clean(values, position), null=null)

@@ -31,6 +31,7 @@ class TrainingState(Generic[AnyModel]):
         """Return all that is saved, by name."""
         tensors = {f"model/{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"teacher/{n}": t for n, t in self.teacher.model.state_dict().items()}
+        tensors |= {f"centre/{n}": t for n, t in self.teacher.centres.items()}
         for number, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{number}/{name}": t for name, t in values.items()}
         return tensors
@@ -44,6 +45,8 @@ class TrainingState(Generic[AnyModel]):
 
         self.model.load_state_dict(under("model"))
         self.teacher.model.load_state_dict(under("teacher"))
+        device = self.compute.device
+        self.teacher.centres = {n: t.to(device) for n, t in under("centre").items()}
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in under("optimiser").items():
             number, key = name.split("/")
