@@ -26,7 +26,8 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
     defaults: list[str] = []
     model = sections.get("model")
     if "model" not in given and isinstance(model, dict):
-        names = [field.name for field in fields(ModelConfig) if field.name in model]
+        # The head's size follows from the objective it was made for.
+        names = [f.name for f in fields(ModelConfig) if f.name in model and f.name != "projected"]
         defaults += [_argument(folder, f"model.{name}", model[name]) for name in names]
     for section, encoder in (("tokenizer", tokenizer), ("text", text)):
         if section not in given:
