@@ -10,14 +10,16 @@ from experiment.errors import UserError
 from experiment.settings import CONFIGS, build, compose
 from worldmodel.model import ModelConfig
 from worldmodel.objective import Objective
+from worldmodel.outside import VisionEncoder
 from worldmodel.training.trainer import TrainerConfig
 
 
 @pytest.mark.parametrize("arm", sorted(p.stem for p in (CONFIGS / "objective").glob("*.yaml")))
 def test_every_objective_is_the_arm_it_is_named_after(arm: str) -> None:
-    teacher = ["objective.outside.name=somewhere"] if arm == "repa" else []
-    config = compose("pretrain", [f"objective={arm}", *teacher])
-    assert build(config.objective, Objective) == Objective(arm=arm)  # type: ignore[arg-type]
+    outside = VisionEncoder("somewhere") if arm == "repa" else None
+    given = ["objective.outside.name=somewhere"] if outside else []
+    config = compose("pretrain", [f"objective={arm}", *given])
+    assert build(config.objective, Objective) == Objective(arm=arm, outside=outside)  # type: ignore[arg-type]
 
 
 def test_every_model_can_be_built() -> None:
