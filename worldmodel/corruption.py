@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from experiment.seeding import torch_generator
+from experiment.seeding import normal, torch_generator, uniform
 from worldmodel.masks import leaders
 from worldmodel.model import Batch, Modality, Tokens, samples_in
 from worldmodel.objective import Objective
@@ -47,7 +47,7 @@ def corrupt(
                 teacher[name] = _at(clean, noise[name], lowest, index)
         elif name in settings.condition_noise:
             x1 = _noise(clean, generator)
-            level = torch.rand(len(x1), 1, generator=generator, device=generator.device).to(x1)
+            level = uniform(generator, len(x1), 1).to(x1)
             level = settings.condition_noise[name] * level
             student[name] = teacher[name] = _at(clean, x1, level, clean.index)
         else:
@@ -63,7 +63,7 @@ def _without_some(tokens: Tokens, probability: float, generator: torch.Generator
     """Return the tokens with a share of the samples at their null values."""
     if tokens.null is None:
         raise ValueError("tokens without null values cannot be dropped by sample")
-    chance = torch.rand(len(tokens.values), generator=generator, device=generator.device)
+    chance = uniform(generator, len(tokens.values))
     dropped = (chance < probability).to(tokens.values.device)
     return replace(tokens, values=where_rows(dropped, tokens.null, tokens.values))
 
@@ -111,8 +111,7 @@ def _leaders(
 
 
 def _noise(clean: Tokens, generator: torch.Generator) -> Tensor:
-    shape, device = clean.values.shape, generator.device
-    return torch.randn(shape, generator=generator, device=device).to(clean.values)
+    return normal(generator, *clean.values.shape).to(clean.values)
 
 
 def _at(clean: Tokens, x1: Tensor, levels: Tensor, index: Tensor) -> Tokens:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from experiment.errors import UserError, nearest
+from experiment.seeding import normal, uniform
 
 Arm = Literal[
     "flow_matching",
@@ -54,11 +55,10 @@ class TimestepDensity:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw `(count,)` times on the generator's device."""
-        device = generator.device
-        logit = self.mean + self.std * torch.randn(count, generator=generator, device=device)
+        logit = self.mean + self.std * normal(generator, count)
         bulk = timeshift(logit.sigmoid(), self.shift)
-        in_tail = torch.rand(count, generator=generator, device=device) < self.tail_share
-        tail = torch.rand(count, generator=generator, device=device)
+        in_tail = uniform(generator, count) < self.tail_share
+        tail = uniform(generator, count)
         return torch.where(in_tail, self.tail_start + (1 - self.tail_start) * tail, bulk)
 
 
@@ -106,7 +106,7 @@ def draw(
         raise UserError(f"objective.arm={arm!r} is unknown.{nearest(arm, ARMS)}")
     t = density.sample(batch, generator)
     s = density.sample(batch, generator)
-    chance = torch.rand(batch, tokens, generator=generator, device=generator.device)
+    chance = uniform(generator, batch, tokens)
     if leader is not None:
         chance = chance.gather(1, leader.expand(batch, -1))
     masked = (chance < mask_ratio).long()
