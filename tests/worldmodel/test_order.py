@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from experiment.errors import UserError
-from worldmodel.data.order import BatchOrder, EpochOrder, Mixture, SetOrder, WindowIndex, shards_of
+from worldmodel.data.order import (
+    BatchOrder,
+    EpochOrder,
+    Mixture,
+    SetOrder,
+    WindowIndex,
+    shards_of,
+    shards_of_a_process,
+)
 
 
 def test_every_window_comes_once_an_epoch_and_each_epoch_differs() -> None:
@@ -81,11 +89,31 @@ def test_shards_own_their_windows(shards: int, block: int, own: int) -> None:
     assert sum(len(each) for each in owned) < 18 + own  # shared at borders alone
 
 
+@pytest.mark.parametrize(("world", "parts"), [(1, 1), (2, 1), (2, 2), (4, 2), (2, 4)])
+def test_ranks_share_out_a_batch_that_does_not_depend_on_them(world: int, parts: int) -> None:
+    whole = BatchOrder([0.7, 0.3], 7, 8, 4, parts=parts)
+    ranks = [BatchOrder([0.7, 0.3], 7, 8, 4, rank, world, parts) for rank in range(world)]
+    for step in (0, 3, 11, 400):
+        assert [slot for order in ranks for slot in order(step)] == whole(step)
+
+
 def test_an_epoch_of_ranks_and_steps_is_every_window_once() -> None:
     sets = [SetOrder(np.arange(24), np.full(24, 10), seed=1, block=3, shards=4)]
-    orders = [BatchOrder([1.0], 7, 5, 2, rank, world=2) for rank in range(2)]
+    orders = [BatchOrder([1.0], 7, 10, 4, rank, world=2, parts=2) for rank in range(2)]
     slots = [slot for order in orders for step in range(24) for slot in order(step)]
     windows = [sets[0](slot.shard, slot.place) for slot in slots]
     assert len(windows) == len(set(windows)) == 240
-    with pytest.raises(UserError, match="rank 2"):
-        BatchOrder([1.0], 7, 5, 2, rank=2, world=2)
+    owned = [{slot.shard for step in range(24) for slot in order(step)} for order in orders]
+    assert owned == [{0, 2}, {1, 3}]
+    assert shards_of_a_process(4, 1, parts=2, world=2) == 2
+    assert shards_of_a_process(4, 2, parts=2, world=2) == 1
+
+
+def test_ranks_and_parts_that_do_not_fit_are_refused() -> None:
+    for arguments, words in (
+        ((2, 2, 1), "rank 2"),
+        ((0, 3, 1), "batch_size=10 cannot be shared out among 3 processes"),
+        ((0, 2, 4), "parts=4 must divide"),
+    ):
+        with pytest.raises(UserError, match=words):
+            BatchOrder([1.0], 7, 10, 2, *arguments)

@@ -45,10 +45,15 @@ def test_each_process_reads_its_own_records() -> None:
     assert len(read[0] & read[1]) <= 1  # the episode at the border
 
 
-def test_ranks_see_different_windows() -> None:
-    two = [reader("40,40,40,40,40", rank=rank, world=2)(0).batch for rank in range(2)]
-    frames = torch.cat([windows.frame for windows in two])
-    assert len(torch.unique(frames.flatten(1), dim=0)) == 8
+@pytest.mark.parametrize("parts", [1, 2])
+def test_ranks_share_out_the_batch_of_one(parts: int) -> None:
+    use = dataclasses.replace(USE, augmentation=Augmentation(shift=1))
+    one = reader("40,40,40,40,40", use=use, parts=parts)(5).batch
+    two = [
+        reader("40,40,40,40,40", use=use, parts=parts, rank=r, world=2)(5).batch for r in range(2)
+    ]
+    for rank, rows in enumerate(two):
+        assert same(rows, one.rows(slice(rank * rows.samples, (rank + 1) * rows.samples)))
 
 
 def test_held_out_episodes_are_never_learned_from() -> None:

@@ -22,12 +22,19 @@ class Augmentation:
                 "data.augmentation: shift must not be negative, brightness and contrast in [0, 1)."
             )
 
-    def __call__(self, windows: WindowBatch, generator: np.random.Generator) -> None:
-        """Change the pictures of the windows in place; the edge is repeated where they shift."""
+    def __call__(
+        self, windows: WindowBatch, generator: np.random.Generator, rank: int = 0, world: int = 1
+    ) -> None:
+        """Change the pictures of the windows in place; the edge is repeated where they shift.
+
+        The windows are the `rank`-th of `world` equal shares of a batch, for all of which numbers
+        are drawn: the changes are those of the batch as a whole.
+        """
         frames, futures = windows.frame.numpy(), windows.future.numpy()
         count, height, width, _ = frames.shape
-        shifts = generator.integers(-self.shift, self.shift + 1, size=(count, 2))
-        tables = self._tables(count, generator)
+        own = slice(rank * count, (rank + 1) * count)
+        shifts = generator.integers(-self.shift, self.shift + 1, size=(count * world, 2))[own]
+        tables = self._tables(count * world, generator)[own]
         for frame, future, (down, right), table in zip(
             frames, futures, shifts.tolist(), tables, strict=True
         ):

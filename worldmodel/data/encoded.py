@@ -21,7 +21,7 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.files import write_bytes
-from worldmodel.data.order import BatchOrder, SetOrder, WindowIndex, shards_of_a_process
+from worldmodel.data.order import BatchOrder, SetOrder, WindowIndex
 from worldmodel.data.reader import DataConfig, Reading, Sample
 from worldmodel.data.windows import Empty, Samples, WindowBatch, empty_pictures
 from worldmodel.tokenizer import Tokenizer
@@ -143,11 +143,12 @@ class TokenReader:
             held_out = max(1, held_out)
         # The last files: neighbours in a data set are in neighbouring files.
         learned, shown = np.split(np.arange(len(counts)), [len(counts) - held_out])
-        shards = source.shards * world
-        self._learned = SetOrder(learned, counts[learned], seed, source.block, shards)
+        self._learned = SetOrder(learned, counts[learned], seed, source.block, source.shards)
         self._held_out = SetOrder(shown, counts[shown], 0, source.block)
-        self._order = BatchOrder([1.0], seed, use.batch_size, source.shards, rank, world)
-        at_once = min(self._learned.shards, shards_of_a_process(source.shards, source.workers))
+        self._order = BatchOrder(
+            [1.0], seed, use.batch_size, source.shards, rank, world, source.parts
+        )
+        at_once = min(self._learned.shards, source.shards_at_once(world))
         self._kept = source.block * (at_once + 1)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
 

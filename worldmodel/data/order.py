@@ -1,4 +1,4 @@
-"""The order of windows: a function of (seed, step, rank) alone.
+"""The order of windows: a function of (seed, step) alone.
 
 Every window comes once an epoch. Episodes are shuffled and taken in blocks; within a block the
 windows of all its episodes are shuffled together. So a reader caches one block of records
@@ -6,7 +6,7 @@ and reads each record once an epoch, and any place is found without computing th
 
 Steps take turns over shards, and every shard owns a share of each data set. A process that makes
 every n-th batch, n a divisor of the number of shards, reads only the records of its own shards; a
-batch does not depend on the process that makes it.
+batch does not depend on the process that makes it, nor on the number of ranks that share it out.
 """
 
 import itertools
@@ -192,7 +192,7 @@ class Mixture:
 
 
 class BatchOrder:
-    """The slots of the batch of each step of one rank."""
+    """The slots of the batch of each step, or of the rows of it that one of several ranks has."""
 
     def __init__(
         self,
@@ -202,26 +202,44 @@ class BatchOrder:
         shards: int,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
-        """Args: `shares` of the sets, `size` windows a batch; `shards` of each of `world` ranks.
+        """Args: `shares` of the sets, `size` windows a batch, of orders over `shards` shards.
 
-        The sets are orders over `shards * world` shards. Raises `UserError` for bad shares or
-        ranks.
+        A batch consists of `parts` equal parts, each of another shard; rank r of `world` has the
+        r-th of equally many successive rows. So a batch is the same for any number of ranks, and
+        with as many parts as ranks each rank reads shards of its own. Raises `UserError` for bad
+        shares or ranks, and where the rows do not divide.
         """
         if not 0 <= rank < world:
             raise UserError(f"rank {rank} is not one of {world}.")
-        self._size = size
-        self._shards = [shard * world + rank for shard in range(shards)]
-        self._mixtures = [Mixture(shares, seed_of(_SETS, seed, shard)) for shard in self._shards]
+        if size % world:
+            raise UserError(
+                f"data.use.batch_size={size} cannot be shared out among {world} processes: make "
+                "it a multiple of that."
+            )
+        if parts < 1 or size % parts:
+            raise UserError(
+                f"data.source.parts={parts} must divide data.use.batch_size={size} evenly."
+            )
+        self._rows = range(rank * size // world, (rank + 1) * size // world)
+        self._parts, self._part = parts, size // parts
+        self._mixtures = [Mixture(shares, seed_of(_SETS, seed, shard)) for shard in range(shards)]
         self.shares = self._mixtures[0].shares
 
     def __call__(self, step: int) -> list[Slot]:
-        turn, index = divmod(step, len(self._shards))
-        places = range(turn * self._size, (turn + 1) * self._size)
-        mixture, shard = self._mixtures[index], self._shards[index]
-        return [Slot(*mixture(place), shard) for place in places]
+        slots = []
+        for row in self._rows:
+            part, within = divmod(row, self._part)
+            turn, shard = divmod(step * self._parts + part, len(self._mixtures))
+            slots.append(Slot(*self._mixtures[shard](turn * self._part + within), shard))
+        return slots
 
 
-def shards_of_a_process(shards: int, workers: int) -> int:
-    """Return how many shards one of `workers` processes sees that make batches in turn."""
-    return shards // math.gcd(shards, max(workers, 1))
+def shards_of_a_process(shards: int, workers: int, parts: int = 1, world: int = 1) -> int:
+    """Return how many shards one of `workers` processes of a rank sees, that make batches in turn.
+
+    A rank has its share of the `parts` of each batch, at least one of them.
+    """
+    turns = shards // math.gcd(shards, max(workers, 1) * parts)
+    return min(shards, turns * max(1, -(-parts // world)))

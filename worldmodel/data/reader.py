@@ -1,7 +1,7 @@
 """Batches of windows, step by step.
 
-The batch of a step follows from the settings, the seed, the step and the rank alone. How many
-worker processes read ahead changes nothing about it, nor does a stop and a restart.
+The batch of a step follows from the settings, the seed and the step alone. How many worker
+processes read ahead changes nothing about it, nor do the number of ranks, a stop and a restart.
 """
 
 import itertools
@@ -74,15 +74,18 @@ class Reading:
 
     on_error: stop at the first record that cannot be read, or skip and list it. workers: processes
     that read ahead. ahead: batches that each of them has ready. shards: parts of the data that
-    steps take in turn; each is read by one process where `workers` divides it. block: episodes of
-    all sets together whose windows are shuffled together, in each shard. memory: gigabytes of
-    decoded pictures that are kept while their block lasts, all processes together.
+    steps take in turn; each is read by one process where `workers` divides it. parts: of a batch,
+    each from another shard, so that as many ranks read different records; a batch is the same for
+    any number of ranks. block: episodes of all sets together whose windows are shuffled together,
+    in each shard. memory: gigabytes of decoded pictures that are kept while their block lasts, all
+    processes of a rank together.
     """
 
     on_error: str = "stop"
     workers: int = 2
     ahead: int = 4
     shards: int = 4
+    parts: int = 1
     block: int = 64
     memory: float = 2.0
 
@@ -90,6 +93,10 @@ class Reading:
     def skips(self) -> bool:
         """Whether records that cannot be read are skipped."""
         return self.on_error == "skip"
+
+    def shards_at_once(self, world: int) -> int:
+        """Return from how many shards one process of one of `world` ranks reads."""
+        return shards_of_a_process(self.shards, self.workers, self.parts, world)
 
 
 @dataclass(frozen=True)
@@ -117,17 +124,20 @@ class WindowReader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """Args: `weights` are the shares of the sets in the samples.
+        """Args: `weights` are the shares of the sets in the samples; `rank` of `world` has its rows
+        of each batch, which are the same for any `world`.
 
         Raises `UserError` for sets that hold no window.
         """
         self.sets, self.reading, self.use = list(sets), reading, use
-        self._seed, self._rank = seed, rank
+        self._seed, self._rank, self._world = seed, rank, world
         for data in self.sets:
             data.state_width = max(each.state_size for each in self.sets)
         height, width = sets[0].size
         use.check_size(height * width * 3 * (1 + len(use.windows.future)))
-        self._order = BatchOrder(weights, seed, use.batch_size, reading.shards, rank, world)
+        self._order = BatchOrder(
+            weights, seed, use.batch_size, reading.shards, rank, world, reading.parts
+        )
         self._held_out_order = BatchOrder(weights, seed, 1, 1)
         self._learned: list[SetOrder] = []
         self._held_out: list[SetOrder] = []
@@ -138,7 +148,7 @@ class WindowReader:
             learned, held_out = split(len(data.counts), use.held_out)
             block = min(max(math.ceil(reading.block * share), _SMALLEST_BLOCK), reading.block)
             order = SetOrder(
-                learned, data.counts[learned], seed_of(number, seed), block, reading.shards * world
+                learned, data.counts[learned], seed_of(number, seed), block, reading.shards
             )
             if not order.size:
                 raise UserError(
@@ -149,7 +159,7 @@ class WindowReader:
             shown = seed_of(_HELD_OUT, number)
             self._learned.append(order)
             self._held_out.append(SetOrder(held_out, data.counts[held_out], shown, block))
-            at_once = min(order.shards, shards_of_a_process(reading.shards, reading.workers))
+            at_once = min(order.shards, reading.shards_at_once(world))
             # A block more than is read, so that a new one does not push out what is still read.
             data.keep(order.block * (at_once + 1), memory)
 
@@ -172,8 +182,9 @@ class WindowReader:
         windows = [self._window(slot, skipped) for slot in self._order(step)]
         batch = stack(windows, empty)
         if self.use.augmentation is not None:
-            generator = numpy_generator(_AUGMENTATION, self._seed, step, self._rank)
-            self.use.augmentation(batch, generator)
+            # Drawn for the whole batch, whoever has its other rows; 0 is what one rank alone had.
+            generator = numpy_generator(_AUGMENTATION, self._seed, step, 0)
+            self.use.augmentation(batch, generator, self._rank, self._world)
         return Sample(batch, tuple(skipped))
 
     def held_out(
