@@ -59,6 +59,7 @@ def load(name: str, assignments: Sequence[Assignment]) -> tuple[Files, list[Assi
     for given in waiting:
         _check_place(given[0], choices)
     config = _compose(name, _written(overrides))
+    _check_experiment(name, overrides, config)
     comments: dict[str, str] = {}
     free: set[str] = set()
     for path, place in paths:
@@ -88,6 +89,18 @@ def _check_place(key: str, choices: Mapping[str, str]) -> None:
     groups = [group for group in choices if group.partition("@")[0] == name]
     if groups and (name != key or len(groups) > 1):
         raise UserError(f"unknown place '{key}'.{nearest(key, groups)}")
+
+
+def _check_experiment(name: str, overrides: Mapping[str, str], config: DictConfig) -> None:
+    """Raise `UserError` for an experiment that sets what this command does not have."""
+    if "experiment" not in overrides:
+        return
+    unknown = sorted(str(key) for key in config.keys() - _compose(name, ()).keys())
+    if unknown:
+        raise UserError(
+            f"experiment={overrides['experiment']} is one of another command: it sets "
+            f"{unknown[0]}, which {name} does not have."
+        )
 
 
 def _choice(group: str, text: str) -> tuple[str, list[Assignment]]:

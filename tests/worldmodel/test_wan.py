@@ -24,6 +24,10 @@ CHANNELS = 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_wan(tmp_path_factory.mktemp("wan"))
+
+
+def save_wan(path: Path) -> Path:
     import diffusers
 
     torch.manual_seed(0)
@@ -33,7 +37,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch_size=2, scale_factor_spatial=16, scale_factor_temporal=4,
         latents_mean=[0.01 * i for i in range(CHANNELS)], latents_std=[0.05] * CHANNELS,
     )  # fmt: skip
-    path = tmp_path_factory.mktemp("wan")
     network.save_pretrained(path)
     return path
 
