@@ -72,11 +72,13 @@ def flops(
     batch: int = 1,
     *,
     with_teacher: bool = True,
+    with_head: bool = True,
 ) -> Flops:
     """Return the operations of a step on `batch` sequences of `tokens` by modality.
 
     `levels` are the numbers of times of each modality's tokens, for which the modulation is
-    computed; the teacher has one. With a teacher the student's features pass through the head h.
+    computed; the teacher has one. `with_head`: the student's features pass through the head h, which
+    an outside teacher asks for as well.
 
     A block's matrices have 4 D² + 3 D H weights (queries, keys, values and their output; SwiGLU of
     hidden width H), and each token passes through them once, in a double-stream block as well.
@@ -113,8 +115,10 @@ def flops(
     # The layers that read data, positions or times need no gradient of what they read.
     first, rest = first + of_times, rest + of_modulation + out + config.depth * block
     head, teacher = 0.0, 0.0
+    if with_head:
+        inner = round(config.head_ratio * width)
+        head = 2.0 * inner * (width + (config.projected or width)) * predicted
     if with_teacher:
-        head = 4 * width * round(config.head_ratio * width) * predicted
         teacher = config.teacher_layer * block + first + rest - config.depth * block - out
         # One time for each modality instead of `levels`.
         teacher += sum(conditioning(len(tokens))) - of_times - of_modulation

@@ -68,7 +68,12 @@ def test_sizes_grow_through_the_family() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [tiny.CONFIG, tiny.FLUX, replace(tiny.FLUX, double=4), replace(tiny.FLUX, single="sequential")],
+    [
+        tiny.CONFIG,
+        tiny.FLUX,
+        replace(tiny.FLUX, double=4, projected=20),
+        replace(tiny.FLUX, single="sequential"),
+    ],
     ids=["nano", "paper", "double alone", "double and sequential"],
 )
 @pytest.mark.parametrize("names", [("text", "frame", "video", "action", "state"), ("video",)])
@@ -100,7 +105,7 @@ def test_a_teacher_costs_at_most_seven_thirtieths() -> None:
     """0.7 of a forward pass, beside a forward and a backward pass: the ratio is at most 1.233."""
     config = outline("paper_625m").config
     tokens, levels = {"text": 32, "frame": 192, "video": 2304}, {"text": 1, "frame": 1, "video": 2}
-    plain = flops(config, LATENTS, tokens, levels, with_teacher=False)
+    plain = flops(config, LATENTS, tokens, levels, with_teacher=False, with_head=False)
     whole = flops(config, LATENTS, tokens, levels)
     assert plain.teacher == 0
     assert whole.teacher / plain.total == pytest.approx(0.7 / 3, rel=0.03)
