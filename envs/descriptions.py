@@ -5,7 +5,7 @@ from typing import Any
 from envs.episode import Episode
 from experiment.settings import Description, build
 
-_OF_EPISODE = ("task", "variant")
+_OF_EPISODE = ("task", "variant", "branch")
 
 
 class CachedFactory:
@@ -31,7 +31,7 @@ class CachedFactory:
 
 
 def for_episode(description: Description, episode: Episode) -> dict[str, Any]:
-    """Return `description` with the episode's task and variant where it has None for them."""
+    """Return `description` with the episode's task, variant, branch where it has None for them."""
     filled_in = {
         name: getattr(episode, name)
         for name in _OF_EPISODE

@@ -20,11 +20,25 @@ VISUAL_MATCHING = "visual_matching"
 
 
 @dataclass(frozen=True)
+class Branch:
+    """How an episode leaves demonstration number `of`: at `step`, for `length` steps.
+
+    `actions` are the kind of what is done instead, "demonstration" for the demonstration itself;
+    see `envs.dataset.branching`.
+    """
+
+    of: int
+    actions: str = "demonstration"
+    step: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True)
 class Episode:
     """What makes an episode: the same one gives the same start whenever and wherever it is run.
 
-    `index` counts the episodes of `task` in a protocol. Below `variant` stand the options of
-    `env.reset` (positions in m, angles in rad); what is None is drawn from the seed.
+    `index` counts the episodes of `task` in a protocol. The other fields but `variant` and `branch`
+    are options of `env.reset` (positions in m, angles in rad); what is None is drawn from the seed.
     """
 
     task: str
@@ -40,6 +54,7 @@ class Episode:
     drawer: str | None = None
     object: str | None = None
     variant: str = VISUAL_MATCHING
+    branch: Branch | None = None
 
     def reset_options(self) -> dict[str, Any]:
         """Return the options for `env.reset`; what is not fixed here is drawn from the seed."""
@@ -51,7 +66,7 @@ class Episode:
         }
 
 
-_NO_OPTIONS = ("task", "index", "seed", "variant")
+_NO_OPTIONS = ("task", "index", "seed", "variant", "branch")
 
 
 @dataclass(frozen=True)

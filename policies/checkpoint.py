@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 from experiment.errors import UserError, nearest
-from experiment.settings import CONFIGS, ROOT
+from experiment.settings import CONFIGS
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
-from worldmodel.training.checkpoint import CONFIG, WEIGHTS, read_config
+from worldmodel.training.checkpoint import CONFIG, WEIGHTS, checkpoint_folder, read_config
 
 Load = Callable[[Path, Mapping[str, Any], Normalisation, Compute], Predictor]
 
@@ -43,23 +43,6 @@ def load_policy(
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
         ) from error
-
-
-def checkpoint_folder(name: str) -> Path:
-    """Return the folder that `name` means: a checkpoint, a run that wrote one, or a shipped one.
-
-    A relative path counts from the working directory first, then from this repository. Raises
-    `UserError` when neither exists.
-    """
-    given = Path(name).expanduser()
-    for folder in (given, ROOT / given):
-        if (folder / "checkpoint").is_dir():
-            return (folder / "checkpoint").resolve()
-        if folder.is_dir():
-            return folder.resolve()
-    raise UserError(
-        f"checkpoint {name} was not found: give checkpoint= a folder that policies.finetune wrote."
-    )
 
 
 def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPolicy:

@@ -8,7 +8,7 @@ the `.json` is written, so that it is not tried again.
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from envs.dataset.statistics import count_levels
 from envs.dataset.true_state import true_state
 from envs.dataset.video import check_size, encode
-from envs.episode import Episode, EpisodeRecord, Observation
+from envs.episode import Branch, Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
 
@@ -96,10 +96,18 @@ class StagedEpisode:
 
 
 def stage(
-    folder: Path, index: int, episode: EpisodeData, metadata: Mapping[str, Any], fps: int = FPS
+    folder: Path,
+    index: int,
+    episode: EpisodeData,
+    metadata: Mapping[str, Any],
+    fps: int = FPS,
+    *,
+    crf: int = _CRF,
+    gop: int = _GOP,
 ) -> None:
     """Write one episode to `folder`, complete or not at all; `fps` is its control rate (Hz).
 
+    `crf` and `gop` are those of the video: its compression, and frames between two key frames.
     Raises `ValueError` when the arrays disagree in length, `UserError` when the disk is full.
     """
     length = len(episode.action)
@@ -119,7 +127,7 @@ def stage(
     )
     cameras = {IMAGE_KEY: episode.images, **episode.others}
     for camera, images in cameras.items():
-        video = encode(images, fps, crf=_CRF, gop=_GOP)
+        video = encode(images, fps, crf=crf, gop=gop)
         write_bytes(_video_path(folder, index, camera), video)
     write_bytes(_path(folder, index, "parquet"), parquet_bytes(table))
     facts = {
@@ -163,25 +171,33 @@ def staged_episodes(folder: Path) -> dict[int, StagedEpisode]:
 
 class StagingRecorder:
     """Stages what it watches; `keep` is "all" or "successes" (SIMPLER's rule and the strict one),
-    `fps` the control rate (Hz).
+    `fps` the control rate (Hz), `crf` and `gop` those of the video.
 
     Raises `UserError` where the environment makes no pictures and when the disk is full.
     """
 
-    def __init__(self, folder: str | Path, keep: str = "successes", fps: int = FPS) -> None:
-        self._fps = fps
+    def __init__(
+        self,
+        folder: str | Path,
+        keep: str = "successes",
+        fps: int = FPS,
+        crf: int = _CRF,
+        gop: int = _GOP,
+    ) -> None:
+        self._fps, self._video = fps, {"crf": crf, "gop": gop}
+        self._branch: Branch | None = None
         self._folder = Path(folder)
         self._keep = keep
         self._frames: list[tuple[Observation, np.ndarray, bool]] = []
 
-    def start(self, episode: Episode, observation: Observation) -> None:  # noqa: ARG002
+    def start(self, episode: Episode, observation: Observation) -> None:
         if observation.image is None:
             raise UserError(
                 "a data set needs pictures: give a resolution such as resolution=[160,128]."
             )
         height, width = observation.image.shape[:2]
         check_size(width, height)
-        self._frames = []
+        self._frames, self._branch = [], episode.branch
 
     def step(
         self,
@@ -205,6 +221,9 @@ class StagingRecorder:
             "success_ever": record.success_ever,
             "success_strict": record.success_strict,
         }
+        if self._branch is not None:
+            metadata["steps"] = record.steps
+            metadata |= {f"branch_{k}": v for k, v in asdict(self._branch).items()}
         if self._keep == "all" or (record.success_ever and record.success_strict):
             observations, actions, successes = zip(*self._frames, strict=True)
             data = EpisodeData(
@@ -215,7 +234,7 @@ class StagingRecorder:
                 success=np.asarray(successes),
                 privileged=_columns([true_state(each.privileged) for each in observations]),
             )
-            stage(self._folder, record.index, data, metadata, self._fps)
+            stage(self._folder, record.index, data, metadata, self._fps, **self._video)
         else:
             stage_outcome(self._folder, record.index, metadata)
         self._frames = []

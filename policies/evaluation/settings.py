@@ -71,7 +71,8 @@ class EvalSettings:
         policy, weights = dict(self.policy), None
         if "checkpoint" in policy:
             # Loads torch, which policies without a checkpoint do not need.
-            from policies.checkpoint import check_robot, checkpoint_folder, weights_digest
+            from policies.checkpoint import check_robot, weights_digest
+            from worldmodel.training.checkpoint import checkpoint_folder
 
             folder = checkpoint_folder(self.checkpoint or policy["checkpoint"])
             weights = weights_digest(folder)

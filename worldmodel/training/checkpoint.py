@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from experiment.errors import UserError
 from experiment.files import replace_folder, write_bytes
+from experiment.settings import ROOT
 from worldmodel import text, tokenizer
 from worldmodel.model import WorldModel
 
@@ -45,6 +46,24 @@ class Checkpoint:
     model: WorldModel
     sections: Mapping[str, Any]
     folder: Path
+
+
+def checkpoint_folder(name: str) -> Path:
+    """Return the folder that `name` means: a checkpoint, a run that wrote one, or a shipped one.
+
+    A relative path counts from the working directory first, then from this repository. Raises
+    `UserError` when neither exists.
+    """
+    given = Path(name).expanduser()
+    for folder in (given, ROOT / given):
+        if (folder / "checkpoint").is_dir():
+            return (folder / "checkpoint").resolve()
+        if folder.is_dir():
+            return folder.resolve()
+    raise UserError(
+        f"checkpoint {name} was not found: give checkpoint= a folder that "
+        "worldmodel.pretrain or policies.finetune wrote."
+    )
 
 
 def save(folder: Path, model: WorldModel, sections: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What a representation knows: linear probes by layer, and whether the loss can teach anything."""
