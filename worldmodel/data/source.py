@@ -1,11 +1,12 @@
 """What is read: one or several data sets, of any size, wherever they are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from experiment.errors import UserError, nearest
+from experiment.settings import ROOT
 from worldmodel.data.adapter import Adapter, adapter_for
 from worldmodel.data.dataset import DataSet
 from worldmodel.data.encoded import EncodedTokens
@@ -140,6 +141,20 @@ class DataSource(Reading):
     ) -> WindowReader:
         sets = self.open(use, tokenizer.picture, video_only=True)
         return self.window_reader(sets, use, seed, rank, world)
+
+
+def installed(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description of a source with roots that are part of this package found there.
+
+    A relative root counts from the working directory first, then from the package.
+    """
+
+    def found(root: str) -> str:
+        shipped = ROOT / root
+        return root if Path(root).exists() or not shipped.is_dir() else str(shipped)
+
+    sets = [{**each, "root": found(str(each["root"]))} for each in source.get("sets", ())]
+    return {**source, "sets": sets} if sets else dict(source)
 
 
 Source = DataSource | EncodedTokens

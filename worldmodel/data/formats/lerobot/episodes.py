@@ -2,16 +2,22 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from experiment.errors import UserError, nearest
 from worldmodel.data.formats.episode import Column, DamagedRecord
-from worldmodel.data.formats.lerobot.index import LeRobotIndex, read_index, read_instructions
+from worldmodel.data.formats.lerobot.index import (
+    LeRobotIndex,
+    read_facts,
+    read_index,
+    read_instructions,
+)
 from worldmodel.data.formats.lerobot.metadata import columns, read_info, video_cameras
 from worldmodel.data.formats.lerobot.tables import Tables, as_numbers, as_picture, as_text
 from worldmodel.data.formats.lerobot.video import Videos
@@ -58,6 +64,10 @@ class LeRobotEpisodes:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def facts(self, names: Sequence[str]) -> dict[str, list[Any]] | None:
+        """Return columns of `meta/episodes`, a value an episode; None where one is missing."""
+        return read_facts(self.storage, self.index.info, names)
 
     def __getitem__(self, number: int) -> "LeRobotEpisode":
         """Return an episode; raises `DamagedRecord` if it is empty."""

@@ -102,6 +102,22 @@ def read_instructions(storage: Storage, info: Info) -> dict[int, str]:
     return dict(zip(numbers, texts, strict=True))
 
 
+def read_facts(storage: Storage, info: Info, names: Sequence[str]) -> dict[str, list[Any]] | None:
+    """Return further columns of the table of episodes, in the order of the index.
+
+    None where one of them is missing, and for v2, which has no such table.
+    """
+    if not info.is_v3:
+        return None
+    tables = [read_table(storage, path) for path in _tables(storage)]
+    if any(name not in table.column_names for name in names for table in tables):
+        return None
+    first = [v for table in tables for v in table["dataset_from_index"].to_pylist()]
+    order = np.argsort(np.asarray(first), kind="stable").tolist()
+    listed = {name: [v for t in tables for v in t[name].to_pylist()] for name in names}
+    return {name: [values[row] for row in order] for name, values in listed.items()}
+
+
 def _from_tables(storage: Storage, info: Info, cameras: Sequence[str]) -> LeRobotIndex:
     """Read the tables of episodes of v3.0."""
     tables = [(storage.where(path), read_table(storage, path)) for path in _tables(storage)]

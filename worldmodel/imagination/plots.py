@@ -1,0 +1,135 @@
+"""Figures: error against horizon, the effect of actions, inverse dynamics."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiment.files import write_bytes
+from worldmodel.imagination.errors import Counterfactuals, psnr
+from worldmodel.imagination.inverse import DIMENSIONS, UNITS, ActionErrors
+
+_COLOURS = {
+    "frame and actions": "C0",
+    "frame alone": "C1",
+    "actions of another clip": "C3",
+    "nothing moves": "0.5",
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_bytes(path, buffer.getvalue())
+
+
+def horizon(
+    path: Path,
+    times: Sequence[int],
+    errors: Mapping[str, np.ndarray],
+    window: int,
+    rate: float | None,
+) -> None:
+    """Draw error against horizon, `errors` `(clips, t)` by what was dreamed from.
+
+    `window` are the control steps after which a dream goes on from its own last frame.
+    """
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, values in errors.items():
+        colour = _COLOURS.get(name)
+        mean, spread = values.mean(0), 1.96 * values.std(0) / max(len(values), 1) ** 0.5
+        left.plot(times, 1e3 * mean, "o-", ms=3, color=colour, label=name)
+        left.fill_between(
+            times, 1e3 * (mean - spread), 1e3 * (mean + spread), color=colour, alpha=0.15
+        )
+        right.plot(times, psnr(mean), "o-", ms=3, color=colour, label=name)
+    left.set_ylabel("mean squared error x 1000 (pixels in [0, 1])")
+    right.set_ylabel("PSNR of the mean error (dB)")
+    left.set_ylim(bottom=0)
+    for axis in (left, right):
+        axis.set_xlabel("horizon (control steps)" + (f", {rate:g} a second" if rate else ""))
+        for edge in range(window, max(times), window):
+            axis.axvline(edge, color="0.85", lw=0.8, zorder=0)
+        axis.grid(alpha=0.25)
+    left.legend(fontsize=8, title="dreamed from", title_fontsize=8)
+    count = len(next(iter(errors.values())))
+    figure.suptitle(
+        f"{count} clips, mean and 95 % interval; grey lines: it goes on from its own last frame",
+        fontsize=9,
+    )
+    save(figure, path)
+
+
+def effect_of_actions(
+    path: Path, bars: Mapping[str, float], found: Counterfactuals | None, words: Sequence[str]
+) -> None:
+    """Draw errors by which actions a dream was given; and dreams against the truths of others."""
+    columns = 1 if found is None else 2
+    figure = Figure(figsize=(5.2 * columns, 4.4), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    names = list(bars)
+    axes[0].bar(
+        range(len(names)),
+        [1e3 * bars[name] for name in names],
+        color=[_COLOURS.get(name, "C2") for name in names],
+    )
+    axes[0].set_xticks(range(len(names)), [n.replace(" ", "\n", 1) for n in names], fontsize=8)
+    axes[0].set_ylabel("mean squared error x 1000 (pixels in [0, 1])")
+    axes[0].set_title("demonstrations: dreamed from", fontsize=9)
+    axes[0].grid(axis="y", alpha=0.25)
+    if found is not None:
+        _matrix(axes[1], found)
+    figure.suptitle("\n".join(words), fontsize=9)
+    save(figure, path)
+
+
+def _matrix(axis: object, found: Counterfactuals) -> None:
+    table = 1e3 * np.nanmean(found.errors, axis=0)
+    axis.imshow(table, cmap="viridis_r")  # type: ignore[attr-defined]
+    kinds = range(len(found.kinds))
+    middle = (np.nanmin(table) + np.nanmax(table)) / 2
+    for row in kinds:
+        for column in kinds:
+            value = table[row, column]
+            weight = "bold" if row == column else "normal"
+            colour = "white" if value > middle else "black"
+            axis.text(  # type: ignore[attr-defined]
+                column, row, f"{value:.1f}", ha="center", va="center", color=colour, weight=weight
+            )
+    axis.set_xticks(kinds, found.kinds, fontsize=8)  # type: ignore[attr-defined]
+    axis.set_yticks(kinds, found.kinds, fontsize=8)  # type: ignore[attr-defined]
+    axis.set_xlabel("truth of the actions")  # type: ignore[attr-defined]
+    axis.set_ylabel("dreamed with the actions")  # type: ignore[attr-defined]
+    axis.set_title(  # type: ignore[attr-defined]
+        "from one state: error x 1000 (bold: the same actions)", fontsize=9
+    )
+
+
+def inverse_dynamics(path: Path, errors: Mapping[str, ActionErrors], count: int) -> None:
+    """Draw the action error by dimension of each method."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=(3, 3, 1.6))
+    width = 0.8 / len(errors)
+    for place, (name, error) in enumerate(errors.items()):
+        shift = (place - (len(errors) - 1) / 2) * width
+        for axis, part in ((axes[0], slice(0, 3)), (axes[1], slice(3, 6))):
+            axis.bar(np.arange(3) + shift, error.by_dimension[part], width, label=name)
+        axes[2].bar(shift, error.gripper_accuracy, width)
+    for axis, part, title in (
+        (axes[0], slice(0, 3), "translation"),
+        (axes[1], slice(3, 6), "rotation"),
+    ):
+        axis.set_xticks(range(3), [n.removeprefix("rotation ") for n in DIMENSIONS[part]])
+        axis.set_ylabel(f"mean absolute error ({UNITS[part][0]})")
+        axis.set_title(title, fontsize=9)
+        axis.grid(axis="y", alpha=0.25)
+    axes[2].set_xticks([])
+    axes[2].set_ylim(0, 1)
+    axes[2].set_title("gripper", fontsize=9)
+    axes[2].set_ylabel("share right")
+    axes[0].legend(fontsize=8)
+    figure.suptitle(f"inverse dynamics: actions between the frames of {count} windows", fontsize=9)
+    save(figure, path)

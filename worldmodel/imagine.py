@@ -1,0 +1,260 @@
+"""Entry point: look at what a world model dreams, and whether its dreams follow its actions.
+
+    python -m worldmodel.imagine
+    python -m worldmodel.imagine checkpoint=runs/finetune data.root=datasets/open_and_place_branches
+    python -m worldmodel.imagine checkpoint=runs/pretrain actions=false data.root=datasets/demos
+
+Without settings: the shipped policy, on a few demonstrations that are part of the package. The
+folder `out` holds real beside dreamed video (`dreams.mp4`, `dreams.png`), error against horizon
+beside a picture in which nothing moves (`horizon.png`), dreams of the same and of other actions
+(`actions.png`, and where the data has branches of `envs.branch` also `other_actions.mp4` and
+`other_actions.png`), the error of inverse dynamics beside a regression (`inverse_dynamics.png`),
+and all figures (`figures.json`).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from experiment.command import command
+from experiment.errors import UserError
+from experiment.files import write_bytes
+from experiment.run_folder import open_run, versions
+from experiment.seeding import numpy_generator, torch_generator
+from experiment.settings import build
+from worldmodel.data.source import DataSource, installed
+from worldmodel.data.windows import WindowBatch
+from worldmodel.device import Compute
+from worldmodel.imagination import inverse, pictures, plots
+from worldmodel.imagination.clips import Clips, Family, with_actions
+from worldmodel.imagination.dream import Dreamer, load_dreamer
+from worldmodel.imagination.errors import (
+    Counterfactuals,
+    psnr,
+    ratio,
+    shifted,
+    squared_errors,
+    verdict,
+)
+from worldmodel.sampler import Sampling
+from worldmodel.training.checkpoint import checkpoint_folder
+
+_DREAM, _DRAWN, _INVERSE = 1, 2, 3
+_OTHER = "actions of another clip"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Looks at one model on one data set, and writes what it sees into `folder`."""
+
+    dreamer: Dreamer
+    source: DataSource
+    folder: Path
+    horizon: int
+    clips: int
+    shown: int
+    actions: bool
+    seed: int
+
+    def __call__(self) -> dict[str, Any]:
+        """Write the pictures; return the figures."""
+        figures = self._demonstrations()
+        if self.actions:
+            figures["inverse dynamics"] = self._inverse_dynamics()
+        return figures
+
+    def _dream(self, clips: WindowBatch, horizon: int, actions: bool) -> np.ndarray:
+        # The same noise for all: dreams differ by what they are given alone.
+        generator = torch_generator(self.seed, _DREAM, device=self.dreamer.compute.device)
+        return self.dreamer(clips, horizon, generator, actions)
+
+    def _demonstrations(self) -> dict[str, Any]:
+        dreamer, horizon = self.dreamer, self.horizon
+        times = dreamer.times(horizon)
+        needed = dreamer.actions_needed(horizon) if self.actions else 0
+        data = Clips(self.source, dreamer, times, needed)
+        clips, episodes = data.spread(self.clips)
+        real, rate = clips.future.numpy(), data.data.rate
+        dreams = {"frame alone": self._dream(clips, horizon, False)}
+        if self.actions:
+            order = shifted(episodes)
+            dreams = {
+                "frame and actions": self._dream(clips, horizon, True),
+                **dreams,
+                _OTHER: self._dream(with_actions(clips, order.tolist()), horizon, True),
+            }
+        errors = {name: squared_errors(real, dream) for name, dream in dreams.items()}
+        errors["nothing moves"] = squared_errors(real, clips.frame.numpy()[:, None])
+        plots.horizon(self.folder / "horizon.png", times, errors, dreamer.reach, rate)
+        self._show(clips, dreams, times, rate)
+        figures: dict[str, Any] = {
+            "clips": clips.samples,
+            "episodes": len(np.unique(episodes)),
+            "times": times,
+            "mean squared error": {name: e.mean(0).tolist() for name, e in errors.items()},
+            "psnr": {name: psnr(e.mean(0)).tolist() for name, e in errors.items()},
+        }
+        words = [_against_still(errors, times)]
+        found: Counterfactuals | None = None
+        if self.actions:
+            generator = numpy_generator(self.seed, _DRAWN)
+            pairs = [errors[n].mean(1) for n in (_OTHER, "frame and actions")]
+            grown = ratio(pairs[0], pairs[1], episodes, generator)
+            words.append(verdict(grown, "the actions of another clip"))
+            figures["error with the actions of another clip, relative"] = grown.section()
+            found = self._branches(figures, words)
+            bars = {name: float(e.mean()) for name, e in errors.items()}
+            plots.effect_of_actions(self.folder / "actions.png", bars, found, words[1:])
+        figures["in words"] = words
+        return figures
+
+    def _show(
+        self, clips: WindowBatch, dreams: dict[str, np.ndarray], times: list[int], rate: Any
+    ) -> None:
+        rows, scenes, titles = [], [], []
+        chosen = np.linspace(0, clips.samples - 1, min(self.shown, clips.samples)).astype(int)
+        for number in dict.fromkeys(chosen.tolist()):
+            now, future = clips.frame[number].numpy()[None], clips.future[number].numpy()
+            panels = {"real": np.concatenate([now, future])}
+            for name, dream in dreams.items():
+                panels[f"dreamed: {name}"] = np.concatenate([now, dream[number]])
+            rows += list(panels.items())
+            scenes.append(panels)
+            titles.append(clips.instructions[number])
+        steps = [0, *times]
+        pictures.contact_sheet(self.folder / "dreams.png", rows, steps, rate)
+        pictures.video(self.folder / "dreams.mp4", scenes, titles, steps)
+
+    def _branches(self, figures: dict[str, Any], words: list[str]) -> Counterfactuals | None:
+        """Dream every branch from the state where it leaves its demonstration."""
+        families, horizon = self._families()
+        if not families:
+            words.append(
+                "what other actions lead to is not known of this data: python -m envs.branch "
+                "makes data that has it"
+            )
+            return None
+        times, dreamer = self.dreamer.times(horizon), self.dreamer
+        tables, rows, scenes, titles = [], [], [], []
+        for place, family in enumerate(families):
+            dream = self._dream(family.clips, horizon, True)
+            real, now = family.clips.future.numpy(), family.clips.frame.numpy()
+            table = squared_errors(real[None], dream[:, None]).mean(-1)
+            still = squared_errors(real, now[:, None]).mean(-1)
+            tables.append((family.actions, table, still, family.episode))
+            if place < self.shown:
+                for kind, truth, dreamed, first in zip(
+                    family.actions, real, dream, now, strict=True
+                ):
+                    pair = {
+                        f"real, {kind}": np.concatenate([first[None], truth]),
+                        f"dreamed, {kind}": np.concatenate([first[None], dreamed]),
+                    }
+                    rows += list(pair.items())
+                    scenes.append(pair)
+                    titles.append(f"{kind}: ")
+        rate = None
+        pictures.contact_sheet(self.folder / "other_actions.png", rows, [0, *times], rate)
+        pictures.video(self.folder / "other_actions.mp4", scenes, titles, [0, *times])
+        found: Counterfactuals = Counterfactuals.of(tables)
+        grown = found.ratio(numpy_generator(self.seed, _DRAWN, 1))
+        words.append(verdict(grown, "the actions of another branch from the same state"))
+        words.append(
+            f"nearest to the truth of its own actions: {found.recognised:.0%} of the dreams "
+            f"(chance {found.chance:.0%})"
+        )
+        figures["branches"] = {
+            "families": len(families),
+            "horizon": dreamer.times(horizon)[-1],
+            "kinds": list(found.kinds),
+            "error with the actions of another branch, relative": grown.section(),
+            "recognised": found.recognised,
+            "chance": found.chance,
+            "mean squared error, dreamed by truth": np.nanmean(found.errors, 0).tolist(),
+            "mean squared error, nothing moves": np.nanmean(found.still, 0).tolist(),
+        }
+        return found
+
+    def _families(self) -> tuple[list[Family], int]:
+        """Return the families and the longest horizon, at most that of dreams, that they allow."""
+        for horizon in range(self.horizon, 0, -self.dreamer.reach):
+            times, needed = self.dreamer.times(horizon), self.dreamer.actions_needed(horizon)
+            if times[-1] < int(self.dreamer.assembler.windows.future[0]):
+                break
+            families = Clips(self.source, self.dreamer, times, needed).families()
+            if families:
+                return families, horizon
+        return [], self.horizon
+
+    def _inverse_dynamics(self) -> dict[str, Any]:
+        windows = self.dreamer.assembler.windows
+        data = Clips(self.source, self.dreamer, windows.future, windows.chunk)
+        chosen, episodes = data.spread(8 * self.clips)
+        if len(np.unique(episodes)) < 2:
+            raise UserError(
+                f"{data.data.source}: the regression beside inverse dynamics is fitted on other "
+                "episodes, and there is only one: give data of at least two."
+            )
+        actions = chosen.action[:, : windows.chunk].numpy()
+        answer, constant = inverse.regression(chosen, episodes, self.seed)
+        found = {
+            "world model": inverse.inferred(self.dreamer, chosen, self.seed),
+            "ridge regression on pixels": answer[:, : windows.chunk],
+            "constant": constant[:, : windows.chunk],
+        }
+        errors = {name: inverse.ActionErrors.of(each, actions) for name, each in found.items()}
+        plots.inverse_dynamics(self.folder / "inverse_dynamics.png", errors, chosen.samples)
+        return {"windows": chosen.samples} | {name: e.section() for name, e in errors.items()}
+
+
+def _against_still(errors: dict[str, np.ndarray], times: list[int]) -> str:
+    best = next(iter(errors))
+    mean, still = errors[best].mean(0), errors["nothing moves"].mean(0)
+    return (
+        f"error of dreams from {best} over that of a picture in which nothing moves: "
+        f"x{mean[0] / still[0]:.2f} at +{times[0]}, x{mean[-1] / still[-1]:.2f} at +{times[-1]}"
+    )
+
+
+@command("imagine", __doc__)
+def main(config: DictConfig) -> Path:
+    """Dream, compare and draw; return the folder."""
+    for name in ("horizon", "clips", "shown"):
+        if config[name] < 1:
+            raise UserError(f"{name}={config[name]} must be at least 1.")
+    sampling = build(config.sampling, Sampling)
+    source = build(installed(config.data.source))
+    if not isinstance(source, DataSource):
+        raise UserError("dreams are compared with pictures: give the data set, not its tokens.")
+    compute = Compute.of(config.device, config.precision, "")
+    dreamer = load_dreamer(checkpoint_folder(config.checkpoint), sampling, compute, config.state)
+    if config.actions and not dreamer.takes_actions:
+        raise UserError(
+            f"checkpoint={config.checkpoint} was not trained with actions: set actions=false, or "
+            "give a checkpoint of policies.finetune."
+        )
+    folder = open_run("imagine", config, results=("figures.json",))
+    look = Look(
+        dreamer, source, folder, config.horizon, config.clips, config.shown, config.actions,
+        config.seed,
+    )  # fmt: skip
+    figures = look()
+    section = {"checkpoint": str(config.checkpoint), "versions": versions()} | figures
+    write_bytes(folder / "figures.json", json.dumps(section, indent=1).encode() + b"\n")
+    for sentence in figures["in words"]:
+        print(sentence)
+    print(f"{folder}: {', '.join(sorted(p.name for p in folder.iterdir() if p.suffix in _SHOWN))}")
+    return folder
+
+
+_SHOWN = (".mp4", ".png", ".json")
+
+run = main.run
+
+
+if __name__ == "__main__":
+    main()
