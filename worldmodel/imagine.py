@@ -106,7 +106,7 @@ class Look:
             grown = ratio(pairs[0], pairs[1], episodes, generator)
             words.append(verdict(grown, "the actions of another clip"))
             figures["error with the actions of another clip, relative"] = grown.section()
-            found = self._branches(figures, words)
+            found = self._branches(figures, words, rate)
             bars = {name: float(e.mean()) for name, e in errors.items()}
             plots.effect_of_actions(self.folder / "actions.png", bars, found, words[1:])
         figures["in words"] = words
@@ -129,7 +129,9 @@ class Look:
         pictures.contact_sheet(self.folder / "dreams.png", rows, steps, rate)
         pictures.video(self.folder / "dreams.mp4", scenes, titles, steps)
 
-    def _branches(self, figures: dict[str, Any], words: list[str]) -> Counterfactuals | None:
+    def _branches(
+        self, figures: dict[str, Any], words: list[str], rate: float | None
+    ) -> Counterfactuals | None:
         """Dream every branch from the state where it leaves its demonstration."""
         families, horizon = self._families()
         if not families:
@@ -156,8 +158,7 @@ class Look:
                     }
                     rows += list(pair.items())
                     scenes.append(pair)
-                    titles.append(f"{kind}: ")
-        rate = None
+                    titles.append(f"from one state, actions: {kind}")
         pictures.contact_sheet(self.folder / "other_actions.png", rows, [0, *times], rate)
         pictures.video(self.folder / "other_actions.mp4", scenes, titles, [0, *times])
         found: Counterfactuals = Counterfactuals.of(tables)

@@ -16,7 +16,8 @@ PENALTIES = tuple(10.0**power for power in range(-3, 6))
 
 _CHOSEN_ON = 0.25  # share of the groups on which the penalty is chosen
 _SMALLEST = 1e-8
-_NEWTON_STEPS = 15
+_NEWTON_STEPS = 8
+_LOGISTIC_PENALTIES = tuple(10.0**power for power in range(-4, 1))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def logistic(
     generator: np.random.Generator,
 ) -> Numbers:
     """Fit `features` `(n, d)` to `truth` `(n,)`; return the log odds of `others` `(k, d)`."""
-    penalty = PENALTIES[len(PENALTIES) // 2]
+    penalty = _LOGISTIC_PENALTIES[-2]
     if len(np.unique(groups)) > 1:
         fit, check = split_groups(groups, _CHOSEN_ON, generator)
         if 0 < truth[fit].sum() < len(fit) and 0 < truth[check].sum() < len(check):

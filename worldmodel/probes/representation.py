@@ -1,0 +1,147 @@
+"""Whether the representation loss can teach anything: figures that the cosine alone hides.
+
+A student that agrees with its teacher may have learned nothing: a predictor that knows no more
+than a token's position may agree as well, and so may a head on features that were never trained for
+it. All are measured on the averaged model, which is student and teacher here, and on windows that
+the heads and means were not fitted on.
+"""
+
+import copy
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiment.seeding import seed_of, torch_generator
+from worldmodel.data.windows import WindowBatch
+from worldmodel.model import Batch
+from worldmodel.objective import Objective, corrupt
+from worldmodel.probes.features import Probed
+
+_AT_ONCE, _NOISE, _HEAD, _ORDER = 64, 1, 2, 3
+_STEPS, _TOKENS, _RATE = 400, 2048, 2e-3
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Mean cosines over tokens.
+
+    noisy_clean: the teacher's layer k on its view and on clean tokens. views: layer k on the
+    student's view and on the teacher's. floor: the student's layer l against the teacher's layer k,
+    no head. head: through the head as it was trained. headroom: through a head that is fitted to
+    the frozen trunk; from 0.95 on there is nothing to teach. constant: a predictor that knows the
+    token's position alone; constant_global: one that knows nothing. excess: headroom over constant,
+    and head_excess: the trained head over it.
+    """
+
+    noisy_clean: float
+    views: float
+    floor: float
+    head: float
+    headroom: float
+    constant: float
+    constant_global: float
+
+    @property
+    def excess(self) -> float:
+        return self.headroom - self.constant
+
+    @property
+    def head_excess(self) -> float:
+        return self.head - self.constant
+
+    def section(self) -> dict[str, float]:
+        return asdict(self) | {"excess": self.excess, "head_excess": self.head_excess}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Features `(b, n, d)`: layer l of the student, its projection, layer k in three views."""
+
+    student: Tensor
+    projected: Tensor
+    student_late: Tensor
+    target: Tensor
+    clean: Tensor
+
+
+def measure(
+    probed: Probed,
+    windows: WindowBatch,
+    episodes: np.ndarray,
+    test: np.ndarray,
+    objective: Objective,
+    seed: int,
+    steps: int = _STEPS,
+) -> Representation:
+    """Measure on the windows `test`, fit on the others; `objective` says how views are noised."""
+    seen = _features(probed, windows, objective, seed)
+    held = torch.from_numpy(np.isin(np.arange(len(episodes)), test))
+    target, there = seen.target[held], seen.target[~held]
+    direction = F.normalize(there, dim=-1)
+    positions, everywhere = direction.mean(0), direction.mean((0, 1))
+    head = fitted_head(probed.model.projection, seen.student[~held], there, seed, steps)
+    with torch.no_grad():
+        fitted = head(seen.student[held])
+    return Representation(
+        noisy_clean=_cosine(target, seen.clean[held]),
+        views=_cosine(seen.student_late[held], target),
+        floor=_cosine(seen.student[held], target),
+        head=_cosine(seen.projected[held], target),
+        headroom=_cosine(fitted, target),
+        constant=_cosine(positions[None], target),
+        constant_global=_cosine(everywhere[None, None], target),
+    )
+
+
+def fitted_head(
+    like: nn.Module, inputs: Tensor, targets: Tensor, seed: int, steps: int = _STEPS
+) -> nn.Module:
+    """Return a new head of the shape of `like`, fitted to the cosine of `(b, n, d)` features."""
+    head = copy.deepcopy(like).requires_grad_(True)
+    generator = torch_generator(seed, _HEAD)
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    x, y = inputs.flatten(0, 1), targets.flatten(0, 1)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    order = torch_generator(seed, _ORDER)
+    for _ in range(steps):
+        rows = torch.randint(len(x), (min(_TOKENS, len(x)),), generator=order)
+        loss = -F.cosine_similarity(head(x[rows]), y[rows], dim=-1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return head.eval()
+
+
+@torch.no_grad()
+def _features(probed: Probed, windows: WindowBatch, objective: Objective, seed: int) -> _Seen:
+    model, early, late = probed.model, probed.model.student_layer, probed.model.teacher_layer
+    settings = replace(objective, arm="self_flow", gamma=max(objective.gamma, 1.0), dropout={})
+    parts = []
+    for start in range(0, windows.samples, _AT_ONCE):
+        batch = probed.batch(windows.rows(slice(start, start + _AT_ONCE)))
+        generator = torch_generator(seed_of(seed, _NOISE, start), device=probed.compute.device)
+        noised = corrupt(batch, model.modalities, settings, generator)
+
+        def layers(view: Batch, *chosen: int) -> list[Tensor]:
+            with probed.compute.autocast():
+                found = model(view, capture=chosen, stop=max(chosen)).features
+            return [found[layer].float() for layer in chosen]
+
+        student, student_late = layers(noised.student, early, late)
+        (target,), (clean,) = layers(noised.teacher, late), layers(batch, late)
+        values = (student, model.projection(student), student_late, target, clean)
+        parts.append([value.cpu() for value in values])
+    return _Seen(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def _cosine(first: Tensor, second: Tensor) -> float:
+    return float(F.cosine_similarity(first, second, dim=-1).mean())
