@@ -43,7 +43,8 @@ from worldmodel.imagination.errors import (
 from worldmodel.sampler import Sampling
 from worldmodel.training.checkpoint import checkpoint_folder
 
-_DREAM, _DRAWN, _INVERSE = 1, 2, 3
+_DREAM, _DRAWN = 1, 2
+_INVERSE_WINDOWS = 6  # a clip: they are short
 _OTHER = "actions of another clip"
 
 
@@ -194,7 +195,7 @@ class Look:
     def _inverse_dynamics(self) -> dict[str, Any]:
         windows = self.dreamer.assembler.windows
         data = Clips(self.source, self.dreamer, windows.future, windows.chunk)
-        chosen, episodes = data.spread(8 * self.clips)
+        chosen, episodes = data.spread(_INVERSE_WINDOWS * self.clips)
         if len(np.unique(episodes)) < 2:
             raise UserError(
                 f"{data.data.source}: the regression beside inverse dynamics is fitted on other "

@@ -1,7 +1,7 @@
 """Entry point: what a world model's layers know, and whether the loss can teach them anything.
 
     python -m worldmodel.probe checkpoint=runs/pretrain data.root=datasets/open_and_place
-    python -m worldmodel.probe checkpoint=[runs/a,runs/b] names=[flow_matching,self_flow]
+    python -m worldmodel.probe checkpoint=runs/a,runs/b names=[flow_matching,self_flow]
 
 Linear probes read the simulator's state, which `envs.collect` records, from the features of video
 tokens after every layer: the state now and at the window's last frame, from tokens that are noise
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from experiment.command import command
 from experiment.errors import UserError
@@ -125,18 +125,15 @@ def main(config: DictConfig) -> Path:
 
 
 def _checkpoints(config: DictConfig) -> tuple[list[Path], list[str]]:
-    given = config.checkpoint
-    listed = list(given) if isinstance(given, ListConfig) else [given]
-    if not listed:
-        raise UserError("checkpoint=[] names none: give one or several.")
-    names = [str(Path(str(each)).name) for each in listed]
+    listed = [each.strip() for each in str(config.checkpoint).split(",")]
+    names = [Path(each).name for each in listed]
     if config.names is not None:
         names = [str(name) for name in config.names]
         if len(names) != len(listed):
             raise UserError(
                 f"names has {len(names)} entries for {len(listed)} checkpoints: give one for each."
             )
-    return [checkpoint_folder(str(each)) for each in listed], names
+    return [checkpoint_folder(each) for each in listed], names
 
 
 def _in_words(numbers: Representation) -> str:

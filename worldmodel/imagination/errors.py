@@ -111,10 +111,9 @@ class Counterfactuals:
     @property
     def others(self) -> np.ndarray:
         """Mean error against one truth of the dreams of all other actions, `(f, k)`."""
-        masked = self.errors.copy()
-        k = np.arange(len(self.kinds))
-        masked[:, k, k] = np.nan
-        return np.nanmean(masked, axis=1)
+        off = ~np.eye(len(self.kinds), dtype=bool) & ~np.isnan(self.errors)
+        total = np.where(off, self.errors, 0.0).sum(1)
+        return np.where(off.any(1), total / np.maximum(off.sum(1), 1), np.nan)
 
     def ratio(self, generator: np.random.Generator) -> Interval:
         """How much larger errors are with another branch's actions; families are drawn anew."""
