@@ -94,7 +94,7 @@ def branch(collection: Collection, branches: Sequence[Branch], recorder: Mapping
     workers = Workers(
         collection.env,
         policy,
-        [staging | recorder],
+        [{**staging, **recorder}],
         count=collection.workers,
         time_limit=collection.time_limit,
     )

@@ -25,7 +25,7 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from experiment.run_folder import open_run, versions
 from experiment.seeding import numpy_generator, torch_generator
-from experiment.settings import build
+from experiment.settings import build, plain
 from worldmodel.data.source import DataSource, installed
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
@@ -60,6 +60,8 @@ class Look:
     shown: int
     actions: bool
     seed: int
+    fit_on: DataSource | None = None
+    """Data that the regression beside inverse dynamics is fitted on; None: other episodes."""
 
     def __call__(self) -> dict[str, Any]:
         """Write the pictures; return the figures."""
@@ -193,24 +195,34 @@ class Look:
         return [], self.horizon
 
     def _inverse_dynamics(self) -> dict[str, Any]:
-        windows = self.dreamer.assembler.windows
-        data = Clips(self.source, self.dreamer, windows.future, windows.chunk)
-        chosen, episodes = data.spread(_INVERSE_WINDOWS * self.clips)
-        if len(np.unique(episodes)) < 2:
+        dreamer, chunk = self.dreamer, self.dreamer.assembler.windows.chunk
+        chosen, episodes = self._windows(self.source)
+        fit_on = None if self.fit_on is None else self._windows(self.fit_on)
+        if fit_on is None and len(np.unique(episodes)) < 2:
             raise UserError(
-                f"{data.data.source}: the regression beside inverse dynamics is fitted on other "
-                "episodes, and there is only one: give data of at least two."
+                "the regression beside inverse dynamics is fitted on other episodes, and there is "
+                "only one: set regression_root to a data set, or give data of several episodes."
             )
-        actions = chosen.action[:, : windows.chunk].numpy()
-        answer, constant = inverse.regression(chosen, episodes, self.seed)
+        answer, constant = inverse.regression(chosen, episodes, self.seed, fit_on)
         found = {
-            "world model": inverse.inferred(self.dreamer, chosen, self.seed),
-            "ridge regression on pixels": answer[:, : windows.chunk],
-            "constant": constant[:, : windows.chunk],
+            "world model, video given": inverse.inferred(dreamer, chosen, self.seed),
+            "the same without video (policy)": inverse.inferred(dreamer, chosen, self.seed, False),
+            "ridge regression on pixels": answer,
+            "constant": constant,
         }
-        errors = {name: inverse.ActionErrors.of(each, actions) for name, each in found.items()}
+        actions = chosen.action[:, :chunk].numpy()
+        errors = {
+            name: inverse.ActionErrors.of(each[:, :chunk], actions) for name, each in found.items()
+        }
         plots.inverse_dynamics(self.folder / "inverse_dynamics.png", errors, chosen.samples)
-        return {"windows": chosen.samples} | {name: e.section() for name, e in errors.items()}
+        fitted = len(np.unique((fit_on or (chosen, episodes))[1])) - (fit_on is None)
+        facts = {"windows": chosen.samples, "episodes the regression is fitted on": fitted}
+        return facts | {name: error.section() for name, error in errors.items()}
+
+    def _windows(self, source: DataSource) -> tuple[WindowBatch, np.ndarray]:
+        windows = self.dreamer.assembler.windows
+        data = Clips(source, self.dreamer, windows.future, windows.chunk)
+        return data.spread(_INVERSE_WINDOWS * self.clips)
 
 
 def _against_still(errors: dict[str, np.ndarray], times: list[int]) -> str:
@@ -229,7 +241,8 @@ def main(config: DictConfig) -> Path:
         if config[name] < 1:
             raise UserError(f"{name}={config[name]} must be at least 1.")
     sampling = build(config.sampling, Sampling)
-    source = build(installed(config.data.source))
+    description = installed(plain(config.data.source))
+    source = build(description)
     if not isinstance(source, DataSource):
         raise UserError("dreams are compared with pictures: give the data set, not its tokens.")
     compute = Compute.of(config.device, config.precision, "")
@@ -240,9 +253,13 @@ def main(config: DictConfig) -> Path:
             "give a checkpoint of policies.finetune."
         )
     folder = open_run("imagine", config, results=("figures.json",))
+    fit_on = None
+    if config.regression_root is not None:
+        sets = [{**each, "root": config.regression_root} for each in description["sets"]]
+        fit_on = build(installed(description | {"sets": sets}), DataSource)
     look = Look(
         dreamer, source, folder, config.horizon, config.clips, config.shown, config.actions,
-        config.seed,
+        config.seed, fit_on,
     )  # fmt: skip
     figures = look()
     section = {"checkpoint": str(config.checkpoint), "versions": versions()} | figures

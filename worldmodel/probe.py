@@ -23,7 +23,7 @@ from experiment.errors import UserError
 from experiment.files import write_bytes
 from experiment.run_folder import open_run, versions
 from experiment.seeding import numpy_generator
-from experiment.settings import build
+from experiment.settings import build, plain
 from worldmodel.data.source import DataSource, installed
 from worldmodel.device import Compute
 from worldmodel.objective import Objective
@@ -85,7 +85,7 @@ def main(config: DictConfig) -> Path:
             raise UserError(f"{name}={config[name]} must be at least 2.")
     if not config.times or not all(0 <= time <= 1 for time in config.times):
         raise UserError(f"times={list(config.times)} must lie in [0, 1]; 1 is noise.")
-    source = build(installed(config.data.source))
+    source = build(installed(plain(config.data.source)))
     if not isinstance(source, DataSource):
         raise UserError("probes read the state beside pictures: give the data set, not its tokens.")
     objective = build(config.objective, Objective)

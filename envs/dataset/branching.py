@@ -81,6 +81,6 @@ class BranchingPolicy:
                 self._held[6] = self._generator.integers(-1, 2)
             action = self._held
         elif self._branch.actions == "disturbed":
-            action = np.array(self._policy.act(observation)[0], dtype=np.float64)
+            action = np.array(self._policy.act(observation), dtype=np.float64)[0]
             action[:6] += self._generator.normal(size=6) * scale
         return action

@@ -48,8 +48,10 @@ class ActionErrors:
         return named | {"gripper accuracy": self.gripper_accuracy}
 
 
-def inferred(dreamer: Dreamer, windows: WindowBatch, seed: int) -> np.ndarray:
-    """Return the model's actions `(b, k, 7)` in robot units: video is given, actions are noise."""
+def inferred(
+    dreamer: Dreamer, windows: WindowBatch, seed: int, with_video: bool = True
+) -> np.ndarray:
+    """Return the model's actions `(b, k, 7)` in robot units; without video it is the policy."""
     normalisation, device = dreamer.assembler.normalisation, dreamer.compute.device
     assert normalisation is not None
     chunk, parts = dreamer.assembler.windows.chunk, []
@@ -57,7 +59,8 @@ def inferred(dreamer: Dreamer, windows: WindowBatch, seed: int) -> np.ndarray:
     for start in range(0, windows.samples, _AT_ONCE):
         rows = windows.rows(slice(start, start + _AT_ONCE)).to(device)
         known = dreamer.known(rows, with_state=True)
-        known["video"] = dreamer.assembler(rows)["video"]
+        if with_video:
+            known["video"] = dreamer.assembler(rows)["video"]
         unknown = {"action": action_position(chunk, device)}
         answer = sample(
             dreamer.model, known, unknown, dreamer.sampling, generator, dreamer.compute
