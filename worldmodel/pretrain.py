@@ -26,6 +26,7 @@ from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import Source
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
+from worldmodel.diagnostics import agreements, gradient_cosine
 from worldmodel.loss import losses
 from worldmodel.model import ModelConfig, WorldModel, samples_in
 from worldmodel.objective import Objective
@@ -33,6 +34,7 @@ from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training import checkpoint, contact_sheet
+from worldmodel.training.state import TrainingState
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
@@ -51,21 +53,27 @@ class Observer:
     assembler: Assembler
     objective: Objective
     sampling: Sampling
-    compute: Compute
+    state: TrainingState[WorldModel]
     clips: int
     picture: Path
     seed: int
 
+    @property
+    def compute(self) -> Compute:
+        return self.state.compute
+
     def __call__(self, model: WorldModel) -> dict[str, float]:
         """Return `held_out/generation`, `held_out/psnr` of samples and `held_out/psnr_still` (dB).
 
-        The last is that of a prediction that nothing moves: the floor. Writes the contact sheet.
-        The same windows, noise and times at every call; nothing where no window is held out.
+        The last is that of a prediction that nothing moves: the floor. With a representation loss,
+        also what `worldmodel.diagnostics` says of it. Writes the contact sheet. The same windows,
+        noise and times at every call; nothing where no window is held out.
         """
         windows, clips = self.held_out(_OBSERVED_WINDOWS), self.held_out(self.clips)
         if windows is None or clips is None:
             return {}
-        return {"held_out/generation": self._loss(model, windows)} | self._samples(model, clips)
+        record = {"held_out/generation": self._loss(model, windows)}
+        return record | self._representation(windows) | self._samples(model, clips)
 
     @torch.no_grad()
     def _loss(self, model: WorldModel, windows: WindowBatch) -> float:
@@ -84,6 +92,19 @@ class Observer:
                 loss = losses(model, None, batch, generator, plain)["generation"]
             total += loss.item() * samples_in(batch)
         return total / windows.samples
+
+    def _representation(self, windows: WindowBatch) -> dict[str, float]:
+        if not self.objective.with_teacher:
+            return {}
+        state, device = self.state, self.compute.device
+        batch = self.assembler(windows.rows(slice(_AT_ONCE)).to(device))
+        given = (state.model, state.teacher, batch)
+        generator = torch_generator(self.seed, _OBSERVED, device=device)
+        with self.compute.autocast():
+            found = gradient_cosine(*given, generator, self.objective)
+            alike = agreements(*given, generator, self.objective)
+        found |= {f"held_out/agreement_{name}": value for name, value in alike.items()}
+        return {name: value.item() for name, value in found.items()}
 
     def _samples(self, model: WorldModel, windows: WindowBatch) -> dict[str, float]:
         device = self.compute.device
@@ -127,7 +148,7 @@ def main(config: DictConfig) -> Path:
         assembler,
         objective,
         build(config.samples.sampling, Sampling),
-        state.compute,
+        state,
         config.samples.clips,
         folder / "contact_sheet.png",
         config.seed,

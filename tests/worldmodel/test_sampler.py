@@ -9,7 +9,7 @@ import torch
 from experiment.errors import UserError
 from tests.worldmodel import tiny
 from worldmodel.device import CPU, Compute
-from worldmodel.model import WorldModel
+from worldmodel.model import Batch, Output, WorldModel
 from worldmodel.sampler import Sampling, grid, integrate, sample
 
 
@@ -94,3 +94,31 @@ def test_bad_settings_are_named() -> None:
             Sampling(steps=steps)
     with pytest.raises(UserError, match="noise or zeros"):
         Sampling(start="ones")  # type: ignore[arg-type]
+
+
+class Gaussian(WorldModel):
+    """Predicts the mean of clean data given noisy data, for data from N(2, 0.5 I)."""
+
+    MEAN, VARIANCE = 2.0, 0.5
+
+    def forward(self, batch: Batch, **_: object) -> Output:  # type: ignore[override]
+        tokens = batch["action"]
+        tau = tokens.tau.unsqueeze(-1)
+        spread = (1 - tau).square() * self.VARIANCE + tau.square()
+        gain = (1 - tau) * self.VARIANCE / spread
+        clean = self.MEAN + gain * (tokens.values - (1 - tau) * self.MEAN)
+        return Output({"action": clean}, {}, None)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_samples_have_the_moments_of_the_data(shift: float) -> None:
+    model = Gaussian(tiny.MODALITIES, tiny.CONFIG, tiny.generator())
+    batch = tiny.batch(2000)
+    found = sample(
+        model, {"text": batch["text"]}, {"action": batch["action"].position},
+        Sampling(steps=100, shift=shift), tiny.generator(1),
+    )["action"]  # fmt: skip
+    assert found.mean().item() == pytest.approx(2.0, abs=0.01)
+    assert found.var().item() == pytest.approx(0.5, rel=0.05)
+    skewness = ((found - found.mean()) / found.std()).pow(3).mean()
+    assert abs(skewness.item()) < 0.05
