@@ -77,8 +77,8 @@ def flops(
     """Return the operations of a step on `batch` sequences of `tokens` by modality.
 
     `levels` are the numbers of times of each modality's tokens, for which the modulation is
-    computed; the teacher has one. `with_head`: the student's features pass through the head h, which
-    an outside teacher asks for as well.
+    computed; the teacher has one. `with_head`: the student's features pass through the head h,
+    which an outside teacher asks for as well.
 
     A block's matrices have 4 D² + 3 D H weights (queries, keys, values and their output; SwiGLU of
     hidden width H), and each token passes through them once, in a double-stream block as well.

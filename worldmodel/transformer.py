@@ -93,6 +93,31 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
+class _UnitRotated(torch.autograd.Function):
+    """`rotate(rms_norm(x) * scale)` of `x` `(..., h, c)`, by its last dimension.
+
+    Written out because it is most of what a block does beside its products: autograd would keep
+    four times as much and take twice as many passes. Angles take no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + _EPSILON)
+        ctx.save_for_backward(x, inverse, scale, cos, sin)
+        return rotate(x * inverse * scale, (cos, sin))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, inverse, scale, cos, sin = ctx.saved_tensors
+        grad = rotate(grad, (cos, -sin))
+        unit = x * inverse
+        along = grad * unit
+        of_scale = along.sum_to_size(scale.shape)
+        along = (along * scale).mean(-1, keepdim=True)
+        of_x = torch.addcmul(grad * scale, unit, along, value=-1.0) * inverse
+        return of_x, of_scale, None, None
+
+
 class Timestep(nn.Module):
     """Times `(...)` in [0, 1] -> `(..., width)`."""
 
@@ -154,9 +179,11 @@ class Stream(nn.Module):
 
     def heads_of(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values `(b, n, h, c)`."""
-        q, k, v = rearrange(self.qkv(x), "b n (s h c) -> s b n h c", s=3, h=self.heads)
-        q = rotate(_unit(q) * self.query_scale, rotation).to(v.dtype)
-        k = rotate(_unit(k) * self.key_scale, rotation).to(v.dtype)
+        qkv = rearrange(self.qkv(x), "b n (s h c) -> b n s h c", s=3, h=self.heads)
+        v = qkv[:, :, 2]
+        scale = torch.stack([self.query_scale, self.key_scale]).unsqueeze(1)
+        cos, sin = (part.unsqueeze(2) for part in rotation)
+        q, k = _UnitRotated.apply(qkv[:, :, :2].float(), scale, cos, sin).to(v.dtype).unbind(2)
         return q, k, v
 
     def mlp(self, x: Tensor) -> Tensor:
@@ -235,10 +262,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Normalise `x` `(b, n, d)` over its channels, then scale and shift it per token."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=_EPSILON), scale)
-
-
-def _unit(x: Tensor) -> Tensor:
-    return F.rms_norm(x.float(), x.shape[-1:], eps=_EPSILON)
 
 
 class Transformer(nn.Module):

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.worldmodel.tiny import generator
-from worldmodel.transformer import Rotary, Transformer, axis_channels, rotate
+from worldmodel.transformer import Rotary, Transformer, _UnitRotated, axis_channels, rotate
 
 G = generator()
 
@@ -36,6 +37,22 @@ def test_each_axis_turns_channels_of_its_own() -> None:
     rotary = Rotary(16)
     turned = [rotary(torch.eye(3)[axis].view(1, 1, 3))[1].flatten() != 0 for axis in range(3)]
     assert (torch.stack(turned).sum(0) == 1).all()
+
+
+def test_the_written_out_gradient_of_queries_and_keys_is_that_of_autograd() -> None:
+    x = torch.randn(2, 3, 2, 4, 16, generator=G, requires_grad=True)
+    scale = torch.randn(2, 1, 16, generator=G, requires_grad=True)
+    rotation = [part.unsqueeze(2) for part in Rotary(16)(torch.rand(2, 3, 3, generator=G))]
+    plain = rotate(F.rms_norm(x, (16,), eps=1e-6) * scale, (rotation[0], rotation[1]))
+    written = _UnitRotated.apply(x, scale, *rotation)
+    assert torch.equal(written, plain)
+    grad = torch.randn(plain.shape, generator=G)
+    for one, other in zip(
+        torch.autograd.grad(written, (x, scale), grad),
+        torch.autograd.grad(plain, (x, scale), grad),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def variants(depth: int = 2) -> dict[str, Transformer]:
