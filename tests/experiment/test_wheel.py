@@ -52,7 +52,17 @@ def test_all_settings_are_installed(python: Path, tmp_path: Path) -> None:
     assert {path.relative_to(configs) for path in configs.rglob("*.yaml")} == names
 
 
-@pytest.mark.parametrize("module", ["worldmodel.pretrain", "policies.eval"])
+def test_the_sample_of_dreams_is_installed(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from worldmodel.data.formats.lerobot import LeRobotEpisodes as E;"
+        "import worldmodel, pathlib;"
+        "print(len(E(str(pathlib.Path(worldmodel.__file__).parent / 'sample'))))"
+    )
+    answer = run(python, tmp_path, "-c", code)
+    assert answer.stdout.strip() == "21", answer.stderr
+
+
+@pytest.mark.parametrize("module", ["worldmodel.pretrain", "policies.eval", "worldmodel.imagine"])
 def test_commands_print_their_help_anywhere(python: Path, tmp_path: Path, module: str) -> None:
     answer = run(python, tmp_path, "-m", module, "--help")
     assert answer.returncode == 0, answer.stderr
