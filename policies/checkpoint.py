@@ -24,6 +24,9 @@ _PREDICTORS: dict[str, Load] = {
     regression.KIND: regression.predictor_of,
 }
 
+# What checkpoints do not say that are older than the setting.
+_OLDER: dict[str, dict[str, Any]] = {video_action.KIND: {"guidance": 1.0}}
+
 
 def load_policy(
     checkpoint: str, device: str = "cpu", precision: str = "float32", **inference: Any
@@ -55,8 +58,9 @@ def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPol
         )
     if kind not in _PREDICTORS:
         raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), _PREDICTORS)}")
-    _check(given, sections["inference"], kind)
-    inference = {**sections["inference"], **given}
+    stored = {**_OLDER.get(kind, {}), **sections["inference"]}
+    _check(given, stored, kind)
+    inference = {**stored, **given}
     normalisation = _normalisation(folder, sections)
     sections = {**sections, "inference": inference}
     predictor = _PREDICTORS[kind](folder, sections, normalisation, compute)
