@@ -1,4 +1,4 @@
-"""What a model costs: weights and floating-point operations, from its sizes alone.
+"""What a model costs: weights, operations and memory, from its sizes alone.
 
 A product of `(n, a)` and `(a, b)` takes 2 n a b operations, its backward pass twice as many (one
 product for each factor's gradient) or as many where no gradient of the input is needed. Nothing
@@ -8,6 +8,7 @@ the processor's rate gives the utilisation that is called MFU.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -125,6 +126,51 @@ def flops(
     return Flops(
         batch * (first + rest + head), batch * (first + 2 * (rest + head)), batch * teacher
     )
+
+
+STATE_BYTES = 20
+"""Bytes a weight in training: itself, its gradient, two moments of AdamW and the teacher's copy."""
+
+
+def activation_bytes(
+    config: ModelConfig,
+    precision: Literal["float32", "bfloat16"],
+    *,
+    attention: Literal["float32", "bfloat16"] | None = None,
+) -> float:
+    """Return the bytes a token that the trunk's forward pass keeps for its backward pass.
+
+    Of a model that is not compiled; the compiler keeps less. `attention` is the precision in which
+    attention reads, None for that of the products (on the CPU it is always float32). A block keeps
+    its input and each half's normalised input in float32 (4 D bytes each), and in the precision of
+    the products (p bytes): what the layers read, queries, keys and values before and after they are
+    turned, what is added to the input, and of SwiGLU gate, value, the gate's image and their
+    product. The modulation is kept once for all blocks. Tokenizer, input and output layers and
+    losses come on top.
+    """
+    width, heads = config.width, config.heads
+    p = 2 if precision == "bfloat16" else 4
+    a = p if attention is None else 2 if attention == "bfloat16" else 4
+    recast = a != p
+    # Queries, keys and values as they come, queries and keys turned, values unless they are read
+    # where they are, and what attention returns.
+    of_attention = 3 * p + 2 * a + a + (a + p if recast else 0)
+
+    def block(*, parallel: bool, double: bool) -> float:
+        norms = 1 if parallel else 2
+        kept = norms * (4 + 4 + p) + of_attention + (1 if parallel else 2) * p
+        # Joined with those of the other stream, values are a copy.
+        kept += a if double and not recast else 0
+        # Attention and MLP each cast what they read.
+        kept += p if parallel and precision == "bfloat16" else 0
+        return kept * width + 4 * p * config.hidden + 12 * heads + 8 * norms
+
+    parallel = config.single == "parallel"
+    blocks = [block(parallel=False, double=True)] * config.double
+    blocks += [block(parallel=parallel, double=False)] * (config.depth - config.double)
+    parts = modulation_parts(config) - (6 if config.double else 0)
+    fixed = 4 * width * (parts + 2) + 4 * (width // heads) + p * POSITION_FEATURES + 16
+    return fixed + sum(blocks)
 
 
 def modulation_parts(config: ModelConfig) -> int:

@@ -94,7 +94,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
 
 
 class _UnitRotated(torch.autograd.Function):
-    """`rotate(rms_norm(x) * scale)` of `x` `(..., h, c)`, by its last dimension.
+    """`rotate(rms_norm(x) * scale)` of `x` `(..., h, c)`, by its last dimension, in float32.
 
     Written out because it is most of what a block does beside its products: autograd would keep
     four times as much and take twice as many passes. Angles take no gradient.
@@ -102,20 +102,21 @@ class _UnitRotated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + _EPSILON)
+        full = x.float()
+        inverse = torch.rsqrt(full.square().mean(-1, keepdim=True) + _EPSILON)
         ctx.save_for_backward(x, inverse, scale, cos, sin)
-        return rotate(x * inverse * scale, (cos, sin))
+        return rotate(full * inverse * scale, (cos, sin))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, inverse, scale, cos, sin = ctx.saved_tensors
         grad = rotate(grad, (cos, -sin))
-        unit = x * inverse
+        unit = x.float() * inverse
         along = grad * unit
         of_scale = along.sum_to_size(scale.shape)
         along = (along * scale).mean(-1, keepdim=True)
         of_x = torch.addcmul(grad * scale, unit, along, value=-1.0) * inverse
-        return of_x, of_scale, None, None
+        return of_x.to(x.dtype), of_scale, None, None
 
 
 class Timestep(nn.Module):
@@ -183,7 +184,7 @@ class Stream(nn.Module):
         v = qkv[:, :, 2]
         scale = torch.stack([self.query_scale, self.key_scale]).unsqueeze(1)
         cos, sin = (part.unsqueeze(2) for part in rotation)
-        q, k = _UnitRotated.apply(qkv[:, :, :2].float(), scale, cos, sin).to(v.dtype).unbind(2)
+        q, k = _UnitRotated.apply(qkv[:, :, :2], scale, cos, sin).to(v.dtype).unbind(2)
         return q, k, v
 
     def mlp(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Costs from sizes against what is counted, and the paper's sizes."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from experiment.settings import build, compose
 from tests.worldmodel import tiny
-from worldmodel.cost import Weights, flops
+from worldmodel.cost import STATE_BYTES, Weights, activation_bytes, flops
 from worldmodel.model import Modality, ModelConfig, Tokens, WorldModel
+from worldmodel.training.trainer import TrainerConfig
+from worldmodel.transformer import Transformer
 
 LATENTS = (
     Modality("text", 2048, predicted=False),
@@ -109,6 +112,54 @@ def test_a_teacher_costs_at_most_seven_thirtieths() -> None:
     whole = flops(config, LATENTS, tokens, levels)
     assert plain.teacher == 0
     assert whole.teacher / plain.total == pytest.approx(0.7 / 3, rel=0.03)
+
+
+def kept_bytes(trunk: Transformer, tokens: int, text: int, precision: str) -> int:
+    """Return the bytes that a forward pass of one sequence keeps."""
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    width = trunk.modulation.in_features
+    x = torch.randn(1, tokens, width, requires_grad=True)
+    index, position = torch.zeros(1, tokens, dtype=torch.int64), torch.rand(1, tokens, 3)
+    low = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    with low, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        trunk(x, torch.rand(1, 2), index, position, text=text)
+    return sum(size for size, _ in kept.values())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "config",
+    [tiny.CONFIG, tiny.FLUX, replace(tiny.FLUX, double=4), replace(tiny.FLUX, single="sequential")],
+    ids=["nano", "paper", "double alone", "double and sequential"],
+)
+def test_memory_a_token_is_that_kept(
+    config: ModelConfig, precision: Literal["float32", "bfloat16"]
+) -> None:
+    trunk = tiny.model(config=config).trunk
+    # Weights, and their copies in the low precision, are the same for any number of tokens.
+    more = kept_bytes(trunk, 64, 24, precision) - kept_bytes(trunk, 32, 12, precision)
+    expected = activation_bytes(config, precision, attention="float32")
+    assert more / 32 == expected
+
+
+def test_state_a_weight_is_that_held() -> None:
+    model = tiny.model()
+    state = TrainerConfig(steps=1, device="cpu").state(model)
+    sum(p.square().sum() for p in model(tiny.batch(), project=1).prediction.values()).backward()  # type: ignore[union-attr]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state.optimiser.step()
+    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+    held = sum(
+        tensor.nbytes for name, tensor in state.tensors().items() if not name.endswith("/step")
+    )
+    assert held + gradients == STATE_BYTES * model.parameters_total()
 
 
 def two_times(tokens: Tokens) -> Tokens:
