@@ -36,9 +36,10 @@ class Command(Generic[R]):
         usage: str,
         flags: Collection[str],
         completed: Callable[[Sequence[str]], Sequence[str]],
+        within: Callable[[], contextlib.AbstractContextManager[object]],
     ) -> None:
         self._main, self._name, self._usage = main, name, usage
-        self._flags, self._completed = flags, completed
+        self._flags, self._completed, self._within = flags, completed, within
         functools.update_wrapper(self, main)
 
     def __call__(self, arguments: Sequence[str] | None = None) -> None:
@@ -52,12 +53,13 @@ class Command(Generic[R]):
 
     def run(self, *settings: str) -> R:
         """Run with settings such as `"trainer.steps=500"`; raises `UserError` for wrong ones."""
-        try:
-            return self._main(compose(self._name, self._completed(settings)))
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(run_folder.resume_hint()) from stop
-        finally:
-            run_folder.release()
+        with self._within():
+            try:
+                return self._main(compose(self._name, self._completed(settings)))
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(run_folder.resume_hint()) from stop
+            finally:
+                run_folder.release()
 
     def _print_help(self, *settings: str) -> None:
         kept = [setting for setting in settings if setting not in ("-h", "--help")]
@@ -69,14 +71,15 @@ def command(
     usage: str | None,
     flags: Collection[str] = (),
     completed: Callable[[Sequence[str]], Sequence[str]] = list,
+    within: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Callable[[Callable[[DictConfig], R]], Command[R]]:
     """Make an entry point of `main(config)`.
 
     The settings are those of `configs/<name>.yaml`; `--help` prints `usage` and every setting.
     `--x` means `x=true` for `x` in `flags`; `completed` may add arguments that follow from the
-    given ones.
+    given ones; all happens in the context that `within` opens.
     """
-    return lambda main: Command(main, name, usage or "", flags, completed)
+    return lambda main: Command(main, name, usage or "", flags, completed, within)
 
 
 @contextlib.contextmanager

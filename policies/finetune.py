@@ -3,12 +3,14 @@
     python -m policies.finetune init=runs/pretrain/checkpoint
     python -m policies.finetune policy=regression
     python -m policies.finetune data=fractal data.root=/folder
+    torchrun --nproc-per-node=8 -m policies.finetune data=...      (docs/scaling.md)
 
 The run folder holds the resolved configuration, `log.jsonl`, `curves.png` and `checkpoint/`, which
 `policies.eval checkpoint=FOLDER/checkpoint` evaluates. The same command with the same `out=FOLDER`
 resumes a run that was stopped.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,11 +38,10 @@ from worldmodel.data.source import DataSource
 from worldmodel.data.statistics import statistics
 from worldmodel.data.windows import WindowBatch
 from worldmodel.training import checkpoint
+from worldmodel.training.config import NOT_COMPARED
+from worldmodel.training.parallel import joined, ranks
+from worldmodel.training.saved_state import RESULTS
 from worldmodel.training.trainer import Trainer, TrainerConfig
-
-# How a run reads, not what: may differ when it is resumed.
-_READING = ("workers", "ahead", "memory", "cache", "download", "decode_once", "on_error")
-_NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 
 
 def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
@@ -56,8 +57,12 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
             "the data set that they were made of."
         )
     use = build(config.data.use, DataConfig)
-    folder = open_run("finetune", config, _NOT_COMPARED)
-    sets = source.open(use, settings.tokenizer.picture)
+    trainer_config.check_batch(use.batch_size)
+    run_in = functools.partial(open_run, "finetune", config, NOT_COMPARED, results=RESULTS)
+    folder = Path(ranks().from_first(lambda: str(run_in())))
+    picture = settings.tokenizer.picture
+    # What is read of a set for the first time is kept in the cache folder.
+    sets = ranks().first_before_others(lambda: source.open(use, picture))
     codecs = codecs_of(sets, config.gripper)
     acting = acting_set(sets, config.data.statistics_of)
     if settings.with_state and not state_fits(sets):
@@ -65,11 +70,14 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
         settings = replace(settings, with_state=False)  # type: ignore[type-var]
     for data in sets:
         data.with_state = settings.with_state
-    facts = [statistics(data, Path(source.cache or ".cache"), source.skips) for data in sets]
+    cache = Path(source.cache or ".cache")
+    facts = ranks().first_before_others(
+        lambda: [statistics(data, cache, source.skips) for data in sets]
+    )
     for data, codec in zip(sets, codecs, strict=True):
         data.learn(LearnedGripper(codec), None)
     normalisation, robot = facts[acting].normalisation, str(sets[acting].adapter.robot)
-    reader = source.window_reader(sets, use, config.seed)
+    reader = source.window_reader(sets, use, config.seed, ranks().rank, ranks().world)
     learner = settings.learner(use.windows, normalisation, config.seed)
     state = trainer_config.state(learner.model)
     # Validation is in robot units, what is learned in each set's own.
@@ -79,7 +87,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     validation = None if windows is None else Validation(windows, normalisation, config.seed)
     for data, each in zip(sets, facts, strict=True):
         data.learn(data.action_transform, each.normalisation)
-    loader: Loader[WindowBatch] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
+    listed = folder / ranks().named(SKIPPED)
+    loader: Loader[WindowBatch] = Loader(reader, source.workers, source.ahead, listed)
     loader.list_skipped(skipped)
 
     def observe(model: torch.nn.Module) -> Mapping[str, float]:
@@ -113,7 +122,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     )  # fmt: skip
 
 
-@command("finetune", __doc__, completed=with_initial)
+@command("finetune", __doc__, completed=with_initial, within=joined)
 def main(config: DictConfig) -> Path:
     """Compose the parts and train; return the run's folder."""
     trainer = trainer_of(config)

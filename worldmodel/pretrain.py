@@ -1,6 +1,7 @@
 """Entry point: learn to predict video.
 
     python -m worldmodel.pretrain data=demos data.root=datasets/open_and_place
+    torchrun --nproc-per-node=8 -m worldmodel.pretrain data=...      (docs/scaling.md)
 
 The run folder holds the resolved configuration, `log.jsonl`, `curves.png`, `contact_sheet.png`
 and `checkpoint/`, which policies.finetune starts from. The same command with the same `out=FOLDER`
@@ -34,15 +35,14 @@ from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.training import checkpoint, contact_sheet
+from worldmodel.training.config import NOT_COMPARED
+from worldmodel.training.parallel import joined, ranks
+from worldmodel.training.saved_state import RESULTS
 from worldmodel.training.state import TrainingState
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 _MODEL, _OBSERVED, _SAMPLED = 1, 2, 3
 _OBSERVED_WINDOWS, _AT_ONCE = 256, 64
-# How a run reads, not what: may differ when it is resumed. One that stopped at a damaged
-# record skipped nothing before it, so on_error may change as well.
-_READING = ("workers", "ahead", "memory", "cache", "download", "decode_once", "on_error")
-_NOT_COMPARED = ("out", *(f"data.source.{name}" for name in _READING))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Observer:
         return total / windows.samples
 
     def _representation(self, windows: WindowBatch) -> dict[str, float]:
-        if not self.objective.with_teacher:
+        # A sharded model runs in all processes together, this in the first one alone.
+        if not self.objective.with_teacher or self.state.sharded:
             return {}
         state, device = self.state, self.compute.device
         batch = self.assembler(windows.rows(slice(_AT_ONCE)).to(device))
@@ -123,7 +124,7 @@ class Observer:
         }
 
 
-@command("pretrain", __doc__)
+@command("pretrain", __doc__, within=joined)
 def main(config: DictConfig) -> Path:
     """Compose the parts and train; return the run's folder."""
     tokenizer = build(config.tokenizer, Tokenizer)  # type: ignore[type-abstract]
@@ -133,15 +134,20 @@ def main(config: DictConfig) -> Path:
     trainer_config = build(config.trainer, TrainerConfig)
     data = build(config.data.use, DataConfig)
     source: Source = build(config.data.source)
-    folder = open_run("pretrain", config, _NOT_COMPARED)
-    reader: Any = source.reader(data, tokenizer, config.seed)
+    trainer_config.check_batch(data.batch_size)
+    run_in = functools.partial(open_run, "pretrain", config, NOT_COMPARED, results=RESULTS)
+    folder = Path(ranks().from_first(lambda: str(run_in())))
+    reader: Any = ranks().first_before_others(
+        lambda: source.reader(data, tokenizer, config.seed, ranks().rank, ranks().world)
+    )
     assembler = Assembler(tokenizer, text, data.windows, outside=objective.outside)
     model_config = objective.headed(model_config)
     model = WorldModel(assembler.modalities, model_config, torch_generator(config.seed, _MODEL))
     objective.check(model.modalities)
     print(f"model: {Weights.of(model)}")
     state = trainer_config.state(model)
-    loader: Loader[Any] = Loader(reader, source.workers, source.ahead, folder / SKIPPED)
+    skipped = folder / ranks().named(SKIPPED)
+    loader: Loader[Any] = Loader(reader, source.workers, source.ahead, skipped)
     loader.list_skipped(reader.unreadable())
     observer = Observer(
         HeldOut(reader.held_out, loader.list_skipped),

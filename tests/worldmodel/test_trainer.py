@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from experiment.errors import UserError
 from experiment.files import read_records
@@ -19,6 +19,7 @@ from tests.worldmodel import tiny
 from worldmodel.loss import losses
 from worldmodel.model import Batch, WorldModel
 from worldmodel.objective import Objective
+from worldmodel.training.saved_state import read_state
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,9 @@ class Step:
 
     def to(self, device: torch.device | str) -> "Step":  # noqa: ARG002
         return self
+
+    def rows(self, chosen: slice) -> "Step":
+        return dataclasses.replace(self, instructions=self.instructions[chosen])
 
 
 def made(
@@ -71,7 +75,7 @@ def trainer(
 
 
 def without_time(folder: Path) -> list[dict[str, float]]:
-    timed = ("seconds", "samples_per_second", "tokens_per_second")
+    timed = ("seconds", "samples_per_second", "tokens_per_second", "data_wait", "memory_gb")
     return [
         {k: v for k, v in r.items() if k not in timed} for r in read_records(folder / "log.jsonl")
     ]
@@ -85,7 +89,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, stop_at: int) 
     again = trainer(broken)
     assert again.step == stop_at + 1
     assert again.run()
-    one, other = load_file(straight / "state.safetensors"), load_file(broken / "state.safetensors")
+    one, other = read_state(straight)[0], read_state(broken)[0]
     assert one.keys() == other.keys()
     assert {name.split("/")[0] for name in one} == {"model", "teacher", "optimiser"}
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -98,9 +102,10 @@ def test_work_after_the_last_save_is_done_and_logged_again(tmp_path: Path) -> No
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     trainer(straight).run()
     trainer(killed, stop_at=2).run()
-    saved = (killed / "state.safetensors").read_bytes()
+    shutil.copytree(killed / "state", tmp_path / "saved")
     trainer(killed, stop_at=9).run()
-    (killed / "state.safetensors").write_bytes(saved)
+    shutil.rmtree(killed / "state")
+    shutil.copytree(tmp_path / "saved", killed / "state")
     with (killed / "log.jsonl").open("a") as log:
         log.write('{"step": 1')
     trainer(killed).run()
@@ -112,7 +117,7 @@ def test_a_signal_saves_and_the_old_handlers_come_back(tmp_path: Path) -> None:
     stopped = trainer(tmp_path / "run", stop_at=4)
     assert not stopped.run()
     assert stopped.step == 5
-    assert (tmp_path / "run/state.safetensors").exists()
+    assert read_state(tmp_path / "run")[1]["step"] == 5
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -157,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     run = made(tmp_path, config, loss=loss)
     with pytest.raises(UserError, match=r"total is not finite in step 6, whose batch .* names"):
         run.run()
-    kept = load_file(tmp_path / "state.safetensors")
+    kept = read_state(tmp_path)[0]
     assert all(tensor.isfinite().all() for tensor in kept.values())
     named = json.loads((tmp_path / "broken_batch.json").read_text())
     assert (named["step"], named["seed"]) == (6, 0)
@@ -167,22 +172,27 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_never_replace_good_ones(tmp_path: Path) -> None:
     run = trainer(tmp_path, stop_at=2)
     run.run()
-    good = (tmp_path / "state.safetensors").read_bytes()
+    good = read_state(tmp_path)[0]
     with torch.no_grad():
         next(run.state.teacher.model.parameters()).fill_(float("inf"))
     with pytest.raises(UserError, match=r"teacher/.* is no longer finite at step 3"):
         run.save()
-    assert (tmp_path / "state.safetensors").read_bytes() == good
+    kept = read_state(tmp_path)[0]
+    assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
 def test_a_state_that_does_not_fit_is_named(tmp_path: Path) -> None:
     trainer(tmp_path, stop_at=1).run()
     other = tiny.model(config=dataclasses.replace(tiny.CONFIG, depth=3))
-    with pytest.raises(UserError, match=r"state.safetensors does not fit this run"):
+    with pytest.raises(UserError, match=r"state/.* does not fit this run"):
         made(tmp_path, model=other)
-    path = tmp_path / "state.safetensors"
+    (path,) = tmp_path.glob("state/*/*.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"state.safetensors is truncated"):
+    with pytest.raises(UserError, match=r"state/.* is truncated"):
+        trainer(tmp_path)
+    (tmp_path / "state.safetensors").touch()
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(UserError, match="of an earlier version"):
         trainer(tmp_path)
 
 
