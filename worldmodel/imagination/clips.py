@@ -88,21 +88,38 @@ class Clips:
 
         Raises `UserError` where no demonstration is long enough.
         """
-        places = [
-            WindowIndex(number, step)
-            for number in self.demonstrations()
-            for step in range(int(self.data.lengths[number]) - self.needed)
-        ]
-        if not places:
+        chosen = self._spread([(number, 0) for number in self.demonstrations()], count)
+        if chosen is None:
             longest = int(self.data.lengths.max())
             raise UserError(
                 f"{self.data.source}: its longest episode has {longest} steps, fewer than the "
                 f"{self.needed + 1} of a dream: lower horizon."
             )
+        return chosen
+
+    def others(self, count: int) -> tuple[WindowBatch, np.ndarray] | None:
+        """Return up to `count` clips of branches after they left their demonstration.
+
+        With each comes the number of that demonstration; None where there is no branch.
+        """
+        known = enumerate(self.facts)
+        return self._spread([(n, f.step) for n, f in known if f.actions != DEMONSTRATION], count)
+
+    def _spread(
+        self, episodes: Sequence[tuple[int, int]], count: int
+    ) -> tuple[WindowBatch, np.ndarray] | None:
+        """Return clips of the numbered episodes from a step of each on."""
+        places = [
+            WindowIndex(number, step)
+            for number, first in episodes
+            for step in range(first, int(self.data.lengths[number]) - self.needed)
+        ]
+        if not places:
+            return None
         chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
         places = [places[place] for place in dict.fromkeys(chosen.tolist())]
         clips = stack([self.data.window(place) for place in places])
-        return clips, np.array([place.episode for place in places])
+        return clips, np.array([self.facts[place.episode].of for place in places])
 
     def families(self) -> list[Family]:
         """Return each state from which several kinds of actions were tried, for long enough."""

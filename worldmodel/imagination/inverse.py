@@ -39,6 +39,11 @@ class ActionErrors:
         right = float((error[:, 6] < _WRONG_GRIPPER).mean())
         return cls(error.mean(0) * _SCALE, right)
 
+    @property
+    def translation(self) -> float:
+        """Mean over the three axes (mm)."""
+        return float(self.by_dimension[:3].mean())
+
     def section(self) -> dict[str, float]:
         """Return the figures for `figures.json`."""
         named = {

@@ -25,6 +25,8 @@ from worldmodel.imagination.errors import (
 _DREAM, _DRAWN = 1, 2
 _INVERSE_WINDOWS = 6  # a clip: they are short
 _OTHER = "actions of another clip"
+_GIVEN, _POLICY = "world model, video given", "the same without video (policy)"
+_RIDGE, _CONSTANT = "ridge regression on pixels", "constant"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Look:
         """Write the pictures; return the figures."""
         figures = self._demonstrations()
         if self.actions:
-            figures["inverse dynamics"] = self._inverse_dynamics()
+            figures["inverse dynamics"] = self._inverse_dynamics(figures["in words"])
         return figures
 
     def _dream(self, clips: WindowBatch, horizon: int, actions: bool) -> np.ndarray:
@@ -173,35 +175,53 @@ class Look:
                 return families, horizon
         return [], self.horizon
 
-    def _inverse_dynamics(self) -> dict[str, Any]:
-        dreamer, chunk = self.dreamer, self.dreamer.assembler.windows.chunk
-        chosen, episodes = self._windows(self.source)
-        fit_on = None if self.fit_on is None else self._windows(self.fit_on)
+    def _inverse_dynamics(self, words: list[str]) -> dict[str, Any]:
+        """Infer actions from video, of demonstrations and of branches, whose actions no policy
+        could guess."""
+        windows, count = self.dreamer.assembler.windows, _INVERSE_WINDOWS * self.clips
+        data = Clips(self.source, self.dreamer, windows.future, windows.chunk)
+        parts = {"demonstrations": data.spread(count), "other actions": data.others(count)}
+        fit_on = None
+        if self.fit_on is not None:
+            fit_on = Clips(self.fit_on, self.dreamer, windows.future, windows.chunk).spread(count)
+        tables, figures = {}, {}
+        for name, part in parts.items():
+            if part is None:
+                continue
+            clips, episodes = part
+            errors = self._inferred(clips, episodes, fit_on)
+            tables[f"{name}, {clips.samples} windows"] = errors
+            figures[name] = {"windows": clips.samples} | {k: e.section() for k, e in errors.items()}
+            words.append(
+                f"inverse dynamics, {name}: translation off by {errors[_GIVEN].translation:.1f} mm "
+                f"with the video, {errors[_POLICY].translation:.1f} mm without it, "
+                f"{errors[_RIDGE].translation:.1f} mm by regression, "
+                f"{errors[_CONSTANT].translation:.1f} mm by a constant"
+            )
+        plots.inverse_dynamics(self.folder / "inverse_dynamics.png", tables)
+        return figures
+
+    def _inferred(
+        self,
+        clips: WindowBatch,
+        episodes: np.ndarray,
+        fit_on: tuple[WindowBatch, np.ndarray] | None,
+    ) -> dict[str, inverse.ActionErrors]:
         if fit_on is None and len(np.unique(episodes)) < 2:
             raise UserError(
                 "the regression beside inverse dynamics is fitted on other episodes, and there is "
                 "only one: set regression_root to a data set, or give data of several episodes."
             )
-        answer, constant = inverse.regression(chosen, episodes, self.seed, fit_on)
+        chunk, dreamer = self.dreamer.assembler.windows.chunk, self.dreamer
+        answer, constant = inverse.regression(clips, episodes, self.seed, fit_on)
         found = {
-            "world model, video given": inverse.inferred(dreamer, chosen, self.seed),
-            "the same without video (policy)": inverse.inferred(dreamer, chosen, self.seed, False),
-            "ridge regression on pixels": answer,
-            "constant": constant,
+            _GIVEN: inverse.inferred(dreamer, clips, self.seed),
+            _POLICY: inverse.inferred(dreamer, clips, self.seed, with_video=False),
+            _RIDGE: answer,
+            _CONSTANT: constant,
         }
-        actions = chosen.action[:, :chunk].numpy()
-        errors = {
-            name: inverse.ActionErrors.of(each[:, :chunk], actions) for name, each in found.items()
-        }
-        plots.inverse_dynamics(self.folder / "inverse_dynamics.png", errors, chosen.samples)
-        fitted = len(np.unique((fit_on or (chosen, episodes))[1])) - (fit_on is None)
-        facts = {"windows": chosen.samples, "episodes the regression is fitted on": fitted}
-        return facts | {name: error.section() for name, error in errors.items()}
-
-    def _windows(self, source: DataSource) -> tuple[WindowBatch, np.ndarray]:
-        windows = self.dreamer.assembler.windows
-        data = Clips(source, self.dreamer, windows.future, windows.chunk)
-        return data.spread(_INVERSE_WINDOWS * self.clips)
+        actions = clips.action[:, :chunk].numpy()
+        return {n: inverse.ActionErrors.of(each[:, :chunk], actions) for n, each in found.items()}
 
 
 def _against_still(errors: dict[str, np.ndarray], times: list[int]) -> str:

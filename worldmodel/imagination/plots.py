@@ -108,28 +108,30 @@ def _matrix(axis: object, found: Counterfactuals) -> None:
     )
 
 
-def inverse_dynamics(path: Path, errors: Mapping[str, ActionErrors], count: int) -> None:
-    """Draw the action error by dimension of each method."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3, width_ratios=(3, 3, 1.6))
-    width = 0.8 / len(errors)
-    for place, (name, error) in enumerate(errors.items()):
-        shift = (place - (len(errors) - 1) / 2) * width
-        for axis, part in ((axes[0], slice(0, 3)), (axes[1], slice(3, 6))):
-            axis.bar(np.arange(3) + shift, error.by_dimension[part], width, label=name)
-        axes[2].bar(shift, error.gripper_accuracy, width)
-    for axis, part, title in (
-        (axes[0], slice(0, 3), "translation"),
-        (axes[1], slice(3, 6), "rotation"),
-    ):
-        axis.set_xticks(range(3), [n.removeprefix("rotation ") for n in DIMENSIONS[part]])
-        axis.set_ylabel(f"mean absolute error ({UNITS[part][0]})")
-        axis.set_title(title, fontsize=9)
-        axis.grid(axis="y", alpha=0.25)
-    axes[2].set_xticks([])
-    axes[2].set_ylim(0, 1)
-    axes[2].set_title("gripper", fontsize=9)
-    axes[2].set_ylabel("share right")
-    axes[0].legend(fontsize=8)
-    figure.suptitle(f"inverse dynamics: actions between the frames of {count} windows", fontsize=9)
+def inverse_dynamics(path: Path, tables: Mapping[str, Mapping[str, ActionErrors]]) -> None:
+    """Draw the action error of each method by dimension; a row for each kind of clips."""
+    figure = Figure(figsize=(10, 2.9 * len(tables) + 0.5), layout="constrained")
+    axes = figure.subplots(len(tables), 3, width_ratios=(3, 3, 1.6), squeeze=False)
+    for row, (title, errors) in zip(axes, tables.items(), strict=True):
+        width = 0.8 / len(errors)
+        for place, (name, error) in enumerate(errors.items()):
+            shift = (place - (len(errors) - 1) / 2) * width
+            for axis, part in ((row[0], slice(0, 3)), (row[1], slice(3, 6))):
+                axis.bar(np.arange(3) + shift, error.by_dimension[part], width, label=name)
+            row[2].bar(shift, error.gripper_accuracy, width)
+        for axis, part, kind in (
+            (row[0], slice(0, 3), "translation"),
+            (row[1], slice(3, 6), "rotation"),
+        ):
+            axis.set_xticks(range(3), [n.removeprefix("rotation ") for n in DIMENSIONS[part]])
+            axis.set_ylabel(f"mean absolute error ({UNITS[part][0]})")
+            axis.set_title(f"{title}: {kind}", fontsize=9)
+            axis.grid(axis="y", alpha=0.25)
+        row[2].set_xticks([])
+        row[2].set_ylim(0, 1)
+        row[2].set_title("gripper", fontsize=9)
+        row[2].set_ylabel("share right")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    figure.suptitle("inverse dynamics: the actions between a window's frames", fontsize=10)
     save(figure, path)
