@@ -4,6 +4,7 @@ Features are standardised by those of the training samples. The penalty is chose
 training samples that is held out by group (the episode), then all of them are fitted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ PENALTIES = tuple(10.0**power for power in range(-3, 6))
 
 _CHOSEN_ON = 0.25  # share of the groups on which the penalty is chosen
 _SMALLEST = 1e-8
-_NEWTON_STEPS = 8
-_LOGISTIC_PENALTIES = tuple(10.0**power for power in range(-4, 1))
+_ITERATIONS = {"maxiter": 60}
+_LOGISTIC_PENALTIES: tuple[float, ...] = (1.0, 0.1, 0.01, 0.001)
 
 
 @dataclass(frozen=True)
@@ -92,39 +93,41 @@ def logistic(
     generator: np.random.Generator,
 ) -> Numbers:
     """Fit `features` `(n, d)` to `truth` `(n,)`; return the log odds of `others` `(k, d)`."""
-    penalty = _LOGISTIC_PENALTIES[-2]
+    penalties = _LOGISTIC_PENALTIES
     if len(np.unique(groups)) > 1:
         fit, check = split_groups(groups, _CHOSEN_ON, generator)
         if 0 < truth[fit].sum() < len(fit) and 0 < truth[check].sum() < len(check):
-            scores = [
-                area_under_curve(
-                    _log_odds(features[fit], truth[fit], features[check], p), truth[check]
-                )
-                for p in PENALTIES
-            ]
-            penalty = PENALTIES[int(np.argmax(scores))]
-    return _log_odds(features, truth, others, penalty)
+            odds = _log_odds(features[fit], truth[fit], features[check], penalties)
+            scores = [area_under_curve(each, truth[check]) for each in odds]
+            # The path to the best one, from the strongest penalty on: each starts at the last.
+            penalties = penalties[: int(np.argmax(scores)) + 1]
+    return _log_odds(features, truth, others, penalties)[-1]
 
 
 def _log_odds(
-    features: Numbers, truth: NDArray[np.bool_], others: Numbers, penalty: float
-) -> Numbers:
-    """Newton's method on the penalised likelihood; the constant is not penalised."""
+    features: Numbers, truth: NDArray[np.bool_], others: Numbers, penalties: Sequence[float]
+) -> list[Numbers]:
+    """Return the log odds of `others` for every penalty in turn; the constant has none."""
+    # Takes a second to load, and targets that are true or false are few.
+    from scipy.optimize import minimize
+
     scale = Scale.of(features)
     x = np.concatenate([scale(features), np.ones((len(features), 1))], 1)
     z = np.concatenate([scale(others), np.ones((len(others), 1))], 1)
-    shrink = np.full(x.shape[1], penalty * len(x))
-    shrink[-1] = _SMALLEST * len(x)
-    weights = np.zeros(x.shape[1])
-    for _ in range(_NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        slope = x.T @ (chance - truth) + shrink * weights
-        curvature = (x * (chance * (1 - chance) + _SMALLEST)[:, None]).T @ x + np.diag(shrink)
-        step = np.linalg.solve(curvature, slope)
-        weights = weights - step
-        if np.abs(step).max() < 1e-6:
-            break
-    return z @ weights
+    sign, weights, found = np.where(truth, 1.0, -1.0), np.zeros(x.shape[1]), []
+    for penalty in penalties:
+        shrink = np.full(x.shape[1], penalty)
+        shrink[-1] = _SMALLEST
+
+        def loss(w: Numbers, shrink: Numbers = shrink) -> tuple[float, Numbers]:
+            margin = sign * (x @ w)
+            wrong = 1 / (1 + np.exp(np.clip(margin, -30, 30)))
+            value = np.logaddexp(0, -margin).mean() + 0.5 * float(shrink @ w**2)
+            return float(value), -x.T @ (sign * wrong) / len(x) + shrink * w
+
+        weights = minimize(loss, weights, jac=True, method="L-BFGS-B", options=_ITERATIONS).x
+        found.append(z @ weights)
+    return found
 
 
 def explained(truth: Numbers, predicted: Numbers) -> Numbers:
