@@ -6,12 +6,12 @@
 Linear probes read the simulator's state, which `envs.collect` records, from the features of video
 tokens after every layer: the state now and at the window's last frame, from tokens that are noise
 in part and from clean ones. Checkpoints of one name are seeds of one model and joined. The folder
-`out` holds `probes.png` (score by layer), `probes.json`, and `representation.json` with what the
-cosine of the representation loss hides.
+`out` holds `probes.png` (score by layer), `probes.json`, `representation.json` with what the cosine
+of the representation loss hides, and `figures.json` with the most telling numbers.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,9 @@ def main(config: DictConfig) -> Path:
     write_bytes(folder / "probes.json", json.dumps(section, indent=1).encode() + b"\n")
     text = json.dumps(figures, indent=1).encode() + b"\n"
     write_bytes(folder / "representation.json", text)
-    print(f"{folder}: probes.png, probes.json, representation.json")
+    short = json.dumps(_short(whole, figures), indent=1).encode() + b"\n"
+    write_bytes(folder / "figures.json", short)
+    print(f"{folder}: probes.png, probes.json, representation.json, figures.json")
     return folder
 
 
@@ -134,6 +136,25 @@ def _checkpoints(config: DictConfig) -> tuple[list[Path], list[str]]:
                 f"names has {len(names)} entries for {len(listed)} checkpoints: give one for each."
             )
     return [checkpoint_folder(each) for each in listed], names
+
+
+def _short(
+    curves: Mapping[str, Sequence[Curve]], figures: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """Return a few numbers of each model, for the log of a training that is evaluated."""
+    found: dict[str, Any] = {}
+    for name, several in curves.items():
+        scores = {
+            f"{each.target}, time {each.time:g}": {
+                "layer 0": float(each.mean[0]),
+                "best layer": float(np.nanmax(each.mean)),
+                "chance": float(np.nanmean(each.chance)),
+            }
+            for each in several
+        }
+        numbers = {k: v for k, v in figures[name][0].items() if isinstance(v, float)}
+        found[name] = scores | {"representation": numbers}
+    return next(iter(found.values())) if len(found) == 1 else found
 
 
 def _in_words(numbers: Representation) -> str:

@@ -208,6 +208,9 @@ def test_the_command_writes_a_picture_and_tables(
     # The toy state is noise.
     assert max(now["mean"]) < 0.3
     assert len(json.loads((tmp_path / "out/representation.json").read_text())["a"]) == 2
+    short = json.loads((tmp_path / "out/figures.json").read_text())
+    assert short["observation.state[0:3] +6 steps, time 0.5"]["layer 0"] == later["mean"][0]
+    assert -1 <= short["representation"]["headroom"] <= 1
     assert "observation.state[0:3] +6 steps" in capsys.readouterr().out
 
 

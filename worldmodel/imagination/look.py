@@ -81,6 +81,7 @@ class Look:
             "times": times,
             "mean squared error": {name: e.mean(0).tolist() for name, e in errors.items()},
             "psnr": {name: psnr(e.mean(0)).tolist() for name, e in errors.items()},
+            "psnr of all": {name: float(psnr(e.mean())) for name, e in errors.items()},
         }
         words = [_against_still(errors, times)]
         found: Counterfactuals | None = None
