@@ -235,6 +235,15 @@ def test_clips_are_in_robot_units_with_the_gripper_as_learned(shipped: Read) -> 
     assert clips.state.shape == (7, 10)
 
 
+def test_a_policy_dreams_from_pictures_without_state_or_actions(shipped: Read) -> None:
+    source = build(installed(plain(compose("imagine", []).data.source)))
+    clips, _ = Clips(source, shipped.dreamer, shipped.dreamer.times(12), 0).spread(2)
+    assert clips.state.shape == (2, 0)
+    dream = shipped.dreamer(clips, 12, tiny.generator(), False)
+    assert dream.shape == (2, 4, 96, 96, 3)
+    assert list(shipped.dreamer.known(clips, with_state=True)) == ["text", "frame"]
+
+
 def test_windows_of_branches_begin_where_they_left(shipped: Read) -> None:
     found = shipped.clips.others(1000)
     assert found is not None

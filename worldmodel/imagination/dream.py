@@ -88,8 +88,12 @@ class Dreamer:
 
     def known(self, clips: WindowBatch, with_state: bool) -> dict[str, Tokens]:
         """Return the tokens of frame, instruction and, where it is read and given, the state."""
-        tokens: Batch = self.assembler.known(clips)
         give = with_state and self.with_state and clips.state.shape[1] > 0
+        if not give and self.assembler.normalisation is not None:
+            # Data without a state, or a dream that continues: nothing to normalise.
+            blank = torch.zeros(clips.samples, len(self.assembler.normalisation.mean))
+            clips = replace(clips, state=blank.to(clips.frame.device))
+        tokens: Batch = self.assembler.known(clips)
         return {name: value for name, value in tokens.items() if name != "state" or give}
 
     def action_tokens(self, clips: WindowBatch, start: int) -> Tokens:
