@@ -24,6 +24,7 @@ from worldmodel.imagination.errors import (
 
 _DREAM, _DRAWN = 1, 2
 _INVERSE_WINDOWS = 6  # a clip: they are short
+_FIT_WINDOWS = 1500  # of other data, for the regression
 _OTHER = "actions of another clip"
 _GIVEN, _POLICY = "world model, video given", "the same without video (policy)"
 _RIDGE, _CONSTANT = "ridge regression on pixels", "constant"
@@ -184,7 +185,8 @@ class Look:
         parts = {"demonstrations": data.spread(count), "other actions": data.others(count)}
         fit_on = None
         if self.fit_on is not None:
-            fit_on = Clips(self.fit_on, self.dreamer, windows.future, windows.chunk).spread(count)
+            other = Clips(self.fit_on, self.dreamer, windows.future, windows.chunk)
+            fit_on = other.spread(_FIT_WINDOWS)
         tables, figures = {}, {}
         for name, part in parts.items():
             if part is None:
