@@ -36,7 +36,7 @@ from tqdm import tqdm
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
 from worldmodel.cost import Flops, Weights, flops
-from worldmodel.device import Compute
+from worldmodel.device import Compute, peak_rate
 from worldmodel.loss import losses
 from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel
 from worldmodel.objective import Objective
@@ -54,8 +54,6 @@ from worldmodel.transformer import (
 )
 
 ARMS: tuple[Arm, ...] = ("flow_matching", "self_flow")
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Published dense bfloat16 rates, FLOP/s, of the SXM cards."""
 
 Call = Callable[[], object]
 
@@ -285,7 +283,7 @@ def report(
         print(f"attention by {name:24s} {1e3 * seconds[name]:8.2f} ms")
     if compute.device.type == "cuda":
         card = torch.cuda.get_device_name()
-        peak = next((peak for name, peak in PEAKS.items() if name in card), None)
+        peak = peak_rate(compute.device)
         for arm in ARMS if peak is not None else ():
             student, total = work[arm].student, work[arm].total
             print(

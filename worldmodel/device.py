@@ -46,6 +46,17 @@ class Compute:
 
 CPU = Compute(torch.device("cpu"), "float32")
 
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""Published dense bfloat16 rates, FLOP/s, of the SXM cards."""
+
+
+def peak_rate(device: torch.device) -> float | None:
+    """Return the published rate of a device, FLOP/s in bfloat16; None where none is known."""
+    if device.type != "cuda":
+        return None
+    card = torch.cuda.get_device_name(device)
+    return next((peak for name, peak in PEAKS.items() if name in card), None)
+
 
 def _computes_bfloat16(device: torch.device) -> bool:
     """Return whether products in bfloat16 are faster than in float32 (elsewhere: far slower)."""

@@ -21,15 +21,15 @@ from experiment.run_folder import open_run, versions
 from experiment.seeding import torch_generator
 from experiment.settings import build
 from worldmodel.assembler import Assembler
-from worldmodel.cost import Weights
+from worldmodel.cost import Weights, flops
 from worldmodel.data.loader import SKIPPED, HeldOut, Loader
 from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import Source
 from worldmodel.data.windows import WindowBatch
-from worldmodel.device import Compute
+from worldmodel.device import Compute, peak_rate
 from worldmodel.diagnostics import agreements, gradient_cosine
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel, samples_in
+from worldmodel.model import Batch, ModelConfig, WorldModel, samples_in
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
@@ -177,10 +177,19 @@ def main(config: DictConfig) -> Path:
         }
         checkpoint.save(folder / "checkpoint", averaged, sections)
 
+    def operations(batch: Batch) -> float:
+        # Every predicted modality has two times; those of the teacher are left out of MFU.
+        tokens = {name: each.values.shape[1] for name, each in batch.items()}
+        levels = {name: 2 if model.modalities[name].predicted else 1 for name in batch}
+        return flops(
+            model.config, tuple(model.modalities.values()), tokens, levels, samples_in(batch),
+            with_teacher=False, with_head=objective.with_representation,
+        ).student  # fmt: skip
+
     loss = functools.partial(losses, settings=objective)
     trainer = Trainer(
         state, assembler, loss, loader, trainer_config, folder, config.seed,
-        observer, export,
+        observer, export, operations, peak_rate(state.compute.device),
     )  # fmt: skip
     finished = trainer.run()
     print(f"{folder}: {'done' if finished else 'stopped'} after {trainer.step} steps")

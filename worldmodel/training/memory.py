@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from experiment.errors import UserError
+from worldmodel.cost import STATE_BYTES
 from worldmodel.training.config import TrainerConfig
-from worldmodel.training.parallel import STATE_BYTES, Ranks
+from worldmodel.training.parallel import Ranks
 from worldmodel.training.state import TrainingState
 
 

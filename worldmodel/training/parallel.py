@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree
 
 from experiment.errors import UserError
+from worldmodel.cost import STATE_BYTES
 from worldmodel.model import Output
 from worldmodel.transformer import Transformer
 
@@ -33,8 +34,6 @@ Parallel = Literal["auto", "ddp", "fsdp"]
 """How a model is spread over processes; `auto` shards it where it would fill half of a GPU."""
 
 T = TypeVar("T")
-# Weight, gradient, AdamW's two moments and the average, float32 each.
-STATE_BYTES = 20
 # The first process draws samples and writes pictures while the others wait for it.
 _PATIENCE = timedelta(hours=2)
 
