@@ -25,7 +25,7 @@ from tests.worldmodel import tiny
 from worldmodel.loss import losses
 from worldmodel.model import Batch, Tokens, WorldModel
 from worldmodel.objective import Objective
-from worldmodel.training.parallel import joined, ranks, whole_tensor
+from worldmodel.training.parallel import joined, own_part, ranks, whole_tensor
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 CONFIG = TrainerConfig(
@@ -144,6 +144,7 @@ def main(folder: Path, how: str) -> None:
             "resumed_from": again.step,
             "teacher_gradients": sum(p.grad is not None for p in teacher.parameters()),
             "kind": type(next(teacher.parameters())).__name__,
+            "bytes": sum(own_part(t).nbytes for t in straight.state.tensors().values()),
         }
         (folder / "facts.json").write_text(json.dumps(facts))
     again.run()

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from experiment.errors import UserError
 from experiment.files import read_records
 from tests.worldmodel import processes
+from worldmodel.cost import STATE_BYTES
 from worldmodel.training.saved_state import read_state
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,16 @@ def test_the_teacher_has_no_gradient_when_sharded(two: Path) -> None:
     facts = json.loads((two / "facts.json").read_text())
     assert facts["teacher_gradients"] == 0
     assert facts["kind"] == ("DTensor" if "fsdp" in two.name else "Parameter")
+
+
+def test_a_process_holds_the_bytes_that_the_formula_says(two: Path) -> None:
+    held = json.loads((two / "facts.json").read_text())["bytes"]
+    # Gradients are not part of what is saved; layers that never had one have no moments.
+    whole = sum(tensor.nbytes for tensor in read_state(two / "straight")[0].values())
+    weights = sum(p.numel() for p in processes.tiny.model().parameters())
+    assert whole <= (STATE_BYTES - 4) * weights + 4096
+    # Shards of rows that do not divide differ by a row.
+    assert held == (pytest.approx(whole / 2, rel=0.1) if "fsdp" in two.name else whole)
 
 
 def test_a_state_of_two_is_read_by_one_and_by_four(two: Path, tmp_path: Path) -> None:
