@@ -1,7 +1,9 @@
 """What a training step costs, what Self-Flow adds to it, and what shared modulation saves.
 
 `python -m benchmarks.step_cost [--model nano] [--batch 16] [--tokens N] [--rounds 9] [--threads 1]`
-prints, as medians over rounds in which all variants take turns:
+prints, as medians over rounds in which all variants take turns (a ratio is the median of the
+rounds' ratios; with one thread on a CPU, time is the process's own, which a busy neighbour hardly
+changes):
 
 - Step: vanilla flow matching and Self-Flow, each with optimiser and moving average, and their
   ratio. The teacher runs forward alone and stops at layer k = 0.7 D. A forward pass costs one unit
@@ -239,15 +241,31 @@ def side_of(compute: Compute) -> int:
     return 8192 if compute.device.type == "cuda" else 1024
 
 
-def measured(calls: dict[str, Call], rounds: int, device: torch.device) -> dict[str, float]:
-    """Return the median seconds of each; they take turns, so that all are slowed alike."""
+@dataclass(frozen=True)
+class Rounds:
+    """The seconds of each call, by round."""
+
+    spent: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.spent[name])
+
+    def ratio(self, one: str, other: str) -> float:
+        pairs = zip(self.spent[one], self.spent[other], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+
+def measured(calls: dict[str, Call], rounds: int, device: torch.device) -> Rounds:
+    """Return the seconds of each; they take turns, so that all are slowed alike."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
 
     def seconds(call: Call) -> float:
-        started = time.perf_counter()
+        started = clock()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - started
+        return clock() - started
 
     for call in tqdm(calls.values(), desc="warming up", leave=False):
         seconds(call)
@@ -255,30 +273,31 @@ def measured(calls: dict[str, Call], rounds: int, device: torch.device) -> dict[
     for _ in tqdm(range(rounds), desc="rounds", leave=False):
         for name, call in calls.items():
             spent[name].append(seconds(call))
-    return {name: statistics.median(each) for name, each in spent.items()}
+    return Rounds(spent)
 
 
 def report(
     settings: Settings,
     shape: Shape,
-    seconds: dict[str, float],
+    rounds: Rounds,
     work: dict[str, Flops],
     compute: Compute,
 ) -> None:
     """Print the figures."""
     tokens = settings.batch * shape.total
+    seconds = {name: rounds.median(name) for name in rounds.spent}
     rate = 2 * side_of(compute) ** 3 / seconds["product"]
     print(f"matrix products: {rate / 1e9:,.0f} GFLOP/s ({compute.precision})")
     print("step                 ms    tokens/s   of the matrix rate")
     for arm in ARMS:
         share = work[arm].total / seconds[arm] / rate
         print(f"{arm:14s} {1e3 * seconds[arm]:8.1f} {tokens / seconds[arm]:11,.0f} {share:20.2f}")
-    ratio = seconds["self_flow"] / seconds["flow_matching"]
+    ratio = rounds.ratio("self_flow", "flow_matching")
     counted = work["self_flow"].total / work["flow_matching"].total
     print(f"self_flow / flow_matching: {ratio:.3f} (by operations {counted:.3f})")
     for name in ("trunk", "plain"):
         print(f"{name:14s} {1e3 * seconds[name]:8.1f} {tokens / seconds[name]:11,.0f}")
-    print(f"trunk against a plain transformer: {seconds['plain'] / seconds['trunk']:.3f} times")
+    print(f"trunk against a plain transformer: {rounds.ratio('plain', 'trunk'):.3f} times")
     for name in (name for name in seconds if "heads of" in name):
         print(f"attention by {name:24s} {1e3 * seconds[name]:8.2f} ms")
     if compute.device.type == "cuda":
@@ -332,8 +351,7 @@ def main() -> None:
     calls |= trunks(settings, config, shape, compute) | {"product": product(compute)}
     if device.type == "cuda":
         calls |= attentions(settings, config, shape)
-    seconds = measured(calls, settings.rounds, device)
-    report(settings, shape, seconds, work, compute)
+    report(settings, shape, measured(calls, settings.rounds, device), work, compute)
 
 
 if __name__ == "__main__":
