@@ -24,7 +24,7 @@ from tests.worldmodel.processes import trainer
 from worldmodel.training.parallel import Ranks, joined
 from worldmodel.training.saved_state import SavedStates, read_state
 
-STEPS = 24
+STEPS = 16
 OUTPUT = "output.txt"
 
 
@@ -49,7 +49,7 @@ def started(run: Path, steps: int, processes: int, output: Path) -> list[int]:
                 os.environ |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
                 os.environ["MASTER_PORT"] = port
             with joined():
-                trainer(run, steps=steps, save_seconds=0.5).run()
+                trainer(run, steps=steps, save_seconds=0.3).run()
             code = 0
         except BaseException as error:
             print(repr(error), flush=True)
@@ -96,6 +96,8 @@ def said(folder: Path) -> str:
 
 def compare(count: int, processes: int, folder: Path, steps: int, seed: int = 0) -> int:
     """Kill runs `count` times; return how often one was at work. Raises `UserError`."""
+    # What is imported at first use is imported here, once.
+    trainer(folder / "warm", steps=1).run()
     straight, output = folder / "straight", folder / OUTPUT
     begun = time.monotonic()
     _finish(straight, steps, processes, output)
