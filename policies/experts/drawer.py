@@ -28,29 +28,21 @@ STALLED = 0.002
 
 
 @dataclass
-class DrawerExpert(OpenAndPlaceExpert):
-    """Opens the drawer to 0.2 m, or pushes it shut, and is `done` when it has let go of it."""
-
-    advance_share: float = field(default=0.0, init=False)
+class AnyDrawerExpert(OpenAndPlaceExpert):
+    """Opens whichever drawer it is, from further away as well; then goes on as open_and_place."""
 
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
-        self._closing = instruction.startswith("close")
-        self._last_drawer = np.inf
-        self._still = 0
-        self._finished = False
         self._frozen = 0
 
     def _goal(self, state: DrawerState) -> Goal:
+        self._adapt_pitch(state)
+        return super()._goal(state)
+
+    def _adapt_pitch(self, state: DrawerState) -> None:
+        """Choose this step's pitch by where the board is and whether the arm moves."""
         low = state.lowest and state.far - state.board[0] + state.drawer > FAR
         self._steeper = self._unstick(state) - (FLATTER if low else 0.0)
-        return self._close(state) if self._closing else self._pull(state)
-
-    def _finish_step(self, state: DrawerState, observation: Observation) -> None:  # noqa: ARG002
-        self.done = self.phase == "rest"
-        moved = abs(state.drawer - self._last_drawer) > STALLED
-        self._still = 0 if moved else self._still + 1
-        self._last_drawer = state.drawer
 
     def _pitch(self, pitch: float) -> float:
         return super()._pitch(pitch) + self._steeper
@@ -71,6 +63,30 @@ class DrawerExpert(OpenAndPlaceExpert):
             return 0.0
         size = 0.08 * (1 + (self._frozen - 3) // 4)
         return size if (self._frozen - 3) % 4 < 2 else -size
+
+
+@dataclass
+class DrawerExpert(AnyDrawerExpert):
+    """Opens the drawer to 0.2 m, or pushes it shut, and is `done` when it has let go of it."""
+
+    advance_share: float = field(default=0.0, init=False)
+
+    def reset(self, instruction: str, seed: int) -> None:
+        super().reset(instruction, seed)
+        self._closing = instruction.startswith("close")
+        self._last_drawer = np.inf
+        self._still = 0
+        self._finished = False
+
+    def _goal(self, state: DrawerState) -> Goal:
+        self._adapt_pitch(state)
+        return self._close(state) if self._closing else self._pull(state)
+
+    def _finish_step(self, state: DrawerState, observation: Observation) -> None:  # noqa: ARG002
+        self.done = self.phase == "rest"
+        moved = abs(state.drawer - self._last_drawer) > STALLED
+        self._still = 0 if moved else self._still + 1
+        self._last_drawer = state.drawer
 
     # ---- opening --------------------------------------------------------------------------
 

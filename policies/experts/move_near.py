@@ -42,7 +42,8 @@ class MoveNearExpert(PickingExpert):
             self._place = place_beside(state.item, state.privileged)
         way = self._place - state.item.centre[:2]
         distance = float(np.linalg.norm(way))
-        rotation = self._rotation if self._rotation is not None else state.rotation
+        grasped = self._from_above.rotation
+        rotation = grasped if grasped is not None else state.rotation
         if distance < 0.02:
             # What hangs askew touches down before its frame says so.
             lower = state.hand[2] < self._last_hand[2] - 0.002

@@ -137,10 +137,7 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         aside = float(np.linalg.norm(off - behind * along))
         aligned = state.turn_to(rotation) < 0.25
         if state.hand[2] < state.board[2] + 0.09 and state.hand[0] > state.cabinet[0] + 0.25:
-            # At the board after pulling: let go, then straight up.
-            free = state.fingers < 0.62 or state.hand_at_board[2] > 0.0
-            up = state.hand + (self._way_up(state) if free else 0.0)
-            return Goal(up, state.rotation, OPEN, "let go of board")
+            return self._let_go_of_board(state)
         if aligned and aside < 0.015 and abs(behind) < 0.015:
             closing = state.finger_target > 0.5 and state.fingers < EMPTY
             if closing or state.fingers < 0.3:
@@ -154,27 +151,39 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
             return Goal(up, rotation, OPEN, "rise")
         return Goal(ready, rotation, OPEN, "go to apple")
 
+    def _let_go_of_board(self, state: DrawerState) -> Goal:
+        """At the board after pulling: let go, then straight up."""
+        free = state.fingers < 0.62 or state.hand_at_board[2] > 0.0
+        up = state.hand + (self._way_up(state) if free else 0.0)
+        return Goal(up, state.rotation, OPEN, "let go of board")
+
     def _carry(self, state: DrawerState) -> Goal:
-        rotation = hand_rotation(self._pitch(PITCH_PICK), sideways=True)
+        rotation = self._placing_rotation()
         hold = state.hand - state.apple
         drop = np.array([*state.board[:2], state.floor[2]]) + DROP + self._varied["drop"]
         high = state.table + 0.075 + self._varied["carry_height"]
         off = state.apple - drop
-        over = abs(off[0]) < 0.03 and abs(off[1]) < 0.04
-        # The arm may come to lie on the board; then the apple falls the last centimetres.
-        stuck = off[2] < 0.08 and state.hand[2] > self._last_hand[2] - 0.003
-        if over and (off[2] < 0.015 or stuck):
+        over = self._over_drop(off)
+        if over and (off[2] < 0.015 or self._stuck(state, off)):
             return Goal(state.hand, rotation, OPEN, "release")
         if over:
-            return Goal(drop + hold, rotation, SHUT, "lower")
+            return Goal(self._lowered(state, drop) + hold, rotation, SHUT, "lower")
         if state.apple[2] < high - 0.02 and state.apple[0] < state.cabinet[0] + 0.37:
             up = np.array([state.apple[0] + 0.01, state.apple[1], high + 0.02])
             return Goal(up + hold, rotation, SHUT, "lift")
         return Goal(np.array([drop[0], drop[1], high]) + hold, rotation, SHUT, "carry")
 
+    def _lowered(self, state: DrawerState, drop: Vector) -> Vector:  # noqa: ARG002
+        """Where the apple goes next (3,) from above `drop` (3,)."""
+        return drop
+
+    def _placing_rotation(self) -> Vector:
+        """How the hand is turned (3, 3) from the lift on."""
+        return hand_rotation(self._pitch(PITCH_PICK), sideways=True)
+
     def _retreat(self, state: DrawerState) -> Goal:
-        rotation = hand_rotation(self._pitch(PITCH_PICK), sideways=True)
-        if state.hand[2] < state.table - 0.02:
+        rotation = self._placing_rotation()
+        if state.hand[2] < self._clear(state):
             free = state.fingers < 0.35
             up = state.hand + (self._way_up(state) if free else 0.0)
             return Goal(up, rotation, OPEN, "retreat" if free else "open hand")
@@ -182,6 +191,18 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         return state.stay(OPEN, phase)
 
     # ---- conditions -----------------------------------------------------------------------
+
+    def _over_drop(self, off: Vector) -> bool:
+        """Whether the apple, `off` (3,) from where it is let go, can be lowered from there."""
+        return bool(abs(off[0]) < 0.03 and abs(off[1]) < 0.04)
+
+    def _stuck(self, state: DrawerState, off: Vector) -> bool:
+        """Whether the arm came to lie on the board; then the apple falls the last centimetres."""
+        return bool(off[2] < 0.08 and state.hand[2] > self._last_hand[2] - 0.003)
+
+    def _clear(self, state: DrawerState) -> float:
+        """Height (m) from which on the hand is out of the drawer."""
+        return state.table - 0.02
 
     def _pinches(self, state: DrawerState) -> bool:
         """Whether the fingers are closed around the board (they stall at about 0.83 rad)."""

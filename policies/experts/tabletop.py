@@ -80,13 +80,15 @@ class TableState(RobotState):
         self.item = item_of(privileged["objects"][privileged["source"]])
 
 
-def grasp_rotation(narrow: Vector | None, at: Vector, lean: float = 0.0) -> Vector:
+def grasp_rotation(
+    narrow: Vector | None, at: Vector, lean: float = 0.0, slant: float = SLANT
+) -> Vector:
     """Rotation (3, 3) of a hand that closes along `narrow` at the place `at` (world, m).
 
     Columns: x, y (along which the fingers close), z (the way the hand points). The hand leans
     aside rather than along `narrow`, so that both fingers come down to the same height; how far
     aside is bounded by what the arm reaches there (found by solving its kinematics over the table).
-    `lean` (rad) leans it a little further aside.
+    `lean` (rad) leans it a little further aside; `slant` (rad) is its angle to straight down.
     """
     along = AHEAD if narrow is None else float(np.arctan2(narrow[1], narrow[0])) % np.pi
     least, most = _azimuths(at)
@@ -94,8 +96,8 @@ def grasp_rotation(narrow: Vector | None, at: Vector, lean: float = 0.0) -> Vect
     if azimuth < np.deg2rad(-45) and azimuth + np.pi - most < least - azimuth:
         azimuth += np.pi
     azimuth = float(np.clip(azimuth, least, most)) + lean
-    level = np.sin(SLANT) * np.array([-np.cos(azimuth), -np.sin(azimuth), 0.0])
-    points = level - [0.0, 0.0, np.cos(SLANT)]
+    level = np.sin(slant) * np.array([-np.cos(azimuth), -np.sin(azimuth), 0.0])
+    points = level - [0.0, 0.0, np.cos(slant)]
     closing = np.array([np.cos(along), np.sin(along), 0.0])
     closing = closing - points * (points @ closing)
     closing = closing / np.linalg.norm(closing)
@@ -112,38 +114,25 @@ def _azimuths(at: Vector) -> tuple[float, float]:
     return float(np.deg2rad(right)), float(np.deg2rad(75.0 - 40.0 * far))
 
 
-@dataclass
-class PickingExpert(Expert[TableState]):
-    """Base of the experts at the table: grasps the source from above, recovering from failures."""
+GRASP_VARIATION: Mapping[str, Any] = {
+    "grasp": ((-0.004, 0.004), (-0.004, 0.004), (0.0, 0.004)),
+    "lean": (-0.08, 0.08),
+}
+"""Bounds of a grasp's offset (m) and of its further lean (rad), as in `Expert.variation`."""
 
-    max_translation: float = 0.08
 
-    variation: ClassVar[Mapping[str, Any]] = {
-        "grasp": ((-0.004, 0.004), (-0.004, 0.004), (0.0, 0.004)),
-        "lean": (-0.08, 0.08),
-        "lift": (-0.01, 0.02),
-    }
-    drift = Drift(("go above", "carry"), kick=0.01, axes=(1.0, 1.0, 0.3))
-    _state = TableState
+class GraspFromAbove:
+    """How to grasp an object from above; the hand's rotation is kept on the last stretch."""
 
-    def reset(self, instruction: str, seed: int) -> None:
-        super().reset(instruction, seed)
-        self._frozen = 0
-        self._start_bottom: float | None = None
-        self._rotation: Vector | None = None
+    def __init__(self, offset: Vector, lean: float, slant: float = SLANT) -> None:
+        """Args: `offset` (3,) (m) from the object's middle; `lean`, `slant` of the hand (rad)."""
+        self._offset, self._lean, self._slant = offset, lean, slant
+        self.rotation: Vector | None = None
 
-    def risen(self, item: Item) -> float:
-        """How far (m) the object is above where it stood at the first observation."""
-        if self._start_bottom is None:
-            self._start_bottom = item.bottom
-        return item.bottom - self._start_bottom
-
-    # ---- grasping -------------------------------------------------------------------------
-
-    def holds(self, state: TableState) -> bool:
+    def holds(self, state: RobotState, item: Item, last_fingers: float) -> bool:
         """Whether the fingers are closed around the object and have come to a stop."""
-        stalled = abs(state.fingers - self._last_fingers) < 0.03
-        near = float(np.linalg.norm(state.hand - state.item.grasp)) < 0.055
+        stalled = abs(state.fingers - last_fingers) < 0.03
+        near = float(np.linalg.norm(state.hand - item.grasp)) < 0.055
         return bool(
             near
             and stalled
@@ -151,15 +140,20 @@ class PickingExpert(Expert[TableState]):
             and 0.4 < state.fingers < EMPTY
         )
 
-    def grasp(self, state: TableState) -> Goal:
-        item = state.item
+    def goal(self, state: RobotState, item: Item, frozen: int, moved: Vector | None = None) -> Goal:
+        """Where to go next.
+
+        Args: `frozen` counts the steps for which the arm has stood still; `moved` (3,) (m) is how
+            far the robot stands from its place at the table.
+        """
         # High above the far side of the table the wrist would have to bend beyond its limit.
         above = ABOVE if item.top - item.grasp[2] > FLAT else ABOVE_FLAT
-        above = max(0.05, above - 0.01 * self._frozen)
-        if self._rotation is None or state.hand[2] > item.grasp[2] + 0.055:
-            self._rotation = grasp_rotation(item.narrow, item.centre, self._varied["lean"])
-        rotation = self._rotation
-        at = item.grasp + self._varied["grasp"]
+        above = max(0.05, above - 0.01 * frozen)
+        if self.rotation is None or state.hand[2] > item.grasp[2] + 0.055:
+            place = item.centre if moved is None else item.centre - moved
+            self.rotation = grasp_rotation(item.narrow, place, self._lean, self._slant)
+        rotation = self.rotation
+        at = item.grasp + self._offset
         along = rotation[:, 2]
         off = state.hand - at
         ahead = float(off @ along)
@@ -179,23 +173,60 @@ class PickingExpert(Expert[TableState]):
             return Goal(up, rotation, OPEN, "rise")
         return Goal(at - above * along, rotation, OPEN, "go above")
 
+
+def smaller(goal: Goal, state: RobotState, frozen: int) -> Goal:
+    """Something smaller to ask for while the arm stands still for want of a joint solution."""
+    if frozen < 2:
+        return goal
+    way = frozen % 4
+    if way < 2:  # first only a share of the translation
+        position = state.hand + (goal.position - state.hand) * 0.4
+        return goal._replace(position=position, rotation=state.rotation)
+    if way == 2:  # then only the rotation
+        return goal._replace(position=state.hand)
+    towards_robot = np.array([0.04, 0.0, 0.03])
+    return goal._replace(position=state.hand + towards_robot, rotation=state.rotation)
+
+
+@dataclass
+class PickingExpert(Expert[TableState]):
+    """Base of the experts at the table: grasps the source from above, recovering from failures."""
+
+    max_translation: float = 0.08
+
+    variation: ClassVar[Mapping[str, Any]] = {
+        **GRASP_VARIATION,
+        "lift": (-0.01, 0.02),
+    }
+    drift = Drift(("go above", "carry"), kick=0.01, axes=(1.0, 1.0, 0.3))
+    _state = TableState
+
+    def reset(self, instruction: str, seed: int) -> None:
+        super().reset(instruction, seed)
+        self._frozen = 0
+        self._start_bottom: float | None = None
+        self._from_above = GraspFromAbove(self._varied["grasp"], self._varied["lean"])
+
+    def risen(self, item: Item) -> float:
+        """How far (m) the object is above where it stood at the first observation."""
+        if self._start_bottom is None:
+            self._start_bottom = item.bottom
+        return item.bottom - self._start_bottom
+
+    def holds(self, state: TableState) -> bool:
+        """Whether the fingers are closed around the object and have come to a stop."""
+        return self._from_above.holds(state, state.item, self._last_fingers)
+
+    def grasp(self, state: TableState) -> Goal:
+        return self._from_above.goal(state, state.item, self._frozen)
+
     # ---- the action -----------------------------------------------------------------------
 
     def _with_drift(self, state: TableState, goal: Goal) -> Goal:
         return self._unstuck(state, super()._with_drift(state, goal))
 
     def _unstuck(self, state: TableState, goal: Goal) -> Goal:
-        """Something smaller to ask for while the arm stands still for want of a joint solution."""
         moved = float(np.linalg.norm(state.hand - self._last_hand)) > 0.002
         near = float(np.linalg.norm(goal.position - state.hand)) < 0.01
         self._frozen = 0 if moved or near else self._frozen + 1
-        if self._frozen < 2:
-            return goal
-        way = self._frozen % 4
-        if way < 2:  # first only a share of the translation
-            position = state.hand + (goal.position - state.hand) * 0.4
-            return goal._replace(position=position, rotation=state.rotation)
-        if way == 2:  # then only the rotation
-            return goal._replace(position=state.hand)
-        towards_robot = np.array([0.04, 0.0, 0.03])
-        return goal._replace(position=state.hand + towards_robot, rotation=state.rotation)
+        return smaller(goal, state, self._frozen)
