@@ -9,7 +9,7 @@ from policies.contract import Policy
 
 EXPERTS = {
     "open_and_place": "policies.experts.open_and_place.OpenAndPlaceExpert",
-    "place_in_closed_top_drawer": "policies.experts.open_and_place.OpenAndPlaceExpert",
+    "place": "policies.experts.place.PlaceExpert",
     "drawer": "policies.experts.drawer.DrawerExpert",
     "grasp": "policies.experts.grasp.GraspExpert",
     "move_near": "policies.experts.move_near.MoveNearExpert",

@@ -20,6 +20,7 @@ DRAWER = CABINET + 0.668 * UP
 EDGE = DRAWER + np.array([0.305, 0.0, 0.07])
 OUTSIDE = EDGE + np.array([0.335, 0.1, 0.194])
 APPLE = np.array([-0.06, 0.05, 0.9195])
+BALL = np.array([0.08, 0.08, 0.08])
 TO_BOARD = hand_rotation(PITCH_OPEN, sideways=False)
 TO_APPLE = hand_rotation(PITCH_PICK, sideways=True)
 
@@ -61,12 +62,16 @@ def cabinet(
     *,
     drawer: float = 0.0,
     apple: Any = APPLE,
+    size: np.ndarray = BALL,
     fingers: float = 0.0,
     target: float = 0.0,
     instruction: str = "open top drawer",
     yaw: float = np.pi,
 ) -> Observation:
-    """The Google robot at the cabinet; `at` and `apple` in the world frame."""
+    """The Google robot at the cabinet; `at` and `apple` in the world frame.
+
+    size: of the object in the apple's place (m), whose frame is the world's.
+    """
     privileged = {
         "base_pose": base([0.652, 0.009, 0.079], yaw),
         "gripper_pose_world": hand(at, rotation),
@@ -78,6 +83,8 @@ def cabinet(
         "cabinet_pose_world": np.array([*CABINET, *STILL]),
         "object_pose_world": np.array([*apple, *STILL]),
         "object_velocity": np.zeros(6),
+        "objects": {"item": thing(apple, size)},
+        "source": "item",
     }
     return observation(privileged, instruction)
 
