@@ -65,12 +65,8 @@ def _without_some(tokens: Tokens, probability: float, generator: torch.Generator
         raise ValueError("tokens without null values cannot be dropped by sample")
     chance = uniform(generator, len(tokens.values))
     dropped = (chance < probability).to(tokens.values.device)
-    return replace(tokens, values=where_rows(dropped, tokens.null, tokens.values))
-
-
-def where_rows(rows: Tensor, given: Tensor, otherwise: Tensor) -> Tensor:
-    """Return `given` at the samples where `rows` bool `(b,)` holds, `otherwise` elsewhere."""
-    return torch.where(rows.view(-1, *[1] * (otherwise.ndim - 1)), given, otherwise)
+    rows = dropped.view(-1, *[1] * (tokens.values.ndim - 1))
+    return replace(tokens, values=torch.where(rows, tokens.null, tokens.values))
 
 
 def _times(

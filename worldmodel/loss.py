@@ -9,7 +9,7 @@ from worldmodel.corruption import Corrupted, corrupt, with_dropout
 from worldmodel.model import Batch, Output, Tokens, WorldModel, samples_in
 from worldmodel.objective import Objective
 from worldmodel.path import velocity_error
-from worldmodel.targets import representation
+from worldmodel.targets import representation, weighted_mean
 from worldmodel.teacher import Teacher, features
 
 
@@ -114,7 +114,4 @@ def _valid(predicted: Sequence[Tokens]) -> Tensor | None:
 
 
 def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
-        return values.mean()
-    weight = valid.to(values)
-    return (values * weight).sum() / weight.sum().clamp(min=1.0)
+    return values.mean() if valid is None else weighted_mean(values, valid.to(values))
