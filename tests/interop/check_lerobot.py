@@ -1,10 +1,11 @@
 """Compare this project's LeRobot reader with the `lerobot` package on data sets that we wrote.
 
-In a Python environment of its own with `lerobot==0.4.4`, `av>=17`, `einops` and `tqdm`, from the
-repository: `python -m tests.interop.check_lerobot` compares every step of tests/data/lerobot_v3.0
-and of data sets that `lerobot` writes itself, with video and with pictures in the tables. `--speed`
-measures both on a larger set, two cameras of 256x320, random steps, in one process. LeRobot's
-default decoder, torchcodec, needs FFmpeg's libraries; `--backend pyav` does without.
+In a Python environment of its own with `lerobot==0.4.4`, `av==17.0.*` (without its dependencies:
+lerobot asks for an older one), `einops`, `tqdm`, `transforms3d`, `tenacity` and `pyyaml`, and with
+FFmpeg's libraries for its decoder: `python -m tests.interop.check_lerobot` from the repository
+compares every step of tests/data/lerobot_v3.0 and of data sets that `lerobot` writes itself, with
+video and with pictures in the tables. `--speed` measures both on a larger set, two cameras of
+256x320, random steps, in one process.
 """
 
 import argparse

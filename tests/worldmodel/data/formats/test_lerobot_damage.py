@@ -312,6 +312,14 @@ def test_a_column_that_is_not_there_is_named(v3: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_column_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(made.FOLDERS["v3.0"], tmp_path / "set"))
+    table = root / "meta/tasks.parquet"
+    table.write_bytes(table.read_bytes().replace(b"task_index", b"task_in\xfdex"))
+    with pytest.raises(DamagedRecord, match=r"tasks\.parquet is truncated or no parquet file"):
+        LeRobotEpisodes(str(root))
+
+
 def test_damage_of_any_kind_is_a_sentence_or_valid_data(tmp_path: Path) -> None:
     found = fuzz(60, tmp_path)
     assert sum(found.values()) == 60

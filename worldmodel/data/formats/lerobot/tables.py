@@ -42,9 +42,11 @@ def _as_damage(name: str) -> Iterator[None]:
 
 
 def read_table(storage: Storage, path: str) -> pa.Table:
-    """Read a whole parquet file; raises `DamagedRecord` naming one that is truncated."""
+    """Read a whole parquet file; raises `DamagedRecord` naming one that is damaged."""
     with storage.open(path) as file, _as_damage(storage.where(path)):
-        return pq.read_table(file)
+        table = pq.read_table(file)
+        _ = table.column_names  # decoded only now: a damaged name is no UTF-8
+        return table
 
 
 @dataclass
