@@ -24,7 +24,7 @@ from experiment.errors import UserError
 from experiment.run_folder import open_run, versions
 from experiment.settings import build
 from policies.learning.demonstrations import (
-    acting_set,
+    acting_sets,
     codecs_of,
     state_fits,
 )
@@ -35,7 +35,7 @@ from worldmodel.data.gripper import LearnedGripper, codec_name
 from worldmodel.data.loader import SKIPPED, HeldOut, Loader
 from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import DataSource
-from worldmodel.data.statistics import statistics
+from worldmodel.data.statistics import alike, statistics
 from worldmodel.data.windows import WindowBatch
 from worldmodel.training import checkpoint
 from worldmodel.training.config import NOT_COMPARED
@@ -64,19 +64,21 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     # What is read of a set for the first time is kept in the cache folder.
     sets = ranks().first_before_others(lambda: source.open(use, picture))
     codecs = codecs_of(sets, config.gripper)
-    acting = acting_set(sets, config.data.statistics_of)
+    acting = acting_sets(sets, config.data.statistics_of)
     if settings.with_state and not state_fits(sets):
         print("proprioception is left out: the data set does not record what SIMPLER observes.")
         settings = replace(settings, with_state=False)  # type: ignore[type-var]
     for data in sets:
         data.with_state = settings.with_state
     cache = Path(source.cache or ".cache")
+    groups = alike(sets)
     facts = ranks().first_before_others(
-        lambda: [statistics(data, cache, source.skips) for data in sets]
+        lambda: [statistics([sets[n] for n in group], cache, source.skips) for group in groups]
     )
+    of_set = {n: each for group, each in zip(groups, facts, strict=True) for n in group}
     for data, codec in zip(sets, codecs, strict=True):
         data.learn(LearnedGripper(codec), None)
-    normalisation, robot = facts[acting].normalisation, str(sets[acting].adapter.robot)
+    normalisation, robot = of_set[acting[0]].normalisation, str(sets[acting[0]].adapter.robot)
     reader = source.window_reader(sets, use, config.seed, ranks().rank, ranks().world)
     learner = settings.learner(use.windows, normalisation, config.seed)
     state = trainer_config.state(learner.model)
@@ -85,8 +87,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     held_out = HeldOut(lambda n: reader.held_out(n, acting, now_only=True), skipped.extend)
     windows = held_out(config.validation_windows)
     validation = None if windows is None else Validation(windows, normalisation, config.seed)
-    for data, each in zip(sets, facts, strict=True):
-        data.learn(data.action_transform, each.normalisation)
+    for number, data in enumerate(sets):
+        data.learn(data.action_transform, of_set[number].normalisation)
     listed = folder / ranks().named(SKIPPED)
     loader: Loader[WindowBatch] = Loader(reader, source.workers, source.ahead, listed)
     loader.list_skipped(skipped)

@@ -6,6 +6,7 @@ from experiment.errors import UserError, nearest
 from policies.contract import STATE_SIZE
 from worldmodel.data.dataset import DataSet
 from worldmodel.data.gripper import GripperCodec, codec_of
+from worldmodel.data.statistics import alike
 
 
 def codecs_of(sets: Sequence[DataSet], name: str | None) -> list[GripperCodec]:
@@ -30,14 +31,16 @@ def codecs_of(sets: Sequence[DataSet], name: str | None) -> list[GripperCodec]:
     return codecs
 
 
-def acting_set(sets: Sequence[DataSet], name: str | None) -> int:
-    """Return the number of the set in whose units the policy acts: the only one, or `name`.
+def acting_sets(sets: Sequence[DataSet], name: str | None) -> list[int]:
+    """Return the numbers of the sets in whose units the policy acts: those of the name `name`.
 
+    None stands for the only ones there are: sets with one adapter have their units in common.
     Raises `UserError` where it is not clear.
     """
-    names = [data.name for data in sets]
-    if name is None and len(sets) == 1:
-        return 0
+    groups = alike(sets)
+    names = [sets[group[0]].name for group in groups]
+    if name is None and len(groups) == 1:
+        return groups[0]
     if name is None:
         raise UserError(
             "a policy acts in the units of one set: set data.statistics_of to that of the robot "
@@ -45,7 +48,7 @@ def acting_set(sets: Sequence[DataSet], name: str | None) -> int:
         )
     if name not in names:
         raise UserError(f"data.statistics_of: unknown set {name!r}.{nearest(name, names)}")
-    return names.index(name)
+    return groups[names.index(name)]
 
 
 def state_fits(sets: Sequence[DataSet]) -> bool:

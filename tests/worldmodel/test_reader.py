@@ -74,7 +74,7 @@ def test_held_out_episodes_are_never_learned_from() -> None:
 
 def test_held_out_windows_of_one_set_of_a_mixture_and_without_the_future() -> None:
     made = reader("9,9,12", "30,31,32")
-    now = made.held_out(5, number=1, now_only=True).batch
+    now = made.held_out(5, [1], now_only=True).batch
     assert now is not None
     assert now.samples == 5
     assert now.future.shape == (5, 0, 32, 32, 3)

@@ -12,14 +12,14 @@ from tests.worldmodel.toy_streams import reader, toy_set
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.pictures import Memory
 from worldmodel.data.reader import DataConfig
-from worldmodel.data.statistics import measure, statistics
+from worldmodel.data.statistics import alike, measure, statistics
 
 
 def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     episodes = ToyEpisodes((30, 40, 50))
     data = toy_set(episodes)
     data.keep(1, Memory(0))
-    first = statistics(data, tmp_path)
+    first = statistics([data], tmp_path)
     assert (first.episodes, first.steps) == (3, 120)
     action = np.concatenate([data.canonical(n).action for n in range(3)])
     np.testing.assert_allclose(
@@ -32,10 +32,10 @@ def test_statistics_are_measured_once_and_kept(tmp_path: Path) -> None:
     assert not constant.all()
     assert (np.ptp(first.edges, axis=1)[constant] == 1).all()
     before = episodes.opened
-    again = statistics(toy_set(episodes), tmp_path)
+    again = statistics([toy_set(episodes)], tmp_path)
     assert episodes.opened == before
     assert json.dumps(again.section()) == json.dumps(first.section())
-    statistics(toy_set(episodes, adapter=toy_adapter(rate=5.0)), tmp_path)
+    statistics([toy_set(episodes, adapter=toy_adapter(rate=5.0))], tmp_path)
     assert episodes.opened == before + 3  # another adapter is measured anew
 
 
@@ -43,7 +43,7 @@ def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
     use = DataConfig(batch_size=40, held_out=0.0, augmentation=None)
     roots = ("30,31", "80,80,80")
     plain, scaled = reader(*roots, use=use), reader(*roots, use=use)
-    units = [statistics(data, tmp_path).normalisation for data in scaled.sets]
+    units = [statistics([data], tmp_path).normalisation for data in scaled.sets]
     for data, unit in zip(scaled.sets, units, strict=True):
         data.learn(None, unit)
     raw, found = plain(0).batch, scaled(0).batch
@@ -64,14 +64,26 @@ def test_each_set_of_a_mixture_has_its_own_units(tmp_path: Path) -> None:
 
 def test_half_a_file_of_statistics_is_made_again(tmp_path: Path) -> None:
     data = toy_set(ToyEpisodes((30, 40)))
-    whole = statistics(data, tmp_path)
+    whole = statistics([data], tmp_path)
     path = next(tmp_path.glob("statistics-*.json"))
     path.write_text(path.read_text()[:100])
-    assert statistics(data, tmp_path).section() == whole.section()
+    assert statistics([data], tmp_path).section() == whole.section()
 
 
 def test_statistics_stop_at_damage_or_list_it() -> None:
     data = toy_set(ToyEpisodes((30, 40), damaged=(1,)))
     with pytest.raises(DamagedRecord):
-        measure(data, skip_damaged=False)
-    assert measure(data, skip_damaged=True).damaged == ["toy record 1 is damaged."]
+        measure([data], skip_damaged=False)
+    assert measure([data], skip_damaged=True).damaged == ["toy record 1 is damaged."]
+
+
+def test_sets_with_one_adapter_have_their_units_in_common(tmp_path: Path) -> None:
+    sets = [toy_set(ToyEpisodes(lengths)) for lengths in ((30, 31), (80, 80, 80))]
+    other = toy_set(ToyEpisodes((20,)), adapter=toy_adapter(rate=5.0))
+    assert alike([sets[0], other, sets[1]]) == [[0, 2], [1]]
+    together = statistics(sets, tmp_path)
+    assert together.steps == sum(statistics([data], tmp_path).steps for data in sets)
+    actions = [data.canonical(n).action for data in sets for n in range(len(data.lengths))]
+    low = np.quantile(np.concatenate(actions)[:, :6], 0.01, axis=0)
+    np.testing.assert_allclose(together.normalisation.low, low, atol=6e-5)
+    assert len(list(tmp_path.glob("statistics-*.json"))) == 3

@@ -20,6 +20,9 @@ WINDOWS = WindowConfig(future=(1, 2), chunk=3)
 class ToySet(SetConfig):
     """A set in memory in place of one on a disk; `root` says how long its episodes are."""
 
+    def single(self) -> list[SetConfig]:
+        return [self]
+
     def open(self, *_: object) -> Episodes:
         lengths, _, damaged = self.root.partition("!")
         bad = tuple(int(n) for n in damaged.split(",") if n)

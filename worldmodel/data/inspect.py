@@ -62,7 +62,7 @@ def facts_of(reader: WindowReader, source: DataSource) -> list[Facts]:
             "-" if data.rate is None else f"{data.rate:g}",
             "-" if data.rate is None else f"{data.rate / data.stride:g}",
             float(share),
-            statistics(data, cache, source.skips),
+            statistics([data], cache, source.skips),
         )
         for data, share in zip(reader.sets, reader.shares, strict=True)
     ]

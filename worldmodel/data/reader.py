@@ -188,17 +188,17 @@ class WindowReader:
         return Sample(batch, tuple(skipped))
 
     def held_out(
-        self, count: int, number: int | None = None, now_only: bool = False
+        self, count: int, numbers: Sequence[int] | None = None, now_only: bool = False
     ) -> Sample[WindowBatch | None]:
         """Return up to `count` windows of the episodes held out: the same ones at every call.
 
-        They are of the set `number`, or of all; with `now_only` without the future frames. The
+        They are of the sets `numbers`, or of all; with `now_only` without the future frames. The
         batch is None where there is none that can be read. Raises `DamagedRecord` where records
         are not skipped.
         """
         windows: list[Window] = []
         skipped: list[str] = []
-        for chosen, index in self._held_out_windows(number):
+        for chosen, index in self._held_out_windows(numbers):
             if len(windows) == count:
                 break
             window = self._read(chosen, index, skipped)
@@ -227,15 +227,17 @@ class WindowReader:
                     reasons.append(str(error))
         return reasons
 
-    def _held_out_windows(self, number: int | None) -> Iterator[tuple[int, WindowIndex]]:
+    def _held_out_windows(self, numbers: Sequence[int] | None) -> Iterator[tuple[int, WindowIndex]]:
         """Yield set and index of every held-out window, those of a mixture by their shares."""
-        if number is not None:
+        if numbers is not None and len(numbers) == 1:
+            (number,) = numbers
             order = self._held_out[number]
             yield from ((number, order(0, place)) for place in range(order.size))
             return
         for step in range(sum(order.size for order in self._held_out)):
             (slot,) = self._held_out_order(step)
-            if self._held_out[slot.number].size:
+            wanted = numbers is None or slot.number in numbers
+            if wanted and self._held_out[slot.number].size:
                 yield slot.number, self._held_out[slot.number](0, slot.place)
 
     def _window(self, slot: Slot, skipped: list[str]) -> Window:

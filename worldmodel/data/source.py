@@ -21,12 +21,13 @@ OnError = Literal["stop", "skip"]
 
 @dataclass(frozen=True)
 class SetConfig:
-    """One data set.
+    """One data set, or several alike.
 
     root: folder, address (`gs://`, `s3://`, `hf://`, `https://`) or, of LeRobot sets, a repository
-    of the hub. adapter: None where the data set is known (what `envs.collect` wrote) or only its
-    video is read. camera: the column that is seen, None for the adapter's or the only one. weight:
-    how often it is drawn; see `DataSource.by_size`. split: of an RLDS set.
+    of the hub; or several, separated by commas, each a set like this one. adapter: None where the
+    data set is known (what `envs.collect` wrote) or only its video is read. weight: how often it is
+    drawn; see `DataSource.by_size`. split: of an RLDS set. camera: the column that is seen, None
+    for the adapter's or the only one.
     """
 
     root: str
@@ -41,8 +42,12 @@ class SetConfig:
             kinds = get_args(Format)
             raise UserError(f"unknown data format {self.format!r}.{nearest(self.format, kinds)}")
 
+    def single(self) -> list["SetConfig"]:
+        """Return one set for each root."""
+        return [replace(self, root=root) for root in self.root.split(",")]
+
     def open(self, cache: str | None, download: bool, on_error: OnError) -> Episodes:
-        """Open the data set; raises `UserError` where there is none."""
+        """Open the data set of a single root; raises `UserError` where there is none."""
         kept = Path(cache) / "files" if cache and download else None
         if self.format == "lerobot":
             from worldmodel.data.formats.lerobot import LeRobotEpisodes
@@ -97,7 +102,10 @@ class DataSource(Reading):
             raise UserError("data.source: ahead, block and shards must be at least 1.")
 
     def chosen(self) -> list[SetConfig]:
-        """Return the sets that are used; raises `UserError` for an unknown name in `only`."""
+        """Return the sets that are used, a root each; raises `UserError` for an unknown `only`."""
+        return [single for each in self._named() for single in each.single()]
+
+    def _named(self) -> list[SetConfig]:
         if self.only is None:
             return list(self.sets)
         named = {each.adapter.name: each for each in self.sets if each.adapter is not None}
@@ -153,7 +161,10 @@ def installed(source: Mapping[str, Any]) -> dict[str, Any]:
         shipped = ROOT / root
         return root if Path(root).exists() or not shipped.is_dir() else str(shipped)
 
-    sets = [{**each, "root": found(str(each["root"]))} for each in source.get("sets", ())]
+    def roots(given: str) -> str:
+        return ",".join(found(root) for root in given.split(","))
+
+    sets = [{**each, "root": roots(str(each["root"]))} for each in source.get("sets", ())]
     return {**source, "sets": sets} if sets else dict(source)
 
 

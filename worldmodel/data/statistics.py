@@ -3,6 +3,7 @@
 The file is in the cache folder, under a name that changes with the data set and the adapter.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -51,14 +52,15 @@ class Statistics:
         return cls(**(section | {"normalisation": normalisation}))
 
 
-def measure(data: DataSet, skip_damaged: bool) -> Statistics:
-    """Go through all episodes once, without their pictures; shows progress.
+def measure(sets: Sequence[DataSet], skip_damaged: bool) -> Statistics:
+    """Go through all episodes of `sets` once, without their pictures; shows progress.
 
     Raises `DamagedRecord` for the first that cannot be read, unless `skip_damaged`.
     """
     actions, states, damaged = [], [], []
     texts: set[str] = set()
-    for number in tqdm(range(len(data.lengths)), desc=f"measuring {data.name}", unit="episode"):
+    every = [(data, number) for data in sets for number in range(len(data.lengths))]
+    for data, number in tqdm(every, desc=f"measuring {sets[0].name}", unit="episode"):
         try:
             arrays = data.canonical(number)
         except DamagedRecord as error:
@@ -70,7 +72,8 @@ def measure(data: DataSet, skip_damaged: bool) -> Statistics:
         states.append(arrays.state)
         texts.update(arrays.instructions[:1])
     if not actions:
-        raise UserError(f"{data.source}: not one episode could be read; see {damaged[:1]}.")
+        source = ", ".join(data.source for data in sets)
+        raise UserError(f"{source}: not one episode could be read; see {damaged[:1]}.")
     return statistics_of(actions, states, texts, damaged)
 
 
@@ -102,14 +105,35 @@ def _edges(low: float, high: float) -> list[float]:
     return [low, high] if high > low else [low - 0.5, high + 0.5]
 
 
-def statistics(data: DataSet, cache: Path, skip_damaged: bool = False) -> Statistics:
-    """Return the data set's statistics from `cache`, measured and written if they are missing."""
-    path = cache / f"statistics-{data.name}-{data.fingerprint}.json"
+def statistics(sets: Sequence[DataSet], cache: Path, skip_damaged: bool = False) -> Statistics:
+    """Return the statistics of `sets` taken together from `cache`, measured if they are missing."""
+    path = cache / f"statistics-{sets[0].name}-{_fingerprint(sets)}.json"
     if path.is_file():
         try:
             return Statistics.from_section(json.loads(path.read_text()))
         except (ValueError, TypeError, KeyError, UserError):
             pass  # half a file of an older version: measure again
-    measured = measure(data, skip_damaged)
+    measured = measure(sets, skip_damaged)
     write_bytes(path, json.dumps(measured.section()).encode())
     return measured
+
+
+def alike(sets: Sequence[DataSet]) -> list[list[int]]:
+    """Return the numbers of the sets in groups that have one adapter, and so one unit."""
+    groups: list[list[int]] = []
+    for number, data in enumerate(sets):
+        for group in groups:
+            first = sets[group[0]]
+            if (first.adapter, first.state_size) == (data.adapter, data.state_size):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    return groups
+
+
+def _fingerprint(sets: Sequence[DataSet]) -> str:
+    if len(sets) == 1:
+        return sets[0].fingerprint
+    joined = " ".join(data.fingerprint for data in sets)
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
