@@ -96,9 +96,14 @@ def restored_encoders(
 
 
 def save_module(folder: Path, module: nn.Module, sections: Mapping[str, Any]) -> None:
+    save_tensors(folder, module.state_dict(), sections)
+
+
+def save_tensors(folder: Path, weights: Mapping[str, Tensor], sections: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder atomically, replacing an earlier one."""
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    write_tensors(new / WEIGHTS, module.state_dict(), {})
+    write_tensors(new / WEIGHTS, weights, {})
     write_bytes(new / CONFIG, json.dumps(sections, indent=2).encode() + b"\n")
     replace_folder(new, folder)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,17 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiment import processes
 from experiment.errors import UserError, nearest
 
 FOLDER = "evaluations"
 _FIELDS = ("module", "settings", "figures")
-_PATIENCE = 20.0
-# The process ends with the trainer, however that ends.
-_START = (
-    "import runpy, sys; from experiment.processes import die_with_parent; "
-    "die_with_parent(int(sys.argv.pop(1))); "
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ class Evaluations:
         if self._running is not None:
             _, process = self._running
             self._running = None
-            _end(process)
+            processes.end(process)
 
     def _start(self) -> None:
         if self._running is not None or not self._waiting:
@@ -120,14 +113,8 @@ class Evaluations:
         output = job.out.parent / f"{job.name}.txt"
         settings = [f"checkpoint={job.checkpoint}", f"out={job.out}", *_settings(command)]
         with output.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(os.getpid()), command["module"], *settings],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                # Ctrl-C is for the trainer, which then ends this.
-                start_new_session=True,
-                env=_alone(),
+            process = processes.start(
+                command["module"], settings, stdout=file, stderr=subprocess.STDOUT, env=_alone()
             )
         self._running = (job, process)
 
@@ -163,17 +150,3 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
             yield from _numbers(inner, f"{name}/{key}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, float(value)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those it started, which are in its session."""
-    for sign, patience in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, None)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-        except ProcessLookupError:
-            process.wait()
-            return
-        except subprocess.TimeoutExpired:
-            continue
-        return

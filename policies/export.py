@@ -1,0 +1,128 @@
+"""Entry point: a run's checkpoint as a folder to ship, with a model card.
+
+    python -m policies.export checkpoint=runs/finetune out=policies/checkpoints/google_robot
+    python -m policies.export checkpoint=runs/finetune out=FOLDER evaluations=[runs/eval/A]
+
+Weights are rounded to `dtype`. The card, README.md, is written from the checkpoint and from the
+summaries of the evaluations of these weights, or of those they were rounded from.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from experiment.command import command
+from experiment.errors import UserError, nearest
+from experiment.files import write_bytes
+from experiment.settings import shown
+from policies.checkpoint import robot_of
+from worldmodel.training.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    checkpoint_folder,
+    read_config,
+    read_tensors,
+    save_tensors,
+)
+
+CARD, SUMMARY = "README.md", "summary.json"
+
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@command("export", __doc__)
+def main(config: DictConfig) -> Path:
+    source, out = checkpoint_folder(config.checkpoint), Path(str(config.out)).expanduser()
+    if config.dtype not in _TYPES:
+        raise UserError(f"unknown dtype {config.dtype!r}.{nearest(config.dtype, _TYPES)}")
+    if out.exists() and not (out / CONFIG).is_file():
+        raise UserError(f"out={out} holds other things than a checkpoint: give another out=FOLDER.")
+    sections = read_config(source)
+    robot_of(source, sections)
+    summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
+    weights = {n: w.to(_TYPES[config.dtype]) for n, w in read_tensors(source / WEIGHTS)[0].items()}
+    save_tensors(out, weights, sections)
+    write_bytes(out / CARD, card(sections, weights, summaries).encode())
+    size = (out / WEIGHTS).stat().st_size / 1e6
+    print(f"{out}: {_count(weights) / 1e6:.1f} million weights, {size:.1f} MB")
+    return out
+
+
+run = main.run
+
+
+def card(
+    sections: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    summaries: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the model card: what the model is, what it learned from, what was measured."""
+    return "\n".join(_card(sections, weights, summaries)) + "\n"
+
+
+def _card(
+    sections: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    summaries: Sequence[Mapping[str, Any]],
+) -> Iterator[str]:
+    training, tokenizer, text = (sections[name] for name in ("training", "tokenizer", "text"))
+    size = f"{tokenizer.get('width')} x {tokenizer.get('height')}"
+    state = "with" if sections.get("with_state", True) else "without"
+    hours = training["seconds"] / 3600
+    yield f"# {sections['robot']}: a {sections['kind']} policy"
+    yield ""
+    yield f"- {_count(weights):,} weights, {_dtypes(weights)}; gripper code {sections['gripper']}."
+    yield f"- Sees pictures of {size}, {state} proprioception; reads text as {text['kind']}."
+    yield f"- Acts by {shown(dict(sections.get('inference', {})))}."
+    yield f"- Learned from {training['episodes']:,} episodes in {training['steps']:,} steps,"
+    yield f"  {hours:.2f} hours in {training['precision']}, seed {training['seed']}."
+    yield f"- Started from {training.get('init') or 'random weights'}; data: {training['data']}."
+    yield f"- Versions: {shown(dict(sections['versions']))}."
+    if not summaries:
+        return
+    yield ""
+    yield "Success by SIMPLER's rule, per cent with 95 % intervals. Demonstrations and evaluation"
+    yield "are both in simulation: not to be compared with policies that learned from real robots."
+    yield ""
+    yield "| task | assets | episodes | at end | strict |"
+    yield "|---|---|---|---|---|"
+    for summary in summaries:
+        for line in summary["table"]:
+            at_end, strict = line["success_at_end"], line["success_strict"]
+            assets = ", ".join(summary["assets"])
+            values = (line["label"].strip(), assets, line["episodes"], _rate(at_end), _rate(strict))
+            yield f"| {' | '.join(map(str, values))} |"
+
+
+def _rate(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value['rate']:.0f} [{100 * value['low']:.0f}, {100 * value['high']:.0f}]"
+
+
+def _count(weights: Mapping[str, torch.Tensor]) -> int:
+    return sum(weight.numel() for weight in weights.values())
+
+
+def _dtypes(weights: Mapping[str, torch.Tensor]) -> str:
+    return ", ".join(
+        sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()})
+    )
+
+
+def _summary(folder: Path) -> Mapping[str, Any]:
+    path = folder / SUMMARY
+    try:
+        summary: Mapping[str, Any] = json.loads(path.read_bytes())
+        _ = [line["success_at_end"] for line in summary["table"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no summary that policies.eval wrote ({error!r}).") from error
+    return summary
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""A checkpoint as it is shipped: rounded weights that act alike, and a card of what was found."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from envs.episode import Observation
+from experiment.errors import UserError
+from policies.checkpoint import load_policy
+from policies.contract import STATE_SIZE
+from policies.export import run
+from tests.policies.conftest import tiny_trainer
+from worldmodel.training.checkpoint import WEIGHTS, read_tensors
+
+SUMMARY = {
+    "assets": ["primitives"],
+    "table": [
+        {
+            "label": "open_and_place",
+            "episodes": 60,
+            "success_at_end": {"rate": 0.95, "low": 0.863, "high": 0.983},
+            "success_strict": None,
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(toy_demonstrations: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "run"
+    assert tiny_trainer(toy_demonstrations, out, "video_action").run()
+    return out
+
+
+def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
+    evaluation = tmp_path / "eval"
+    evaluation.mkdir()
+    (evaluation / "summary.json").write_text(json.dumps(SUMMARY))
+    out = run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", f"evaluations=[{evaluation}]")
+    weights, before = (read_tensors(f / WEIGHTS)[0] for f in (out, trained / "checkpoint"))
+    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    assert (out / WEIGHTS).stat().st_size < 0.6 * (trained / "checkpoint" / WEIGHTS).stat().st_size
+    assert weights.keys() == before.keys()
+    image, state = np.full((32, 32, 3), 90, np.uint8), np.zeros(STATE_SIZE, np.float32)
+    observation = Observation(image, state, "lift the block", step=0, privileged={})
+    actions = []
+    for folder in (out, trained):
+        policy = load_policy(str(folder))
+        policy.reset("lift the block", 0)
+        actions.append(policy.act(observation))
+    assert np.ptp(actions[1]) > 0
+    np.testing.assert_allclose(*actions, atol=0.05 * np.abs(actions[1]).max())
+    card = (out / "README.md").read_text()
+    assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
+    assert "4 episodes" in card
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("dtype=bflaot16", "Did you mean 'bfloat16'"),
+        ("evaluations=[nowhere]", "nowhere/summary.json is no summary"),
+    ],
+)
+def test_slips_leave_nothing(trained: Path, setting: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=sentence):
+        run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", setting)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_other_things_is_kept(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other things"):
+        run(f"checkpoint={trained}", f"out={tmp_path}")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
