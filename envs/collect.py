@@ -2,9 +2,11 @@
 
     python -m envs.collect task=open_and_place episodes=100
     python -m envs.collect policy=oracle|random|my_module.MyPolicy out=FOLDER workers=2
+    python -m envs.collect policy=checkpoint policy.checkpoint=runs/finetune label=oracle
 
 Started again with the same out=, it resumes. Episode i is the same whenever and
-wherever it is made; the data set holds the successful episodes of the lowest indices.
+wherever it is made; the data set holds the successful episodes of the lowest indices. With label=
+the policy drives in stretches, and what the labelling policy would have done is recorded.
 """
 
 import time
@@ -57,12 +59,21 @@ class Collection:
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
         if settings["task"]["name"] == "all":
             raise UserError("task=all: demonstrations are collected of one task, give its name.")
+        env, policy = settings["env"], settings["policy"]
+        if settings["label"] is not None:
+            env = {
+                "_target_": "envs.dataset.corrective.LearnerDrives",
+                "env": env,
+                "learner": policy,
+                "learner_share": settings["learner_share"],
+            }
+            policy = settings["label"]
         return cls(
             task=str(settings["task"]["name"]),
             episodes=settings["episodes"],
             out=Path(settings["out"]),
-            env=settings["env"],
-            policy=settings["policy"],
+            env=env,
+            policy=policy,
             workers=workers,
             keep_failures=settings["keep_failures"],
             robot_poses=tuple(settings["robot_poses"] or ()),

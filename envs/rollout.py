@@ -31,7 +31,7 @@ def run_episode(
     started = time.perf_counter()
     policy_seconds, calls, step = 0.0, 0, 0
     raw, info = env.reset(seed=episode.seed, options=episode.reset_options())
-    observation = _observe(raw, info, step)
+    observation = observe(raw, info, step)
     policy.reset(observation.instruction, episode.seed)
     for recorder in recorders:
         recorder.start(episode, observation)
@@ -47,7 +47,7 @@ def run_episode(
         for action in validated_chunk(answer, policy_name(policy), step):
             raw, _, terminated, truncated, info = env.step(action)
             step += 1
-            after = _observe(raw, info, step)
+            after = observe(raw, info, step)
             for recorder in recorders:
                 recorder.step(observation, action, info, after)
             observation = after
@@ -87,7 +87,8 @@ def _versions() -> dict[str, str]:
     return package_versions(_PACKAGES)
 
 
-def _observe(raw: Mapping[str, Any], info: Mapping[str, Any], step: int) -> Observation:
+def observe(raw: Mapping[str, Any], info: Mapping[str, Any], step: int) -> Observation:
+    """Return what a policy sees after an environment's `reset` or `step` returned `raw`, `info`."""
     return Observation(
         image=raw.get("image"),
         state=np.asarray(raw["state"], dtype=np.float32),

@@ -1,0 +1,63 @@
+"""Corrective data: a learner drives for a while, and what its teacher would have done is recorded.
+
+After DAgger (Ross et al., 2011): states that only the learner comes to, labelled by the expert. The
+action that a step is given is the teacher's, and is what is recorded; in some stretches of an
+episode the robot executes the learner's instead. In between the teacher drives, so that episodes
+that the learner spoiled are brought to their end.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from envs.actions import validated_chunk
+from envs.episode import Policy, policy_name
+from envs.rollout import observe
+from experiment.errors import UserError
+
+STRETCH = (4, 24)
+"""The fewest and most control steps that one of them drives."""
+
+
+class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Executes the learner's actions in stretches drawn from each episode's seed."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], learner: Policy, learner_share: float) -> None:
+        """Args: `learner_share` of the stretches are the learner's, 0 to 1."""
+        share = learner_share
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise UserError(f"learner_share={share} must lie in [0, 1].")
+        super().__init__(env)
+        self._learner, self._share = learner, share
+        self._generator = np.random.default_rng(0)
+        self._chunk: list[np.ndarray] = []
+        self._drives, self._left = False, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Reset; who drives when follows from `seed`, and so does the learner's noise."""
+        raw, info = self.env.reset(seed=seed, options=options)
+        self._generator = np.random.default_rng(None if seed is None else [seed, 2])
+        self._step, self._left, self._chunk = 0, 0, []
+        self._seen = observe(raw, info, self._step)
+        self._learner.reset(self._seen.instruction, 0 if seed is None else seed)
+        return raw, info
+
+    def step(self, action: np.ndarray) -> Any:
+        """Execute `action` `(7,)`, or the learner's in its stretches."""
+        if self._left == 0:
+            self._drives = bool(self._generator.random() < self._share)
+            self._left = int(self._generator.integers(STRETCH[0], STRETCH[1] + 1))
+            self._chunk = []
+        self._left -= 1
+        executed = self._next() if self._drives else np.asarray(action, dtype=np.float32)
+        raw, reward, terminated, truncated, info = self.env.step(executed)
+        self._step += 1
+        self._seen = observe(raw, info, self._step)
+        return raw, reward, terminated, truncated, info
+
+    def _next(self) -> np.ndarray:
+        if not self._chunk:
+            answer = self._learner.act(self._seen)
+            self._chunk = [*validated_chunk(answer, policy_name(self._learner), self._step)]
+        return self._chunk.pop(0)
