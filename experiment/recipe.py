@@ -8,6 +8,7 @@ A recipe is a file in configs/recipe. Every stage is a command of this package t
 recipe that was stopped goes on where it was; stages that have ended are in stages.jsonl.
 """
 
+import itertools
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -25,29 +26,28 @@ from experiment.settings import plain, typed
 
 STAGES = "stages.jsonl"
 
-_EACH = "{each}"
-
 
 @dataclass
 class Stage:
-    """A command `python -m module settings`, or with `each` one for every value of `{each}`.
+    """A command `python -m module settings`, or one for all combinations of the values in `each`.
 
-    `hours` is what it took on two cores, all values together; None where it was not measured.
+    In the settings `{name}` stands for the value of `name`. `hours` is what the stage took on two
+    cores; None where it was not measured.
     """
 
     name: str
     module: str
     settings: list[str]
-    each: list[str] = field(default_factory=list)
+    each: dict[str, list[str]] = field(default_factory=dict)
     hours: float | None = None
 
     def commands(self) -> Iterator[tuple[str, list[str]]]:
         """Yield the name of each command, and its module and settings."""
-        if not self.each:
-            yield self.name, [self.module, *self.settings]
-        for value in self.each:
-            settings = [text.replace(_EACH, value) for text in self.settings]
-            yield f"{self.name} {value}", [self.module, *settings]
+        for values in itertools.product(*self.each.values()):
+            settings = self.settings
+            for name, value in zip(self.each, values, strict=True):
+                settings = [text.replace(f"{{{name}}}", value) for text in settings]
+            yield " ".join([self.name, *values]), [self.module, *settings]
 
 
 @dataclass
