@@ -109,7 +109,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
                 "steps": step,
                 "seconds": round(seconds, 1),
                 "data": reader.source,
-                "episodes": sum(each.episodes for each in facts),
+                "episodes": reader.episodes,
                 "init": config.init,
                 "seed": config.seed,
                 "precision": state.compute.precision,

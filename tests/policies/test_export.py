@@ -55,7 +55,7 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(*actions, atol=0.05 * np.abs(actions[1]).max())
     card = (out / "README.md").read_text()
     assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
-    assert "4 episodes" in card
+    assert "3 episodes" in card
 
 
 @pytest.mark.parametrize(

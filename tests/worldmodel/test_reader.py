@@ -81,6 +81,21 @@ def test_held_out_windows_of_one_set_of_a_mixture_and_without_the_future() -> No
     assert now.action.shape == (5, 6, 7)
 
 
+def test_few_episodes_are_the_first_ones_and_count_as_what_they_are() -> None:
+    few = reader("9,9,12,8,10", "60,60", use=dataclasses.replace(USE, episodes=2))
+    seen = {t for step in range(40) for t in few(step).batch.instructions}
+    assert seen == {"do 0", "do 1"}
+    assert few.episodes == 3  # one of the second set is held out
+    alone = reader("9,9", "60", use=dataclasses.replace(USE, held_out=0.0))
+    np.testing.assert_allclose(few.shares, alone.shares)
+    held_out, of_all = (made.held_out(100, [0]).batch for made in (few, reader("9,9,12,8,10")))
+    assert held_out is not None
+    assert of_all is not None
+    assert same(held_out, of_all)
+    with pytest.raises(UserError, match=r"data.use.episodes=0 must be at least 1"):
+        DataConfig(episodes=0)
+
+
 def test_nothing_may_be_held_out() -> None:
     use = dataclasses.replace(USE, held_out=0.0)
     assert reader("9,9,12", use=use).held_out(5).batch is None

@@ -40,11 +40,13 @@ _MOST_BYTES = 2**34
 class DataConfig:
     """How data sets are used.
 
-    held_out: share of the episodes not learned from, 0 for none. after_end: see `AfterEnd`.
+    held_out: share of the episodes not learned from, 0 for none. episodes: of each set only the
+    first so many are learned from, None for all. after_end: see `AfterEnd`.
     """
 
     batch_size: int = 64
     held_out: float = 0.03
+    episodes: int | None = None
     after_end: AfterEnd = "drop"
     windows: WindowConfig = field(default_factory=WindowConfig)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -52,11 +54,18 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.held_out < 1:
             raise UserError("data.use: batch_size must be at least 1 and held_out in [0, 1).")
+        if self.episodes is not None and self.episodes < 1:
+            raise UserError(f"data.use.episodes={self.episodes} must be at least 1, null for all.")
         known = get_args(AfterEnd)
         if self.after_end not in known:
             raise UserError(
                 f"unknown data.use.after_end {self.after_end!r}.{nearest(self.after_end, known)}"
             )
+
+    def split(self, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the episodes of a set to learn from, and of those held out."""
+        learned, held_out = split(episodes, self.held_out)
+        return learned[: self.episodes], held_out
 
     def check_size(self, sample_bytes: int) -> None:
         """Raise `UserError` where a batch of so many bytes a window cannot be meant."""
@@ -135,6 +144,8 @@ class WindowReader:
             data.state_width = max(each.state_size for each in self.sets)
         height, width = sets[0].size
         use.check_size(height * width * 3 * (1 + len(use.windows.future)))
+        self.episodes = 0
+        """How many are learned from."""
         self._order = BatchOrder(
             weights, seed, use.batch_size, reading.shards, rank, world, reading.parts
         )
@@ -145,7 +156,7 @@ class WindowReader:
         # This process reads held-out windows while the workers read.
         memory = Memory(int(reading.memory * 1e9 / (reading.workers + 1)))
         for number, (data, share) in enumerate(zip(self.sets, self.shares, strict=True)):
-            learned, held_out = split(len(data.counts), use.held_out)
+            learned, held_out = use.split(len(data.counts))
             block = min(max(math.ceil(reading.block * share), _SMALLEST_BLOCK), reading.block)
             order = SetOrder(
                 learned, data.counts[learned], seed_of(number, seed), block, reading.shards
@@ -157,6 +168,7 @@ class WindowReader:
                     "data.use.windows.future, or set data.use.after_end=mask."
                 )
             shown = seed_of(_HELD_OUT, number)
+            self.episodes += len(learned)
             self._learned.append(order)
             self._held_out.append(SetOrder(held_out, data.counts[held_out], shown, block))
             at_once = min(order.shards, reading.shards_at_once(world))

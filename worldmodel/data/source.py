@@ -138,8 +138,13 @@ class DataSource(Reading):
         self, sets: Sequence[DataSet], use: DataConfig, seed: int, rank: int = 0, world: int = 1
     ) -> WindowReader:
         """Return the reader of sets that were opened; raises `UserError`."""
+
+        def size(data: DataSet) -> int:
+            few = slice(None) if use.episodes is None else use.split(len(data.counts))[0]
+            return max(int(data.counts[few].sum()), 1)
+
         weights = [
-            each.weight * (max(int(data.counts.sum()), 1) if self.by_size else 1)
+            each.weight * (size(data) if self.by_size else 1)
             for each, data in zip(self.chosen(), sets, strict=True)
         ]
         return WindowReader(sets, weights, self, use, seed, rank, world)
