@@ -40,11 +40,12 @@ from experiment.settings import build, compose
 from worldmodel.cost import Flops, Weights, flops
 from worldmodel.device import Compute, peak_rate
 from worldmodel.loss import losses
-from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.schedule import Arm
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokens import Batch, Modality, Tokens
 from worldmodel.training.trainer import TrainerConfig
 from worldmodel.transformer import (
     Rotary,

@@ -24,20 +24,14 @@ from experiment.settings import build, compose
 from worldmodel.assembler import action_position
 from worldmodel.data.windows import WindowConfig
 from worldmodel.loss import losses
-from worldmodel.model import (
-    Batch,
-    Modality,
-    ModelConfig,
-    Tokens,
-    WorldModel,
-    times_as_positions,
-)
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.schedule import Arm
 from worldmodel.text import Instructions
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.tokenizer.positions import frame_position, video_position
+from worldmodel.tokens import Batch, Modality, Tokens, times_as_positions
 from worldmodel.training.trainer import Trainer, TrainerConfig
 
 STATE, ACTION = 10, 7

@@ -21,10 +21,10 @@ from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
-from worldmodel.model import Modality
 from worldmodel.teacher import Teacher
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
+from worldmodel.tokens import Modality
 from worldmodel.training import checkpoint
 
 KIND = "regression"

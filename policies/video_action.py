@@ -22,7 +22,7 @@ from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
 from worldmodel.loss import losses
-from worldmodel.model import Batch, Modality, ModelConfig, WorldModel
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.registry import compare
 from worldmodel.sampler import Sampling, sample
@@ -30,6 +30,7 @@ from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
+from worldmodel.tokens import Batch, Modality
 from worldmodel.training import checkpoint
 
 KIND = "video_action"

@@ -11,11 +11,11 @@ from worldmodel.data.encoded import EncodedBatch
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
-from worldmodel.model import Batch, Modality, Tokens, times_as_positions
-from worldmodel.outside import VisionEncoder
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
+from worldmodel.tokens import Batch, Modality, Tokens, times_as_positions
+from worldmodel.vision_encoder import VisionEncoder
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from experiment.seeding import normal, torch_generator, uniform
 from worldmodel.masks import leaders
-from worldmodel.model import Batch, Modality, Tokens, samples_in
 from worldmodel.objective import Objective
 from worldmodel.path import interpolate
 from worldmodel.schedule import Draw, draw
+from worldmodel.tokens import Batch, Modality, Tokens, samples_in
 
 _DROPOUT = 1
 

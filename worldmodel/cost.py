@@ -12,7 +12,8 @@ from typing import Literal
 
 from torch import nn
 
-from worldmodel.model import Modality, ModelConfig, WorldModel
+from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.tokens import Modality
 from worldmodel.transformer import POSITION_FEATURES, TIME_FEATURES
 
 

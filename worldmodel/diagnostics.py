@@ -9,10 +9,11 @@ from torch import Tensor
 
 from worldmodel.corruption import corrupt
 from worldmodel.loss import losses
-from worldmodel.model import Batch, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
 from worldmodel.targets import constant_cosine
 from worldmodel.teacher import Teacher
+from worldmodel.tokens import Batch
 
 
 @torch.no_grad()

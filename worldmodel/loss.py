@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from worldmodel.corruption import Corrupted, corrupt, with_dropout
-from worldmodel.model import Batch, Output, Tokens, WorldModel, samples_in
+from worldmodel.model import Output, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.path import velocity_error
 from worldmodel.targets import representation, weighted_mean
 from worldmodel.teacher import Teacher, features
+from worldmodel.tokens import Batch, Tokens, samples_in
 
 
 def losses(

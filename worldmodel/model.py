@@ -9,78 +9,8 @@ from torch import Tensor, nn
 
 from experiment.errors import UserError, nearest
 from worldmodel.path import Prediction
+from worldmodel.tokens import TEXT, Batch, Modality
 from worldmodel.transformer import Transformer, axis_channels
-
-TEXT = "text"
-"""The modality that double-stream blocks give weights of its own."""
-
-
-@dataclass(frozen=True)
-class Modality:
-    """A kind of token: `channels` values each; `predicted` ones are noised and denoised.
-
-    `hidden` is the width of a hidden layer at the input, None for a linear input layer. With a
-    `vocabulary`, tokens are whole numbers below it, each embedded in `channels` values.
-    """
-
-    name: str
-    channels: int
-    predicted: bool = True
-    hidden: int | None = None
-    vocabulary: int | None = None
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Tokens of one modality.
-
-    `values` `(b, n, c)`, or int64 `(b, n)` for a modality with a vocabulary. `levels` `(b, k)` are
-    the times of a sample (0 is clean) and `index` int64 `(b, n)` says which of them a token has.
-    `position` `(b, n, 3)` or `(1, n, 3)`: time in control steps, row and column in patches. `valid`
-    bool `(b, n)` says which tokens count in a loss, None for all; every token is attended to.
-    `null` `(1, n, c)` or `(1, n)`: the values of a sample without this condition, such as the empty
-    instruction. `target` `(b, n, e)`: features of an outside teacher (arm `repa`).
-    """
-
-    values: Tensor
-    levels: Tensor
-    index: Tensor
-    position: Tensor
-    valid: Tensor | None = None
-    null: Tensor | None = None
-    target: Tensor | None = None
-
-    @classmethod
-    def clean(cls, values: Tensor, position: Tensor, valid: Tensor | None = None) -> "Tokens":
-        return cls.at(values, values.new_zeros(len(values), dtype=torch.float32), position, valid)
-
-    @classmethod
-    def at(
-        cls, values: Tensor, time: Tensor, position: Tensor, valid: Tensor | None = None
-    ) -> "Tokens":
-        """Return tokens that all have their sample's `time` `(b,)`."""
-        index = values.new_zeros(values.shape[:2], dtype=torch.int64)
-        return cls(values, time[:, None], index, position, valid)
-
-    @property
-    def tau(self) -> Tensor:
-        """The time of each token, `(b, n)`."""
-        return self.levels.gather(1, self.index)
-
-
-Batch = Mapping[str, Tokens]
-"""Tokens by modality, those of one data sample at the same row of each."""
-
-
-def samples_in(batch: Batch) -> int:
-    return len(next(iter(batch.values())).values)
-
-
-def times_as_positions(times: Sequence[float], device: torch.device | None = None) -> Tensor:
-    """Return `(1, n, 3)` positions of tokens that have a time but no position in the picture."""
-    position = torch.full((1, len(times), 3), -1.0)
-    position[0, :, 0] = torch.tensor(times, dtype=torch.float32)
-    return position.to(device)
 
 
 @dataclass(frozen=True)

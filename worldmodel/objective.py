@@ -6,10 +6,11 @@ from typing import Literal
 
 from experiment.errors import UserError, nearest
 from worldmodel.masks import MASKS, Mask
-from worldmodel.model import Modality, ModelConfig
-from worldmodel.outside import VisionEncoder
+from worldmodel.model import ModelConfig
 from worldmodel.schedule import ARMS, Arm, TimestepDensity
 from worldmodel.targets import TARGETS, Target
+from worldmodel.tokens import Modality
+from worldmodel.vision_encoder import VisionEncoder
 
 _WITH_TEACHER = ("self_flow", "sra")
 

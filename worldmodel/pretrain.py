@@ -29,11 +29,12 @@ from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute, peak_rate
 from worldmodel.diagnostics import agreements, gradient_cosine
 from worldmodel.loss import losses
-from worldmodel.model import Batch, ModelConfig, WorldModel, samples_in
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
+from worldmodel.tokens import Batch, samples_in
 from worldmodel.training import checkpoint, contact_sheet
 from worldmodel.training.config import NOT_COMPARED
 from worldmodel.training.parallel import joined, ranks

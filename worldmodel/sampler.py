@@ -10,9 +10,10 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from worldmodel.device import CPU, Compute
-from worldmodel.model import Batch, Tokens, WorldModel, samples_in
+from worldmodel.model import WorldModel
 from worldmodel.path import velocity
 from worldmodel.schedule import timeshift
+from worldmodel.tokens import Batch, Tokens, samples_in
 
 State = dict[str, Tensor]
 

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from worldmodel.model import Batch, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.tokens import Batch
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 

@@ -10,8 +10,8 @@ from experiment.errors import UserError
 from experiment.settings import CONFIGS, build, compose
 from worldmodel.model import ModelConfig
 from worldmodel.objective import Objective
-from worldmodel.outside import VisionEncoder
 from worldmodel.training.trainer import TrainerConfig
+from worldmodel.vision_encoder import VisionEncoder
 
 
 @pytest.mark.parametrize("arm", sorted(p.stem for p in (CONFIGS / "objective").glob("*.yaml")))

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from tests.worldmodel import tiny
 from worldmodel.loss import losses
-from worldmodel.model import Batch, Tokens, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
+from worldmodel.tokens import Batch, Tokens
 from worldmodel.training.parallel import joined, own_part, ranks, whole_tensor
 from worldmodel.training.trainer import Trainer, TrainerConfig
 

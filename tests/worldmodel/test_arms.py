@@ -10,12 +10,13 @@ from tests.worldmodel import tiny
 from worldmodel.corruption import corrupt
 from worldmodel.diagnostics import agreements, gradient_cosine
 from worldmodel.loss import losses
-from worldmodel.model import Batch, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.schedule import TimestepDensity
 from worldmodel.targets import TARGETS
 from worldmodel.teacher import Teacher
+from worldmodel.tokens import Batch
 
 SRA = Objective(arm="sra")
 ALWAYS_HALF = TimestepDensity(std=1e-6, shift=1.0, tail_share=0.0)

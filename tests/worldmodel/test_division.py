@@ -8,10 +8,10 @@ import torch
 from experiment.seeding import row_generator
 from tests.worldmodel import tiny
 from worldmodel.loss import losses
-from worldmodel.model import Batch, Tokens
 from worldmodel.objective import Objective
 from worldmodel.schedule import ARMS
 from worldmodel.teacher import Teacher
+from worldmodel.tokens import Batch, Tokens
 
 
 def rows(batch: Batch, chosen: slice) -> Batch:

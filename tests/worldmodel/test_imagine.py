@@ -34,9 +34,9 @@ from worldmodel.imagination.errors import (
     verdict,
 )
 from worldmodel.imagine import run
-from worldmodel.model import Batch, Modality
 from worldmodel.sampler import Sampling
 from worldmodel.tokenizer.pixel import PixelTokenizer
+from worldmodel.tokens import Batch, Modality
 
 TOKENIZER = PixelTokenizer(height=8, width=8, patch=4, tubelet=2, hidden=8)
 WINDOWS = WindowConfig((3, 6), 6)

@@ -5,11 +5,12 @@ import torch
 
 from tests.worldmodel import tiny
 from worldmodel.loss import losses
-from worldmodel.model import Batch, Tokens, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
+from worldmodel.tokens import Batch, Tokens
 
 pytestmark = pytest.mark.slow
 

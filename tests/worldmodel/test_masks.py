@@ -6,9 +6,9 @@ import torch
 from tests.worldmodel import tiny
 from worldmodel.corruption import corrupt
 from worldmodel.masks import MASKS, leaders
-from worldmodel.model import Tokens
 from worldmodel.objective import Objective
 from worldmodel.schedule import TimestepDensity
+from worldmodel.tokens import Tokens
 
 TIMES, ROWS, COLUMNS = 3, 2, 2
 TOKENS = TIMES * ROWS * COLUMNS

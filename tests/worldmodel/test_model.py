@@ -7,7 +7,8 @@ import torch
 
 from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.model import Modality, ModelConfig, Tokens, WorldModel
+from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.tokens import Modality, Tokens
 
 
 def noisy(seed: int = 1) -> dict[str, Tokens]:

@@ -9,11 +9,12 @@ from experiment.errors import UserError
 from tests.worldmodel import tiny
 from worldmodel.corruption import corrupt
 from worldmodel.loss import losses
-from worldmodel.model import Batch, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
 from worldmodel.path import interpolate
 from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
+from worldmodel.tokens import Batch
 
 SELF_FLOW = Objective(mask_ratio=0.5)
 

@@ -9,8 +9,9 @@ import torch
 from experiment.errors import UserError
 from tests.worldmodel import tiny
 from worldmodel.device import CPU, Compute
-from worldmodel.model import Batch, Output, WorldModel
+from worldmodel.model import Output, WorldModel
 from worldmodel.sampler import Sampling, grid, integrate, sample
+from worldmodel.tokens import Batch
 
 
 def test_the_grid_runs_from_noise_to_data() -> None:

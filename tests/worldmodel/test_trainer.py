@@ -17,8 +17,9 @@ from experiment.errors import UserError
 from experiment.files import read_records
 from tests.worldmodel import tiny
 from worldmodel.loss import losses
-from worldmodel.model import Batch, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
+from worldmodel.tokens import Batch
 from worldmodel.training.saved_state import read_state
 from worldmodel.training.trainer import Trainer, TrainerConfig
 

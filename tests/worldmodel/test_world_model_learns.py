@@ -11,10 +11,11 @@ from worldmodel.imagination.clips import with_actions
 from worldmodel.imagination.dream import Dreamer
 from worldmodel.imagination.errors import ratio, squared_errors, verdict
 from worldmodel.loss import losses
-from worldmodel.model import Modality, ModelConfig, WorldModel
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling
 from worldmodel.schedule import TimestepDensity
+from worldmodel.tokens import Modality
 
 STEPS, BATCH, RATE = 220, 48, 3e-3
 

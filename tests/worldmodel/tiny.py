@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from worldmodel.model import Batch, Modality, ModelConfig, Tokens, WorldModel, times_as_positions
+from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.text import Instructions
 from worldmodel.text.words import HashedWords
+from worldmodel.tokens import Batch, Modality, Tokens, times_as_positions
 
 TEXT = HashedWords(words=5, vocabulary=64, width=8)
 CPU = torch.device("cpu")

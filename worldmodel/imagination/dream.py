@@ -11,8 +11,9 @@ from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import Compute
-from worldmodel.model import Batch, Tokens, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.sampler import Sampling, sample
+from worldmodel.tokens import Batch, Tokens
 from worldmodel.training.checkpoint import Checkpoint, load, restored_encoders
 
 _AT_ONCE = 32

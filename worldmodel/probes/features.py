@@ -13,8 +13,9 @@ from experiment.seeding import torch_generator
 from worldmodel.assembler import Assembler
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import Compute
-from worldmodel.model import Batch, Tokens, WorldModel
+from worldmodel.model import WorldModel
 from worldmodel.path import interpolate
+from worldmodel.tokens import Batch, Tokens
 from worldmodel.training.checkpoint import load, restored_encoders
 
 _AT_ONCE = 64

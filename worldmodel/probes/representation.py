@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from experiment.seeding import seed_of, torch_generator
 from worldmodel.corruption import corrupt
 from worldmodel.data.windows import WindowBatch
-from worldmodel.model import Batch
 from worldmodel.objective import Objective
 from worldmodel.probes.features import Probed
 from worldmodel.targets import Target, shaped
+from worldmodel.tokens import Batch
 
 _AT_ONCE, _NOISE, _HEAD, _ORDER = 64, 1, 2, 3
 _STEPS, _TOKENS, _RATE = 400, 2048, 2e-3

@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from worldmodel.model import Modality, Tokens
 from worldmodel.registry import restored
 from worldmodel.text.pretrained import MiniLM, Transformers
 from worldmodel.text.words import HashedWords
+from worldmodel.tokens import Modality, Tokens
 
 TEXT_ENCODERS: dict[str, type[Any]] = {
     encoder.kind: encoder for encoder in (HashedWords, MiniLM, Transformers)

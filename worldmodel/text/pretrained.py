@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from experiment.errors import UserError, nearest
-from worldmodel.model import Modality
 from worldmodel.registry import described
+from worldmodel.tokens import Modality
 
 _MODELS = {
     "bert": "BertModel",

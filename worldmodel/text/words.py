@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from experiment.errors import UserError
-from worldmodel.model import Modality
 from worldmodel.registry import described
+from worldmodel.tokens import Modality
 
 _WORD = re.compile(r"[a-z0-9]+")
 _warned: set["HashedWords"] = set()

@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from worldmodel.model import Modality
 from worldmodel.registry import restored
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.tokenizer.wan import WanTokenizer
+from worldmodel.tokens import Modality
 
 TOKENIZERS: dict[str, type[Any]] = {
     tokenizer.kind: tokenizer for tokenizer in (PixelTokenizer, WanTokenizer)

@@ -15,8 +15,8 @@ from einops import rearrange
 from torch import Tensor
 
 from experiment.errors import UserError
-from worldmodel.model import Modality
 from worldmodel.registry import described
+from worldmodel.tokens import Modality
 
 
 @dataclass(frozen=True)

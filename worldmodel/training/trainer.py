@@ -22,12 +22,12 @@ from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.training.config import TrainerConfig
 from worldmodel.training.evaluation import Evaluations
 from worldmodel.training.log import Log
+from worldmodel.training.loss_terms import Terms, joined_terms
 from worldmodel.training.memory import in_use, out_of_memory
 from worldmodel.training.numbered import NumberedCheckpoints
 from worldmodel.training.parallel import accumulating, clip, ranks
 from worldmodel.training.saved_state import SavedStates
 from worldmodel.training.state import TrainingState
-from worldmodel.training.terms import Terms, joined_terms
 
 __all__ = ["AnyBatch", "Trainer", "TrainerConfig"]
 

@@ -17,10 +17,10 @@ from worldmodel.data.encoded import EncodedBatch
 from worldmodel.data.windows import WindowConfig
 from worldmodel.loss import losses
 from worldmodel.objective import Objective
-from worldmodel.outside import VisionEncoder
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.training import checkpoint
+from worldmodel.vision_encoder import VisionEncoder
 
 pytestmark = [
     pytest.mark.slow,  # importing transformers takes seconds
