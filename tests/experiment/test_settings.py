@@ -14,12 +14,14 @@ from worldmodel.training.trainer import TrainerConfig
 from worldmodel.vision_encoder import VisionEncoder
 
 
-@pytest.mark.parametrize("arm", sorted(p.stem for p in (CONFIGS / "objective").glob("*.yaml")))
-def test_every_objective_is_the_arm_it_is_named_after(arm: str) -> None:
+@pytest.mark.parametrize("name", sorted(p.stem for p in (CONFIGS / "objective").glob("*.yaml")))
+def test_every_objective_is_the_arm_it_is_named_after(name: str) -> None:
+    arm, _, target = name.rpartition("_") if name.endswith("_zscore") else (name, "", "paper")
     outside = VisionEncoder("somewhere") if arm == "repa" else None
     given = ["objective.outside.name=somewhere"] if outside else []
-    config = compose("pretrain", [f"objective={arm}", *given])
-    assert build(config.objective, Objective) == Objective(arm=arm, outside=outside)  # type: ignore[arg-type]
+    config = compose("pretrain", [f"objective={name}", *given])
+    expected = Objective(arm=arm, target=target, outside=outside)  # type: ignore[arg-type]
+    assert build(config.objective, Objective) == expected
 
 
 def test_every_model_can_be_built() -> None:
