@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from envs.simpler.tasks.registry import TASKS, task_spec
 from experiment.errors import UserError, nearest
-from experiment.settings import CONFIGS
+from experiment.settings import ROOT
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
@@ -16,6 +15,8 @@ from worldmodel.data.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
 from worldmodel.training.checkpoint import CONFIG, WEIGHTS, checkpoint_folder, read_config
+
+SHIPPED = "policies/checkpoints"
 
 Load = Callable[[Path, Mapping[str, Any], Normalisation, Compute], Predictor]
 
@@ -28,17 +29,39 @@ _PREDICTORS: dict[str, Load] = {
 _OLDER: dict[str, dict[str, Any]] = {video_action.KIND: {"guidance": 1.0}}
 
 
+def shipped(task: str) -> Path:
+    """Return the folder of the policy that this package brings for a task.
+
+    That of the task itself comes before that of its robot. Raises `UserError` where there is none.
+    """
+    spec = task_spec(task)
+    folders = [ROOT / SHIPPED / name for name in (spec.name, spec.robot_type)]
+    found = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
+    if found is None:
+        raise UserError(
+            f"no policy for {spec.name} is installed ({folders[-1]} is missing): give checkpoint= "
+            "a folder that policies.finetune wrote."
+        )
+    return found
+
+
 def load_policy(
-    checkpoint: str, device: str = "cpu", precision: str = "float32", **inference: Any
+    checkpoint: str | None,
+    device: str = "cpu",
+    precision: str = "float32",
+    task: str | None = None,
+    **inference: Any,
 ) -> ChunkedPolicy:
     """Return the policy that `policies.finetune` wrote into the folder `checkpoint`.
 
-    It computes on `device` (auto, cpu, cuda), products in `precision` (auto, float32, bfloat16).
-    `inference` changes how it acts: `execute` and, for a video-action model, the fields of its
-    `Inference`; None leaves what the checkpoint says. Raises `UserError` naming the file or setting
-    that is wrong.
+    None means the one that this package brings for `task`. The policy computes on `device` (auto,
+    cpu, cuda), products in `precision` (auto, float32, bfloat16). `inference` changes how it acts:
+    `execute` and, for a video-action model, the fields of its `Inference`; None leaves what the
+    checkpoint says. Raises `UserError` naming the file or setting that is wrong.
     """
-    folder = checkpoint_folder(checkpoint)
+    if checkpoint is None and task is None:
+        raise UserError("checkpoint: give a folder that policies.finetune wrote.")
+    folder = shipped(str(task)) if checkpoint is None else checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
         return _loaded(folder, given, Compute.of(device, precision, "policy."))
@@ -101,12 +124,11 @@ def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
 def check_robot(folder: Path, tasks: Iterable[str]) -> None:
     """Raise `UserError` if the policy in `folder` acts on another robot than one of the `tasks`.
 
-    A task's robot is what `configs/task` says; tasks that are not there are not checked.
+    Tasks that are not SIMPLER's are not checked.
     """
     robot = robot_of(folder, read_config(folder))
     for task in tasks:
-        path = CONFIGS / "task" / f"{task}.yaml"
-        task_robot = yaml.safe_load(path.read_text())["robot"] if path.is_file() else robot
+        task_robot = TASKS[task].robot_type if task in TASKS else robot
         if task_robot != robot:
             raise UserError(
                 f"{folder} is a policy of robot {robot}, but task {task} has robot {task_robot}: "

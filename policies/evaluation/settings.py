@@ -71,13 +71,17 @@ class EvalSettings:
         policy, weights = dict(self.policy), None
         if "checkpoint" in policy:
             # Loads torch, which policies without a checkpoint do not need.
-            from policies.checkpoint import check_robot, weights_digest
+            from policies.checkpoint import check_robot, shipped, weights_digest
             from worldmodel.training.checkpoint import checkpoint_folder
 
-            folder = checkpoint_folder(self.checkpoint or policy["checkpoint"])
-            weights = weights_digest(folder)
-            check_robot(folder, tasks)
-            policy["checkpoint"] = str(folder)
+            given = self.checkpoint or policy["checkpoint"]
+            if given is None:
+                weights = " ".join(sorted({weights_digest(shipped(task)) for task in tasks}))
+            else:
+                folder = checkpoint_folder(given)
+                weights = weights_digest(folder)
+                check_robot(folder, tasks)
+                policy["checkpoint"] = str(folder)
         elif self.checkpoint is not None:
             raise UserError(
                 f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "

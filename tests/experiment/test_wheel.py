@@ -74,4 +74,4 @@ def test_a_checkpoint_that_is_not_installed_is_named(python: Path, tmp_path: Pat
     answer = run(python, tmp_path, "-m", "policies.eval", "task=open_and_place")
     assert answer.returncode == 2
     assert answer.stderr.startswith("error: ")
-    assert "policies/checkpoints/open_and_place" in answer.stderr
+    assert "no policy for open_and_place is installed" in answer.stderr

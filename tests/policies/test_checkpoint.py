@@ -10,7 +10,7 @@ import pytest
 
 from envs.rollout import run_episode
 from experiment.errors import UserError
-from policies.checkpoint import load_policy
+from policies.checkpoint import SHIPPED, load_policy, shipped
 from policies.contract import Observation
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.run import Evaluation, evaluate
@@ -59,6 +59,25 @@ def test_noise_follows_from_the_seed(toy_run: Path) -> None:
         chunks.append(policy.act(observation()))
     assert np.array_equal(chunks[0], chunks[2])
     assert not np.array_equal(chunks[0], chunks[1])
+
+
+def test_the_shipped_policy_is_that_of_the_task_or_of_its_robot(
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policies.checkpoint.ROOT", tmp_path)
+    with pytest.raises(UserError, match=r"no policy for move_near is installed \(.*google_robot"):
+        load_policy(None, task="google_robot_move_near")
+    robot, task = (tmp_path / SHIPPED / name for name in ("google_robot", "open_and_place"))
+    shutil.copytree(toy_run / "checkpoint", robot)
+    assert shipped("open_and_place") == shipped("move_near") == robot
+    shutil.copytree(toy_run / "checkpoint", task)
+    assert shipped("open_and_place") == task
+    expected = load_policy(str(robot)).act(observation())
+    np.testing.assert_array_equal(load_policy(None, task="move_near").act(observation()), expected)
+    with pytest.raises(UserError, match="no policy for stack_cube is installed"):
+        load_policy(None, task="stack_cube")
+    with pytest.raises(UserError, match="give a folder"):
+        load_policy(None)
 
 
 def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
