@@ -112,7 +112,8 @@ class EpisodeRecord:
     `seconds` is the wall time from reset to end, `policy_seconds` the part of it inside the
     policy, `calls` the number of chunks. `options` are those of the reset,
     `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
-    `stand_ins` the files of theirs that were missing.
+    `stand_ins` the files of theirs that were missing. `start`: where the `object` to be moved and
+    its `target` stood after the reset, x, y, z in the world (m).
     """
 
     task: str
@@ -134,6 +135,7 @@ class EpisodeRecord:
     statistics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assets: str = ""
     stand_ins: Sequence[str] = ()
+    start: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

@@ -32,6 +32,7 @@ def run_episode(
     policy_seconds, calls, step = 0.0, 0, 0
     raw, info = env.reset(seed=episode.seed, options=episode.reset_options())
     observation = observe(raw, info, step)
+    start = _places(observation.privileged)
     policy.reset(observation.instruction, episode.seed)
     for recorder in recorders:
         recorder.start(episode, observation)
@@ -76,10 +77,19 @@ def run_episode(
         statistics=dict(info.get("episode_stats", {})),
         assets=str(info.get("assets", "")),
         stand_ins=tuple(info.get("stand_ins", ())),
+        start=start,
     )
     for recorder in recorders:
         recorder.end(record)
     return record
+
+
+def _places(privileged: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return where the object to be moved and its target are, x, y, z (m)."""
+    roles = {"object": privileged.get("source"), "target": privileged.get("target")}
+    objects = privileged.get("objects", {})
+    places = {role: objects[model]["pose"] for role, model in roles.items() if model in objects}
+    return {role: [round(float(v), 4) for v in pose[:3]] for role, pose in places.items()}
 
 
 @functools.cache

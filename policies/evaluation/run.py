@@ -10,9 +10,10 @@ from experiment.files import append_line
 from experiment.settings import Description
 from policies.evaluation import report
 from policies.evaluation.contact_sheet import write_contact_sheet
+from policies.evaluation.page import write_page
 from policies.evaluation.published import Reference
 
-RECORDS = "episodes.jsonl"
+RECORDS, PAGE = "episodes.jsonl", "report.html"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Evaluation:
 def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
     """Run the episodes that `out` has no record of yet; return the records of all of them.
 
-    Writes `episodes.jsonl` line by line, `videos/`, then `summary.json` and `contact_sheet.png`.
+    Writes `episodes.jsonl` line by line, `videos/`, then `summary.json`, `contact_sheet.png` and
+    `report.html`.
     """
     log, videos = out / RECORDS, out / "videos"
     out.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,9 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
     report.write_summary(out / "summary.json", records, evaluation.protocol, evaluation.reference)
     if evaluation.videos:
         write_contact_sheet(out / "contact_sheet.png", records, videos)
+    config = out / "config.yaml"
+    settings = config.read_text() if config.is_file() else ""
+    write_page(out / PAGE, records, evaluation.protocol, evaluation.reference, videos, settings)
     return records
 
 
