@@ -72,7 +72,7 @@ def compose(name: str, arguments: Sequence[str] = ()) -> DictConfig:
 def draft(name: str, arguments: Sequence[str]) -> tuple[DictConfig, Files]:
     """Return the settings with their interpolations, values may be missing; and their files."""
     files, values = load(name, [_split(argument) for argument in arguments])
-    config = cast(DictConfig, files.config.copy())
+    config = files.config.copy()
     OmegaConf.set_struct(config, False)
     given = {key.removesuffix("._target_") for key, *_ in values if key.endswith("._target_")}
     for key, text, added in values:

@@ -109,7 +109,7 @@ class VisionEncoder:
                 f"objective.outside.name={self.name} cannot be loaded "
                 f"({str(error).splitlines()[0]})."
             ) from error
-        return network.eval().requires_grad_(False).float()  # type: ignore[no-any-return]
+        return network.eval().requires_grad_(False).float()
 
 
 def _transformers() -> Any:

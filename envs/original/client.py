@@ -113,7 +113,7 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise UserError("nothing has happened in the original simulator yet: reset it first.")
         return self._answer[what]
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """The last picture, or None without a renderer."""
         return self._image
 

@@ -75,7 +75,7 @@ def reset_errors(
         errors["object_m"] = max(float(np.linalg.norm(a[:3] - b[:3])) for a, b in pairs)
         errors["object_rad"] = max(angle_between(a[3:], b[3:]) for a, b in pairs)
     if "reset_cabinet_qpos" in row:
-        ours = env.scene.cabinet.qpos[0].numpy()  # type: ignore[attr-defined]
+        ours = env.scene.cabinet.qpos[0].numpy()
         errors["drawers_m"] = float(np.abs(ours - row["reset_cabinet_qpos"]).max())
     return errors
 

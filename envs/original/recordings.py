@@ -62,7 +62,9 @@ def read_episode(path: Path) -> Golden:
     return Golden(path, meta, data, steps)
 
 
-def read_resets(path: Path) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.float64]], list]:
+def read_resets(
+    path: Path,
+) -> tuple[list[dict[str, Any]], dict[str, NDArray[np.float64]], list[str]]:
     """Read `resets/*.npz`: description of each row, arrays stacked over rows, joint names."""
     data = _load(path)
     try:

@@ -148,7 +148,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         rule = self.scene.rule
         return bool(rule.subtask[0] == rule.subtasks - 1)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The camera's current picture, or None without a renderer."""
         if self.resolution is None:
             return None

@@ -33,14 +33,14 @@ class SimplerVectorEnv(gymnasium.vector.VectorEnv[Arrays, np.ndarray, np.ndarray
         self.terminate_on_success = terminate_on_success
         self.num_envs = len(scene.starts)
         observed, acted = spaces(scene.resolution)
-        self.single_observation_space = observed  # type: ignore[assignment]
+        self.single_observation_space = observed
         self.single_action_space = acted
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._states: list[dict[str, Any]] = []
         self._has_begun = False
 
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Arrays, dict[str, Any]]:
         """Start episodes, in all environments or in those that `options["env_idx"]` names.

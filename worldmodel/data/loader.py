@@ -108,7 +108,7 @@ class Loader(Generic[T]):
             self._loader = DataLoader(
                 Steps(reader, Blocks(name, ahead + _AT_HAND)),
                 batch_size=None,
-                sampler=self._sampler,  # type: ignore[arg-type]
+                sampler=self._sampler,
                 num_workers=workers,
                 prefetch_factor=ahead,
                 collate_fn=_unchanged,
@@ -150,7 +150,7 @@ class Loader(Generic[T]):
             ) from error
         if isinstance(sample, Failure):
             raise sample.kind(sample.words)
-        return sample  # type: ignore[no-any-return]
+        return sample
 
     def close(self) -> None:
         """End the processes."""

@@ -97,7 +97,7 @@ class Ranks:
         except UserError as error:
             failure = error
         if not any(self.agreed(failure is not None)):
-            return result  # type: ignore[no-any-return]
+            return result
         texts = self.texts("" if failure is None else str(failure))
         raise failure or UserError(next(text for text in texts if text))
 
