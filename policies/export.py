@@ -3,7 +3,7 @@
     python -m policies.export checkpoint=runs/finetune out=policies/checkpoints/google_robot
     python -m policies.export checkpoint=runs/finetune out=FOLDER evaluations=[runs/eval/A]
 
-Weights are rounded to `dtype`. The card, README.md, is written from the checkpoint and from the
+Weights are rounded to `dtype`, data sets and runs are named without their folders. The card, README.md, is written from the checkpoint and from the
 summaries of the evaluations of these weights, or of those they were rounded from.
 """
 
@@ -41,7 +41,7 @@ def main(config: DictConfig) -> Path:
         raise UserError(f"unknown dtype {config.dtype!r}.{nearest(config.dtype, _TYPES)}")
     if out.exists() and not (out / CONFIG).is_file():
         raise UserError(f"out={out} holds other things than a checkpoint: give another out=FOLDER.")
-    sections = read_config(source)
+    sections = _without_folders(read_config(source))
     robot_of(source, sections)
     summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
     weights = {n: w.to(_TYPES[config.dtype]) for n, w in read_tensors(source / WEIGHTS)[0].items()}
@@ -96,6 +96,16 @@ def _card(
             assets = ", ".join(summary["assets"])
             values = (line["label"].strip(), assets, line["episodes"], _rate(at_end), _rate(strict))
             yield f"| {' | '.join(map(str, values))} |"
+
+
+def _without_folders(sections: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections with data sets and runs by their names: folders are the machine's own."""
+    training = dict(sections["training"])
+    training["data"] = ", ".join(Path(root).name for root in str(training["data"]).split(", "))
+    if training.get("init"):
+        init = Path(str(training["init"]))
+        training["init"] = init.parent.name if init.name == "checkpoint" else init.name
+    return {**sections, "training": training}
 
 
 def _rate(value: Mapping[str, float] | None) -> str:

@@ -13,7 +13,7 @@ from policies.checkpoint import load_policy
 from policies.contract import STATE_SIZE
 from policies.export import run
 from tests.policies.conftest import tiny_trainer
-from worldmodel.training.checkpoint import WEIGHTS, read_tensors
+from worldmodel.training.checkpoint import WEIGHTS, read_config, read_tensors
 
 SUMMARY = {
     "assets": ["primitives"],
@@ -56,6 +56,9 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     card = (out / "README.md").read_text()
     assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
     assert "3 episodes" in card
+    said = read_config(out)["training"]
+    assert said["data"] == "demonstrations"
+    assert "/" not in json.dumps(said)
 
 
 @pytest.mark.parametrize(
