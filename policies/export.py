@@ -3,8 +3,9 @@
     python -m policies.export checkpoint=runs/finetune out=policies/checkpoints/google_robot
     python -m policies.export checkpoint=runs/finetune out=FOLDER evaluations=[runs/eval/A]
 
-Weights are rounded to `dtype`, data sets and runs are named without their folders. The card, README.md, is written from the checkpoint and from the
-summaries of the evaluations of these weights, or of those they were rounded from.
+Weights are rounded to `dtype`, data sets and runs are named without their folders. The card,
+README.md, is written from the checkpoint and from the summaries of the evaluations of these
+weights, or of those they were rounded from.
 """
 
 import json
