@@ -1,5 +1,6 @@
 """From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from policies.contract import ACTION_SIZE, Observation
 from worldmodel.data.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch
+from worldmodel.sampler import Randomness
 
 # Quantiles are mapped to +-1 and hardly any demonstrated action lies beyond this.
 _LARGEST = 1.5
@@ -44,7 +46,7 @@ class Predictor(Protocol):
     def chunk(self) -> int:
         """The number of actions predicted."""
 
-    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
+    def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
         """Return `(b, chunk, 7)`; only picture, state and instruction of the windows are used."""
 
 
@@ -66,26 +68,52 @@ class ChunkedPolicy:
         self._generator = torch.Generator().manual_seed(seed)
         self._decoder = self._code.gripper.decoder()
 
+    def another(self) -> "ChunkedPolicy":
+        """Return a policy of the same model with a state of its own."""
+        return ChunkedPolicy(self._predictor, self._code, self._execute)
+
     def act(self, observation: Observation) -> np.ndarray:
         """Return float32 `(execute, 7)`; raises `UserError` for an observation without picture."""
+        return act_together([self], [observation])[0]
+
+
+def act_together(
+    policies: Sequence[ChunkedPolicy], observations: Sequence[Observation]
+) -> list[np.ndarray]:
+    """Return what each of the `policies`, all of one model, does next, predicted as one batch.
+
+    Pictures of several sizes are as many batches. Raises `UserError` for a missing picture.
+    """
+    first = policies[0]
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for row, observation in enumerate(observations):
         if observation.image is None:
             raise UserError(
-                f"policy '{self.name}' needs pictures: set resolution, such as [160,128]."
+                f"policy '{first.name}' needs pictures: set resolution, such as [160,128]."
             )
-        predicted = self._predictor.predict(window_of(observation), self._generator)[0]
-        return self._code.decoded(predicted[: self._execute], self._decoder)
+        sizes.setdefault(observation.image.shape, []).append(row)
+    actions: dict[int, np.ndarray] = {}
+    for rows in sizes.values():
+        generators = [policies[row]._generator for row in rows]
+        windows = windows_of([observations[row] for row in rows])
+        predicted = first._predictor.predict(windows, generators)
+        for row, chunk in zip(rows, predicted, strict=True):
+            policy = policies[row]
+            actions[row] = policy._code.decoded(chunk[: policy._execute], policy._decoder)
+    return [actions[row] for row in range(len(policies))]
 
 
-def window_of(observation: Observation) -> WindowBatch:
-    """Return an observation as a batch of one window without a future."""
-    assert observation.image is not None
-    image = torch.from_numpy(np.ascontiguousarray(observation.image[None]))
+def windows_of(observations: Sequence[Observation]) -> WindowBatch:
+    """Return observations with pictures of one size as a batch of windows without a future."""
+    count = len(observations)
+    images = [observation.image for observation in observations if observation.image is not None]
+    image = torch.from_numpy(np.stack(images))
     return WindowBatch(
         frame=image,
         future=image[:, None][:, :0],
-        future_valid=torch.zeros(1, 0, dtype=torch.bool),
-        action=torch.zeros(1, 0, ACTION_SIZE),
-        action_valid=torch.zeros(1, 0, dtype=torch.bool),
-        state=torch.from_numpy(observation.state[None]),
-        instructions=[observation.instruction],
+        future_valid=torch.zeros(count, 0, dtype=torch.bool),
+        action=torch.zeros(count, 0, ACTION_SIZE),
+        action_valid=torch.zeros(count, 0, dtype=torch.bool),
+        state=torch.from_numpy(np.stack([observation.state for observation in observations])),
+        instructions=[observation.instruction for observation in observations],
     )

@@ -21,6 +21,7 @@ from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
+from worldmodel.sampler import Randomness
 from worldmodel.teacher import Teacher
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
@@ -141,7 +142,7 @@ class RegressionPredictor:
         return self.model.chunk
 
     @torch.no_grad()
-    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
+    def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:  # noqa: ARG002
         """Return `(b, chunk, 7)` in the model's units; nothing is random."""
         frame = torch.from_numpy(resized(windows.frame.numpy(), self.assemble.picture))
         state = windows.state[:, :0]

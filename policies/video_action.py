@@ -25,7 +25,7 @@ from worldmodel.loss import losses
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
 from worldmodel.registry import compare
-from worldmodel.sampler import Sampling, sample
+from worldmodel.sampler import Randomness, Sampling, sample
 from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
 from worldmodel.text import TextEncoder
@@ -80,11 +80,11 @@ class VideoActionPredictor:
     def chunk(self) -> int:
         return self.assembler.windows.chunk
 
-    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:
+    def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
         """Return `(b, chunk, 7)` in the model's units."""
         return self.denoised(windows, generator)["action"].cpu().numpy()
 
-    def denoised(self, windows: WindowBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def denoised(self, windows: WindowBatch, generator: Randomness) -> dict[str, Tensor]:
         """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`."""
         assembler, device = self.assembler, self.compute.device
         known = assembler.known(windows.to(device))

@@ -1,7 +1,7 @@
 """Sampling: integrate the velocity from noise (t = 1) to data (t = 0)."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,9 @@ from worldmodel.schedule import timeshift
 from worldmodel.tokens import Batch, Tokens, samples_in
 
 State = dict[str, Tensor]
+
+Randomness = torch.Generator | Sequence[torch.Generator]
+"""One generator for all samples, or one for each: then its noise is that of a batch of one."""
 
 _LARGEST_GUIDANCE = 100.0
 
@@ -72,7 +75,7 @@ def sample(
     known: Batch,
     unknown: Mapping[str, Tensor],
     sampling: Sampling,
-    generator: torch.Generator,
+    generator: Randomness,
     compute: Compute = CPU,
 ) -> State:
     """Denoise the `unknown` modalities, given the `known` ones; return `(b, n, c)` by modality.
@@ -88,7 +91,10 @@ def sample(
         shape = (batch, position.shape[1], model.modalities[name].channels)
         if sampling.start == "zeros":
             return torch.zeros(shape, device=device)
-        return torch.randn(shape, generator=generator, device=generator.device).to(device)
+        if isinstance(generator, torch.Generator):
+            return torch.randn(shape, generator=generator, device=generator.device).to(device)
+        one = [torch.randn(shape[1:], generator=own, device=own.device) for own in generator]
+        return torch.stack(one).to(device)
 
     guided = sampling.guidance != 1.0
     given = _with_and_without_text(known) if guided else known

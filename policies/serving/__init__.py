@@ -1,0 +1,1 @@
+"""Policies over a network: frames, sessions, batches of clients, the server."""
