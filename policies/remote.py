@@ -38,11 +38,16 @@ class RemotePolicy:
             raise UserError(f"policy.url={url} must begin with ws:// or wss://.")
         if execute is not None and execute < 1:
             raise UserError(f"policy.execute={execute} must be at least 1, or null for all.")
+        limits = {"connect_limit": connect_limit, "request_limit": request_limit}
+        for name, value in (limits | {"megabytes": megabytes}).items():
+            if not value > 0:
+                raise UserError(f"policy.{name}={value} must be more than 0.")
         self.name = "remote"
         self._url, self._keys, self._execute = url, dict(keys), execute
         self._connect_limit, self._request_limit = connect_limit, request_limit
         self._bytes = round(megabytes * 2**20)
         self._extra: dict[str, Any] = {}
+        self._open = contextlib.ExitStack()
         self._connection, self._accepts = self._connected()
         self._fresh = True
 
@@ -74,7 +79,7 @@ class RemotePolicy:
     def close(self) -> None:
         """End the connection."""
         with contextlib.suppress(OSError):
-            self._connection.close()
+            self._open.close()
 
     def _connected(self) -> tuple[Any, frozenset[str]]:
         """Return a connection and what the server accepts beside the observation."""
@@ -82,18 +87,22 @@ class RemotePolicy:
         from websockets.sync.client import connect
 
         try:
-            connection = connect(
-                self._url,
-                compression=None,
-                max_size=self._bytes,
-                open_timeout=self._connect_limit,
-                close_timeout=2.0,
-                ping_interval=None,  # a server may answer nothing while it computes
-                proxy=None,
+            connection = self._open.enter_context(
+                connect(
+                    self._url,
+                    compression=None,
+                    max_size=self._bytes,
+                    open_timeout=self._connect_limit,
+                    close_timeout=2.0,
+                    ping_interval=None,  # a server may answer nothing while it computes
+                    proxy=None,
+                )
             )
         except TimeoutError as error:
             raise self._error(f"did not answer within {self._connect_limit:g} s") from error
-        except (InvalidHandshake, InvalidURI, EOFError) as error:
+        except (InvalidURI, ValueError) as error:
+            raise UserError(f"policy.url={self._url} is no address ({_short(error)}).") from error
+        except (InvalidHandshake, EOFError) as error:
             raise self._error(f"speaks another protocol ({_short(error)})") from error
         except OSError as error:
             raise UserError(
@@ -103,7 +112,7 @@ class RemotePolicy:
         try:
             metadata = self._received(connection, self._connect_limit, "send its metadata")
         except BaseException:
-            connection.close()
+            self.close()
             raise
         accepts = metadata.get("accepts", [])
         return connection, frozenset(map(str, accepts if isinstance(accepts, list) else []))
@@ -124,7 +133,7 @@ class RemotePolicy:
         try:
             frame = connection.recv(timeout=seconds)
         except TimeoutError as error:
-            connection.close()
+            self.close()
             raise self._error(f"did not {what} within {seconds:g} s") from error
         except ConnectionClosed as error:
             if error.sent is not None and error.sent.code == 1009:

@@ -90,7 +90,7 @@ class PolicyServer:
         conversation = Conversation(self._batcher.name, self._keys, self._with_state, self._ask)
         end = "left"
         try:
-            end = await self._converse(connection, conversation)
+            end = (await self._converse(connection, conversation)).rstrip(".")
         except ConnectionClosed as closed:
             end = _how(closed)
         except TimeoutError:
@@ -103,7 +103,7 @@ class PolicyServer:
         finally:
             self._clients -= 1
             self._batcher.end(conversation.session)
-            self._log(f"{name} ({conversation.dialect}) {end}; {conversation.answered} answers")
+            self._log(f"{name} ({conversation.dialect}) {end}; {conversation.told}")
 
     async def _converse(self, connection: ServerConnection, conversation: Conversation) -> str:
         """Answer frames until the client leaves; return how it ended."""
@@ -120,11 +120,11 @@ class PolicyServer:
                 message = await asyncio.to_thread(decode, frame)
                 answer = await conversation.answer(message)
             except UserError as error:
-                self._log(f"refused: {error}")
                 await self._send(connection, conversation.refusal(error, message))
                 if conversation.dialect == "openpi":
                     await connection.close(_ERROR, "see the text frame")
-                    return "was refused"
+                    return f"was refused: {error}"
+                conversation.refused += 1
                 continue
             if answer is not None:
                 await self._send(connection, answer)

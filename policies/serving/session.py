@@ -49,12 +49,18 @@ class Conversation:
     session: Session = field(default_factory=Session)
     dialect: Dialect = "openpi"
     answered: int = 0
+    refused: int = 0
     _episodes: int = 0
     _begins: bool = True
     _step: int = 0
     _hellos: int = 0
     _chunk: deque[np.ndarray] = field(default_factory=deque)
     _last_ms: float | None = None
+
+    @property
+    def told(self) -> str:
+        """Return what a record of the connection counts."""
+        return f"{self.answered} answers, {self.refused} errors"
 
     async def answer(self, message: dict[str, Any]) -> bytes | None:
         """Return the answer to a message; raises `UserError` for one that has none."""
