@@ -120,11 +120,11 @@ class PolicyServer:
                 message = await asyncio.to_thread(decode, frame)
                 answer = await conversation.answer(message)
             except UserError as error:
+                conversation.refused += 1
                 await self._send(connection, conversation.refusal(error, message))
                 if conversation.dialect == "openpi":
                     await connection.close(_ERROR, "see the text frame")
                     return f"was refused: {error}"
-                conversation.refused += 1
                 continue
             if answer is not None:
                 await self._send(connection, answer)

@@ -11,6 +11,7 @@ import pytest
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from policies.checkpoint import SHIPPED, load_policy, shipped
+from policies.chunking import act_together
 from policies.contract import Observation
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.run import Evaluation, evaluate
@@ -78,6 +79,21 @@ def test_the_shipped_policy_is_that_of_the_task_or_of_its_robot(
         load_policy(None, task="stack_cube")
     with pytest.raises(UserError, match="give a folder"):
         load_policy(None)
+
+
+def test_sessions_predicted_together_act_as_each_would_alone(toy_run: Path) -> None:
+    noise = {} if "regression" in str(toy_run) else {"start": "noise", "steps": 2}
+    first = load_policy(str(toy_run / "checkpoint"), **noise)
+    sessions = [first, first.another(), first.another()]
+    observations = [observation(seed) for seed in range(3)]
+    alone = []
+    for seed, seen in enumerate(observations):
+        first.reset("open top drawer", seed)
+        alone.append(first.act(seen))
+    for seed, session in enumerate(sessions):
+        session.reset("open top drawer", seed)
+    for together, each in zip(act_together(sessions, observations), alone, strict=True):
+        assert np.allclose(together, each, atol=1e-5)
 
 
 def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
