@@ -40,7 +40,7 @@ def milliseconds(checkpoint: str, repeats: int, **inference: object) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--checkpoint", default=str(ROOT / "policies/checkpoints/open_and_place"))
+    parser.add_argument("--checkpoint", default=str(ROOT / "policies/checkpoints/google_robot"))
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

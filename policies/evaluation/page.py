@@ -174,7 +174,10 @@ def checklist(records: Sequence[EpisodeRecord], protocol: str) -> Iterator[tuple
     drawn = all(set(record.options) <= {"robot_pose"} for record in records)
     missing = sorted({name for record in records for name in record.stand_ins})
     yield "success", "at the end of the episode and, in its own column, at any step"
-    yield "strict", "what is placed is let go and rests, what is picked stays grasped"
+    yield (
+        "strict",
+        "at any step: what is placed lies released and at rest, a can is 2 cm up in the grasp",
+    )
     yield "actions a look", f"{steps / max(calls, 1):.1f} executed on average"
     yield "steps run", ", ".join(f"{task} {limit}" for task, limit in limits.items())
     yield "placement", "drawn from each episode's seed" if drawn else f"listed by {protocol}"

@@ -102,7 +102,7 @@ def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list
     """Return what readers of the table must know, a line each."""
     lines = [
         "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step.",
-        "strict: what is placed is let go and rests, what is picked stays grasped.",
+        "strict, at any step: what is placed is released and rests, a can is 2 cm up in the grasp.",
         "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
         _shapes(records),
     ]

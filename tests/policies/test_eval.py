@@ -191,7 +191,6 @@ def test_a_folder_that_is_deleted_meanwhile_ends_the_run(
             "is a policy of robot google_robot, but task stack_cube has robot widowx",
         ),
         (["checkpoint=nowhere"], "checkpoint nowhere was not found"),
-        (["task=stack_cube"], "no policy for stack_cube is installed"),
         (["protocol=visual_matching", "task=pick_object"], "no episodes of task pick_object"),
         (
             ["protocol=variant_aggregation", "task=stack_cube", "--list"],

@@ -203,7 +203,7 @@ class Read:
 def shipped() -> Read:
     config = compose("imagine", [])
     source = build(installed(plain(config.data.source)))
-    folder = ROOT / "policies/checkpoints/open_and_place"
+    folder = ROOT / "policies/checkpoints/google_robot"
     model = load_dreamer(folder, Sampling(2, start="zeros"), CPU)
     return Read(Clips(source, model, model.times(12), model.actions_needed(12)), model)
 
@@ -240,7 +240,7 @@ def test_a_policy_dreams_from_pictures_without_state_or_actions(shipped: Read) -
     clips, _ = Clips(source, shipped.dreamer, shipped.dreamer.times(12), 0).spread(2)
     assert clips.state.shape == (2, 0)
     dream = shipped.dreamer(clips, 12, tiny.generator(), False)
-    assert dream.shape == (2, 4, 96, 96, 3)
+    assert dream.shape == (2, 4, 96, 128, 3)
     assert list(shipped.dreamer.known(clips, with_state=True)) == ["text", "frame"]
 
 
