@@ -60,7 +60,7 @@ class Collection:
         if settings["task"]["name"] == "all":
             raise UserError("task=all: demonstrations are collected of one task, give its name.")
         env, policy = settings["env"], settings["policy"]
-        if settings["label"] is not None:
+        if settings.get("label") is not None:  # a group without a choice leaves no key
             env = {
                 "_target_": "envs.dataset.corrective.LearnerDrives",
                 "env": env,

@@ -61,7 +61,7 @@ def test_records_videos_sheet_and_summary(tmp_path: Path) -> None:
     assert [r.robot_pose for r in records] == ["a0", "b0", "c0"]
     assert len(list((tmp_path / "videos").glob("*.mp4"))) == 3
     assert {p.name for p in tmp_path.iterdir()} == {
-        RECORDS, "videos", "summary.json", "contact_sheet.png",
+        RECORDS, "videos", "summary.json", "contact_sheet.png", "report.html",
     }  # fmt: skip
 
 
