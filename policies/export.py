@@ -21,6 +21,7 @@ from experiment.errors import UserError, nearest
 from experiment.files import write_bytes
 from experiment.settings import shown
 from policies.checkpoint import robot_of
+from policies.evaluation.rates import Rate
 from worldmodel.training.checkpoint import (
     CONFIG,
     WEIGHTS,
@@ -92,7 +93,7 @@ def _card(
     yield "| task | assets | episodes | at end | strict |"
     yield "|---|---|---|---|---|"
     for summary in summaries:
-        for line in summary["table"]:
+        for line in _task_lines(summary):
             at_end, strict = line["success_at_end"], line["success_strict"]
             assets = ", ".join(summary["assets"])
             values = (line["label"].strip(), assets, line["episodes"], _rate(at_end), _rate(strict))
@@ -109,10 +110,10 @@ def _without_folders(sections: dict[str, Any]) -> dict[str, Any]:
     return {**sections, "training": training}
 
 
-def _rate(value: Mapping[str, float] | None) -> str:
+def _rate(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return ""
-    return f"{100 * value['rate']:.0f} [{100 * value['low']:.0f}, {100 * value['high']:.0f}]"
+    return str(Rate(**value))
 
 
 def _count(weights: Mapping[str, torch.Tensor]) -> int:
@@ -125,11 +126,17 @@ def _dtypes(weights: Mapping[str, torch.Tensor]) -> str:
     )
 
 
+def _task_lines(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the lines of success, without those of single robot poses and of partial success."""
+    lines = [line for line in summary["table"] if "/" not in line["name"]]
+    return [line for line in lines if "success_at_end" in line]
+
+
 def _summary(folder: Path) -> Mapping[str, Any]:
     path = folder / SUMMARY
     try:
         summary: Mapping[str, Any] = json.loads(path.read_bytes())
-        _ = [line["success_at_end"] for line in summary["table"]]
+        _ = _task_lines(summary)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no summary that policies.eval wrote ({error!r}).") from error
     return summary

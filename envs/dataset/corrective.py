@@ -25,11 +25,10 @@ class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any], learner: Policy, learner_share: float) -> None:
         """Args: `learner_share` of the stretches are the learner's, 0 to 1."""
-        share = learner_share
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise UserError(f"learner_share={share} must lie in [0, 1].")
+        if not isinstance(learner_share, int | float) or not 0 <= learner_share <= 1:
+            raise UserError(f"learner_share={learner_share} must lie in [0, 1].")
         super().__init__(env)
-        self._learner, self._share = learner, share
+        self._learner, self._share = learner, learner_share
         self._generator = np.random.default_rng(0)
         self._chunk: list[np.ndarray] = []
         self._drives, self._left = False, 0

@@ -19,11 +19,14 @@ SUMMARY = {
     "assets": ["primitives"],
     "table": [
         {
+            "name": "open_and_place",
             "label": "open_and_place",
             "episodes": 60,
-            "success_at_end": {"rate": 0.95, "low": 0.863, "high": 0.983},
+            "success_at_end": {"rate": 0.95, "low": 0.863, "high": 0.983, "total": 60},
             "success_strict": None,
-        }
+        },
+        {"name": "open_and_place/a0", "label": "  a0", "episodes": 20},
+        {"name": "open_and_place_grasped", "label": "  grasped", "episodes": 60},
     ],
 }
 
@@ -55,6 +58,7 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(*actions, atol=0.05 * np.abs(actions[1]).max())
     card = (out / "README.md").read_text()
     assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
+    assert card.count("| open_and_place") == card.count("| primitives") == 1
     assert "3 episodes" in card
     said = read_config(out)["training"]
     assert said["data"] == "demonstrations"
