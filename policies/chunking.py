@@ -1,7 +1,7 @@
 """From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -64,13 +64,22 @@ class ChunkedPolicy:
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
-        """Forget the gripper's state; the noise of the next episode follows from `seed`."""
+        """Forget the last episode; the noise of the next one follows from `seed`."""
         self._generator = torch.Generator().manual_seed(seed)
         self._decoder = self._code.gripper.decoder()
+        self._start: np.ndarray | None = None
 
     def another(self) -> "ChunkedPolicy":
         """Return a policy of the same model with a state of its own."""
         return ChunkedPolicy(self._predictor, self._code, self._execute)
+
+    def _start_like(self, observation: Observation) -> np.ndarray:
+        """Return the episode's first picture, or this one where the camera's size changed."""
+        now = observation.image
+        assert now is not None
+        if self._start is None or self._start.shape != now.shape:
+            self._start = now
+        return self._start
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return float32 `(execute, 7)`; raises `UserError` for an observation without picture."""
@@ -96,6 +105,8 @@ def act_together(
     for rows in sizes.values():
         generators = [policies[row]._generator for row in rows]
         windows = windows_of([observations[row] for row in rows])
+        starts = [policies[row]._start_like(observations[row]) for row in rows]
+        windows = replace(windows, start=torch.from_numpy(np.stack(starts)))
         predicted = first._predictor.predict(windows, generators)
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]

@@ -39,8 +39,8 @@ _STATE = Modality("state", STATE_SIZE, predicted=False)
 _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
-# objective it was made for.
-_NOT_COMPARED = ("modalities", "projected")
+# objective it was made for, and a stem can be added.
+_NOT_COMPARED = ("modalities", "projected", "stem")
 
 
 @dataclass(frozen=True)
@@ -141,27 +141,44 @@ class VideoActionSettings:
             config = self.objective.headed(self.model)
             model = WorldModel(assembler.modalities, config, generator)
         else:
-            model = self._pretrained(self.init)
-        for modality in (_STATE, _ACTION) if self.with_state else (_ACTION,):
+            model = self._pretrained(self.init, generator)
+        added = (_STATE, _ACTION) if self.with_state else (_ACTION,)
+        for modality in (*assembler.modalities, *added):
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
         objective = self._joint()
         objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
-    def _pretrained(self, init: str) -> WorldModel:
+    def _pretrained(self, init: str, generator: torch.Generator) -> WorldModel:
         pretrained = checkpoint.load(init)
         # An older checkpoint does not say what was the same for all of its time.
         sections = {**pretrained.sections, "model": asdict(pretrained.model.config)}
         settings_here = {
             "model": {k: v for k, v in asdict(self.model).items() if k not in _NOT_COMPARED},
-            "tokenizer": self.tokenizer.config(),
+            "tokenizer": {
+                k: v for k, v in self.tokenizer.config().items() if k not in _NOT_COMPARED
+            },
             "text": self.text.config(),
         }
         for name, here in settings_here.items():
             there = {k: v for k, v in sections[name].items() if k not in _NOT_COMPARED}
             compare(here, there, name, f"init={init}")
+        self._add_stem(pretrained.model, init, generator)
         return pretrained.model
+
+    def _add_stem(self, model: WorldModel, init: str, generator: torch.Generator) -> None:
+        """Give the frame the convolutions that the settings ask for and the checkpoint lacks."""
+        frame = self.tokenizer.modalities[0]
+        there = model.modalities[frame.name].stem
+        if there == frame.stem:
+            return
+        if there:
+            raise UserError(
+                f"init={init} reads the frame with tokenizer.stem={there}, these settings have "
+                f"{frame.stem}: leave it out."
+            )
+        model.add_stem(frame, generator)
 
     def _joint(self) -> Objective:
         base = self.objective

@@ -13,7 +13,12 @@ from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
-from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
+from worldmodel.tokenizer.positions import (
+    frame_position,
+    start_position,
+    video_position,
+    video_valid,
+)
 from worldmodel.tokens import Batch, Modality, Tokens, times_as_positions
 from worldmodel.vision_encoder import VisionEncoder
 
@@ -21,6 +26,8 @@ from worldmodel.vision_encoder import VisionEncoder
 @dataclass(frozen=True)
 class Assembler:
     """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`.
+
+    Where the windows have the `start` of their episode, it makes that as well.
 
     With an `outside` teacher the video tokens carry its features as their target.
     """
@@ -40,8 +47,10 @@ class Assembler:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Text, frame and video, in the model's order."""
-        return (self.text.modality, *self.tokenizer.modalities)
+        """Text, frame and video, and perhaps the start, in the model's order."""
+        start = replace(self.tokenizer.start.modalities[0], name="start")
+        optional = (start,) if self.windows.start else ()
+        return (self.text.modality, *self.tokenizer.modalities, *optional)
 
     def __call__(self, windows: WindowBatch | EncodedBatch) -> Batch:
         """Return the clean tokens of windows in the model's units, on their device."""
@@ -58,6 +67,8 @@ class Assembler:
             if self.outside is not None:
                 target = self.outside.features(windows.future, self.tokenizer)
         tokens = self._known(frame, windows.state, windows.instructions)
+        if self.windows.start and isinstance(windows, WindowBatch):
+            tokens["start"] = self._start(windows.frame, windows.start)
         clean = Tokens.clean(video, self.video_position(device), valid)
         tokens["video"] = replace(clean, target=target)
         if self.normalisation is not None:
@@ -67,15 +78,28 @@ class Assembler:
 
     def known(self, windows: WindowBatch) -> Batch:
         """Return what is known at inference: text, frame and state, as they were observed."""
-        size, device = self.tokenizer.picture, windows.frame.device
-        frame = torch.from_numpy(resized(windows.frame.cpu().numpy(), size)).to(device)
+        device = windows.frame.device
+        frame = self._resized(windows.frame)
         encoded, state = self.tokenizer.encode_frame(frame), windows.state
         if self.normalisation is not None and self.with_state:
             state = torch.from_numpy(self.normalisation.state(state.cpu().numpy())).to(device)
-        return self._known(encoded, state, windows.instructions)
+        tokens = self._known(encoded, state, windows.instructions)
+        if self.windows.start:
+            start = None if windows.start is None else self._resized(windows.start)
+            tokens["start"] = self._start(frame, start)
+        return tokens
 
     def video_position(self, device: torch.device) -> Tensor:
         return video_position(self.tokenizer, self.windows.future, device)
+
+    def _resized(self, pictures: Tensor) -> Tensor:
+        arrays = resized(pictures.cpu().numpy(), self.tokenizer.picture)
+        return torch.from_numpy(arrays).to(pictures.device)
+
+    def _start(self, frame: Tensor, start: Tensor | None) -> Tokens:
+        """Return the tokens of the first pictures; a clip without begins at its frame."""
+        values = self.tokenizer.start.encode_frame(frame if start is None else start)
+        return Tokens.clean(values, start_position(self.tokenizer, frame.device))
 
     def _known(
         self, frame: Tensor, state: Tensor, instructions: Sequence[str]

@@ -6,6 +6,7 @@ else is counted, nor what is computed again in the backward pass, so that dividi
 the processor's rate gives the utilisation that is called MFU.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.stem import KERNEL, layer_channels, patch_width
 from worldmodel.tokens import Modality
 from worldmodel.transformer import POSITION_FEATURES, TIME_FEATURES
 
@@ -33,7 +35,8 @@ class Weights:
         def count(*modules: nn.Module) -> int:
             return sum(weight.numel() for module in modules for weight in module.parameters())
 
-        return cls(count(model.trunk), count(model.projection), count(model.inputs, model.outputs))
+        layers = count(model.inputs, model.stems, model.outputs)
+        return cls(count(model.trunk), count(model.projection), layers)
 
     @property
     def total(self) -> int:
@@ -104,6 +107,9 @@ def flops(
             rest += inner
         else:
             first += inner
+        if modality.stem and here:
+            of_picture, later = _stem(modality, width)
+            first, rest = first + of_picture, rest + later
         if modality.predicted:
             out += 2 * width * modality.channels * here
             predicted += here
@@ -127,6 +133,19 @@ def flops(
     return Flops(
         batch * (first + rest + head), batch * (first + 2 * (rest + head)), batch * teacher
     )
+
+
+def _stem(modality: Modality, width: int) -> tuple[float, float]:
+    """Return what the convolutions of one picture take: the first layer's, and all after it."""
+    assert modality.grid is not None
+    channels = layer_channels(modality)
+    tokens = modality.grid[0] * modality.grid[1]
+    places = tokens * patch_width(modality) ** 2
+    products = []
+    for before, after in itertools.pairwise(channels):
+        places //= 4
+        products.append(2.0 * KERNEL**2 * before * after * places)
+    return products[0], sum(products[1:]) + 2.0 * channels[-1] * width * tokens
 
 
 STATE_BYTES = 20

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from experiment.errors import UserError, nearest
 from worldmodel.path import Prediction
+from worldmodel.stem import ConvolutionalStem
 from worldmodel.tokens import TEXT, Batch, Modality
 from worldmodel.transformer import Transformer, axis_channels
 
@@ -137,6 +138,7 @@ class WorldModel(nn.Module):
             nn.Linear(inner, config.projected or config.width),
         )
         self.inputs = nn.ModuleDict()
+        self.stems = nn.ModuleDict()
         self.outputs = nn.ModuleDict()
         for module in (self.trunk, self.projection):
             _initialise(module, generator)
@@ -171,11 +173,21 @@ class WorldModel(nn.Module):
             # The vector that distinguishes modalities is the bias of its input layer.
             nn.init.normal_(last.bias, std=0.5, generator=generator)
         self.inputs[modality.name] = layer
+        if modality.stem:
+            self.add_stem(modality, generator)
         if modality.predicted:
             output = nn.Linear(width, channels)
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
             self.outputs[modality.name] = output
+        self.modalities[modality.name] = modality
+
+    def add_stem(self, modality: Modality, generator: torch.Generator | None) -> None:
+        """Give a modality convolutions beside its input layer; at first they add nothing."""
+        stem = ConvolutionalStem(modality, self.config.width)
+        _initialise(stem, generator)
+        nn.init.zeros_(stem.out.weight)
+        self.stems[modality.name] = stem
         self.modalities[modality.name] = modality
 
     def forward(
@@ -203,7 +215,10 @@ class WorldModel(nn.Module):
         for name in sorted(self.modalities, key=lambda name: name != TEXT):
             if name in batch:
                 tokens = batch[name]
-                embedded.append(self.inputs[name](tokens.values))
+                read = self.inputs[name](tokens.values)
+                if name in self.stems:
+                    read = read + self.stems[name](tokens.values)
+                embedded.append(read)
                 levels.append(tokens.levels)
                 index.append(tokens.index + count)
                 position.append(tokens.position.expand(len(tokens.values), -1, -1))
@@ -249,7 +264,11 @@ def _initialise(module: nn.Module, generator: torch.Generator | None) -> None:
     if generator is None:
         return
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

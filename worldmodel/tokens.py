@@ -15,7 +15,9 @@ class Modality:
     """A kind of token: `channels` values each; `predicted` ones are noised and denoised.
 
     `hidden` is the width of a hidden layer at the input, None for a linear input layer. With a
-    `vocabulary`, tokens are whole numbers below it, each embedded in `channels` values.
+    `vocabulary`, tokens are whole numbers below it, each embedded in `channels` values. With a
+    `grid` (rows, columns) the tokens are the patches of a picture, and convolutions of `stem`
+    channels are added to what is read of each (`worldmodel.stem`).
     """
 
     name: str
@@ -23,6 +25,13 @@ class Modality:
     predicted: bool = True
     hidden: int | None = None
     vocabulary: int | None = None
+    grid: tuple[int, int] | None = None
+    stem: int = 0
+
+    def __post_init__(self) -> None:
+        if self.grid is not None:
+            # Out of a file it comes as a list.
+            object.__setattr__(self, "grid", tuple(self.grid))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._step, self._left, self._chunk = 0, 0, []
         self._seen = observe(raw, info, self._step)
         self._learner.reset(self._seen.instruction, 0 if seed is None else seed)
+        # A policy may remember the first picture, whoever drives at first.
+        self._learner.act(self._seen)
         return raw, info
 
     def step(self, action: np.ndarray) -> Any:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiment.errors import UserError
-from policies.chunking import ActionCode, ChunkedPolicy
+from policies.chunking import ActionCode, ChunkedPolicy, act_together
 from policies.contract import Observation, validated_chunk
 from tests.worldmodel.toy_episodes import ToyEpisodes
 from tests.worldmodel.toy_streams import toy_set
@@ -108,6 +108,39 @@ def test_a_widowx_policy_tells_its_environment_the_opposite_sign() -> None:
     code = ActionCode(UNITS, AbsolutePosition())
     rows = np.array([[0, 0, 0, 0, 0, 0, 1.0], [0, 0, 0, 0, 0, 0, -0.5]], np.float32)
     assert code.decoded(rows, code.gripper.decoder())[:, 6].tolist() == [-1.0, 0.5]
+
+
+class Remembers:
+    """Keeps the first pictures it is shown."""
+
+    name = "remembers"
+    chunk = 1
+
+    def __init__(self) -> None:
+        self.starts: list[np.ndarray] = []
+
+    def predict(self, windows: WindowBatch, generator: object) -> np.ndarray:  # noqa: ARG002
+        assert windows.start is not None
+        self.starts.append(windows.start[:, 0, 0, 0].numpy())
+        return np.zeros((windows.samples, 1, 7), np.float32)
+
+
+def seen(level: int, size: int = 8) -> Observation:
+    picture = np.full((size, size, 3), level, np.uint8)
+    return Observation(picture, np.zeros(2, np.float32), "do", 0, {})
+
+
+def test_a_policy_is_shown_the_first_picture_of_its_episode() -> None:
+    predictor = Remembers()
+    policy = ChunkedPolicy(predictor, ActionCode(UNITS, TargetLevel()), 1)
+    other = policy.another()
+    policy.act(seen(1))
+    act_together([policy, other], [seen(2), seen(3)])
+    policy.reset("do", 0)
+    act_together([policy, other], [seen(4), seen(5)])
+    # A camera of another size begins anew.
+    policy.act(seen(6, size=4))
+    assert [start.tolist() for start in predictor.starts] == [[1], [1, 3], [4, 3], [6]]
 
 
 @pytest.mark.parametrize("execute", [0, 7, -1])

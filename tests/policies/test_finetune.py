@@ -10,6 +10,7 @@ import torch
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
+from policies.checkpoint import load_policy
 from policies.finetune import run, trainer_of
 from policies.learning.initial import with_initial
 from policies.video_action import VideoActionSettings
@@ -118,6 +119,28 @@ def test_a_pretrained_model_brings_its_settings_along(tmp_path: Path) -> None:
     assert (config.tokenizer.height, config.tokenizer.hidden) == (32, 32)
     assert config.learner.settings.tokenizer == config.tokenizer
     assert config.text.words == 24
+
+
+def test_a_stem_and_the_first_picture_can_be_added_and_stay(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    pretrained(tmp_path / "pretrained")
+    more = ("tokenizer.stem=4", "data.use.windows.start=true")
+    run = tmp_path / "run"
+    init = f"init={tmp_path / 'pretrained'}"
+    trainer = tiny_trainer(toy_demonstrations, run, "video_action", init, *more, steps=1)
+    before, _ = checkpoint.read_tensors(tmp_path / "pretrained" / checkpoint.WEIGHTS)
+    now = trainer.state.model.state_dict()
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
+    added = {name.split(".")[1] for name in now.keys() - before.keys()}
+    assert added == {"state", "action", "start", "frame"}
+    assert trainer.run()
+    # The next run has them without being told.
+    config = compose("finetune", with_initial([f"init={run / 'checkpoint'}"]))
+    assert config.tokenizer.stem == 4
+    assert config.data.use.windows.start is True
+    policy = load_policy(str(run / "checkpoint"))
+    assert "start" in policy._predictor.model.modalities  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Batches of windows: augmentation, normalisation, tokens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,7 @@ def windows(*numbers: int, picture: np.ndarray | None = None) -> WindowBatch:
                 action_valid=np.ones(4, dtype=bool),
                 state=rows(n, 1, 10)[0],
                 instruction="open top drawer" if n < 8 else "place apple into top drawer",
+                start=frame(0),
             )
             for n in numbers
         ]
@@ -62,7 +65,8 @@ def test_augmentation_changes_all_frames_of_a_window_alike() -> None:
     batch = changed(windows(0, 5, 6, picture=picture), Augmentation(shift=2))
     for window in range(3):
         assert not np.array_equal(batch.frame[window], picture)
-        for frame in batch.future[window]:
+        assert batch.start is not None
+        for frame in (*batch.future[window], batch.start[window]):
             assert torch.equal(frame, batch.frame[window])
     assert not torch.equal(batch.frame[0], batch.frame[1])
     again = changed(windows(0, 5, 6, picture=picture), Augmentation(shift=2))
@@ -120,6 +124,20 @@ def test_tokens_belong_to_the_same_window() -> None:
     assert torch.equal(batch["text"].values, wanted)
     video_only = Assembler(TOKENIZER, text, WINDOWS)(windows(2))
     assert list(video_only) == ["text", "frame", "video"]
+
+
+def test_an_episode_whose_first_picture_is_not_known_begins_now() -> None:
+    assembler = Assembler(TOKENIZER, HashedWords(), replace(WINDOWS, start=True))
+    assert assembler.modalities[-1].name == "start"
+    batch = windows(2, 9)
+    levels = (assembler(batch)["start"].values[:, 0, 0] + 1) * 127.5
+    np.testing.assert_allclose(levels, [0, 0], atol=1e-4)
+    for tokens in (
+        assembler(replace(batch, start=None)),
+        assembler.known(replace(batch, start=None)),
+    ):
+        levels = (tokens["start"].values[:, 0, 0] + 1) * 127.5
+        np.testing.assert_allclose(levels, [2, 9], atol=1e-4)
 
 
 def test_bad_settings_are_named() -> None:

@@ -43,6 +43,14 @@ def test_a_window_is_what_its_index_says() -> None:
     assert window.future.is_contiguous()
 
 
+def test_the_first_picture_of_the_episode_can_be_in_every_window() -> None:
+    window = window_at(toy_set(ToyEpisodes((8, 9)), WindowConfig((1, 2), 3, start=True)), 1, 4)
+    assert window.start is not None
+    assert window.start[0, 0, 0].tolist() == [10, 10, 10]
+    assert window.frame[0, 0, 0, 0] == 14
+    assert window_at(toy_set(ToyEpisodes((8, 9))), 1, 4).start is None
+
+
 def test_after_the_end_the_last_frame_is_repeated_and_masked() -> None:
     window = window_at(toy_set(ToyEpisodes((8,)), after_end="mask"), 0, 6)
     assert window.future[0, :, 0, 0, 0].tolist() == [7, 7]

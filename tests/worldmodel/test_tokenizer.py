@@ -6,7 +6,12 @@ import torch
 from experiment.errors import UserError
 from worldmodel import tokenizer
 from worldmodel.tokenizer.pixel import PixelTokenizer
-from worldmodel.tokenizer.positions import frame_position, video_position, video_valid
+from worldmodel.tokenizer.positions import (
+    frame_position,
+    start_position,
+    video_position,
+    video_valid,
+)
 
 TOKENIZER = PixelTokenizer(height=32, width=48, patch=16, tubelet=2)
 CPU = torch.device("cpu")
@@ -58,6 +63,15 @@ def test_modalities_match_the_tokens() -> None:
     condition, values = TOKENIZER.encode(*clip())
     assert (frame.channels, frame.predicted) == (condition.shape[-1], False)
     assert (video.channels, video.predicted) == (values.shape[-1], True)
+
+
+def test_the_first_picture_lies_on_the_same_plane_and_before_every_window() -> None:
+    wide = PixelTokenizer(height=32, width=64, patch=16)
+    assert wide.start.grid == (1, 2)
+    assert start_position(wide, CPU)[0].tolist() == [[-64.0, 0.5, 0.5], [-64.0, 0.5, 2.5]]
+    # Three patches do not halve.
+    assert TOKENIZER.start == TOKENIZER
+    assert start_position(TOKENIZER, CPU)[0, 1].tolist() == [-64.0, 0.0, 1.0]
 
 
 def test_bad_sizes_and_foreign_names_are_refused() -> None:

@@ -30,15 +30,17 @@ class Augmentation:
         The windows are the `rank`-th of `world` equal shares of a batch, for all of which numbers
         are drawn: the changes are those of the batch as a whole.
         """
-        frames, futures = windows.frame.numpy(), windows.future.numpy()
-        count, height, width, _ = frames.shape
+        all_of = [windows.frame.numpy(), windows.future.numpy()]
+        if windows.start is not None:
+            all_of.append(windows.start.numpy())
+        count, height, width, _ = windows.frame.shape
         own = slice(rank * count, (rank + 1) * count)
         shifts = generator.integers(-self.shift, self.shift + 1, size=(count * world, 2))[own]
         tables = self._tables(count * world, generator)[own]
-        for frame, future, (down, right), table in zip(
-            frames, futures, shifts.tolist(), tables, strict=True
+        for of_window, (down, right), table in zip(
+            zip(*all_of, strict=True), shifts.tolist(), tables, strict=True
         ):
-            for pictures in (frame, future):
+            for pictures in of_window:
                 # Many times faster than an index array for each of three changes.
                 changed = pictures.tobytes().translate(table.tobytes())
                 moved = np.frombuffer(changed, np.uint8).reshape(pictures.shape)

@@ -190,7 +190,8 @@ class DataSet:
         length, rows = len(arrays.instructions), len(arrays.action)
         frames, actions = index.step + self._frames, index.step + self._actions
         steps = np.minimum(frames, length - 1).tolist()
-        pictures = self._at(index.episode, arrays.episode, steps)
+        first = [0] if self.config.start else []
+        pictures = self._at(index.episode, arrays.episode, [*first, *steps])
         action, valid = arrays.action[np.minimum(actions, rows - 1)], actions < length
         if rows > length:
             valid = np.ones_like(valid)
@@ -203,6 +204,7 @@ class DataSet:
             action_valid=valid,
             state=arrays.state[index.step],
             instruction=arrays.instructions[index.step],
+            start=pictures[0] if self.config.start else None,
         )
 
     def _learned(self, arrays: EpisodeArrays) -> EpisodeArrays:

@@ -35,6 +35,10 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 def settings_of(tokenizer: Tokenizer, windows: Any) -> dict[str, Any]:
     """Return what tokens depend on, as plain values."""
     described = {"tokenizer": tokenizer.config(), "windows": asdict(windows)}
+    if described["windows"].pop("start"):
+        raise UserError(
+            "data.use.windows.start=true needs pictures: encoded tokens have no first picture."
+        )
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
 

@@ -143,7 +143,7 @@ class WindowReader:
         for data in self.sets:
             data.state_width = max(each.state_size for each in self.sets)
         height, width = sets[0].size
-        use.check_size(height * width * 3 * (1 + len(use.windows.future)))
+        use.check_size(height * width * 3 * use.windows.pictures)
         self.episodes = 0
         """How many are learned from."""
         self._order = BatchOrder(

@@ -20,22 +20,32 @@ Empty = Callable[[tuple[int, ...]], Tensor]
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """`future`: distances of the future frames in control steps; `chunk`: number of actions."""
+    """`future`: distances of the future frames in control steps; `chunk`: number of actions.
+
+    With `start` the first picture of the episode belongs to a window too: what the arm hides later
+    is seen there.
+    """
 
     future: tuple[int, ...] = (3, 6)
     chunk: int = 6
+    start: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or not self.future or min(self.future) < 1:
             raise UserError("data.windows: chunk and every entry of future must be at least 1.")
         object.__setattr__(self, "future", tuple(self.future))
 
+    @property
+    def pictures(self) -> int:
+        """The number of pictures in a window."""
+        return 1 + len(self.future) + self.start
+
 
 @dataclass(frozen=True)
 class Window:
     """One window before it is copied into a batch; fields as in `WindowBatch`, for one sample.
 
-    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each.
+    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as is `start`.
     """
 
     pictures: Sequence[np.ndarray]
@@ -44,6 +54,7 @@ class Window:
     action_valid: np.ndarray
     state: np.ndarray
     instruction: str
+    start: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +99,13 @@ class WindowBatch(Samples):
     """Windows with their pictures, contiguous.
 
     `frame` uint8 `(b, h, w, 3)`, `future` uint8 `(b, t, h, w, 3)`; `future_valid` bool `(b, t)`:
-    which future frames count.
+    which future frames count. `start` uint8 `(b, h, w, 3)`: the first pictures of the episodes,
+    None where windows do without.
     """
 
     future: Tensor
     future_valid: Tensor
+    start: Tensor | None = None
 
 
 def empty_pictures(shape: tuple[int, ...]) -> Tensor:
@@ -110,6 +123,12 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         for target, picture in zip(later, window.pictures[1:], strict=True):
             target[:] = picture
 
+    starts = [window.start for window in windows if window.start is not None]
+    start = empty((len(windows), *size)) if starts else None
+    if start is not None:
+        for place, picture in zip(start.numpy(), starts, strict=True):
+            place[:] = picture
+
     def together(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
 
@@ -121,4 +140,5 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         action_valid=together("action_valid"),
         state=together("state"),
         instructions=[window.instruction for window in windows],
+        start=start,
     )

@@ -53,7 +53,8 @@ class Clips:
         """
         if len(source.chosen()) != 1:
             raise UserError("dreams are compared with one data set: set data.source.only to it.")
-        windows = WindowConfig(tuple(frames), max(actions, max(frames)))
+        start = dreamer.assembler.windows.start
+        windows = WindowConfig(tuple(frames), max(actions, max(frames)), start)
         use = DataConfig(windows=windows, augmentation=None)
         size = dreamer.assembler.tokenizer.picture
         (self.data,) = source.open(use, size, video_only=not actions)

@@ -42,6 +42,10 @@ class Tokenizer(Protocol):
     def modalities(self) -> tuple[Modality, Modality]:
         """The condition `frame`, which is given, and the `video`, which is predicted."""
 
+    @property
+    def start(self) -> "Tokenizer":
+        """How the first picture of an episode is read: as this tokenizer's frame."""
+
     def encode_frame(self, frame: Tensor) -> Tensor:
         """Return `(b, n, c)` of frames uint8 `(b, h, w, 3)`."""
 

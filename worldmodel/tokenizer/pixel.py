@@ -3,7 +3,7 @@
 A frame is cut into patches, the future into tubelets; values are in [-1, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +19,8 @@ from worldmodel.tokens import Modality
 class PixelTokenizer:
     """Patches of `patch` pixels square of pictures of `height` by `width`, `tubelet` frames deep.
 
-    `hidden` is the width of the hidden layer with which the model reads a patch.
+    `hidden` is the width of the hidden layer with which the model reads a patch. With `stem`
+    channels, convolutions over the whole condition frame are added to it (`worldmodel.stem`).
     """
 
     kind: ClassVar[str] = "pixel"
@@ -29,6 +30,7 @@ class PixelTokenizer:
     patch: int = 16
     tubelet: int = 2
     hidden: int = 256
+    stem: int = 0
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "patch", "tubelet", "hidden"):
@@ -38,6 +40,12 @@ class PixelTokenizer:
             raise UserError(
                 f"tokenizer.patch={self.patch} must divide tokenizer.height={self.height} and "
                 f"tokenizer.width={self.width}."
+            )
+        if self.stem < 0 or (self.stem and self.patch.bit_count() != 1):
+            raise UserError(
+                f"tokenizer.stem={self.stem} must be at least 0, and with one "
+                f"tokenizer.patch={self.patch} must be a power of two: each layer halves the "
+                "picture."
             )
 
     @property
@@ -55,10 +63,17 @@ class PixelTokenizer:
     @property
     def modalities(self) -> tuple[Modality, Modality]:
         values = 3 * self.patch**2
+        grid = self.grid if self.stem else None
         return (
-            Modality("frame", values, predicted=False, hidden=self.hidden),
+            Modality("frame", values, False, self.hidden, grid=grid, stem=self.stem),
             Modality("video", values * self.tubelet, hidden=self.hidden),
         )
+
+    @property
+    def start(self) -> "PixelTokenizer":
+        """Patches twice as wide, if they divide the picture: a quarter of the tokens."""
+        fits = not (self.height % (2 * self.patch) or self.width % (2 * self.patch))
+        return replace(self, patch=2 * self.patch) if fits else self
 
     def encode_frame(self, frame: Tensor) -> Tensor:
         return self._encode(frame[:, None], depth=1)

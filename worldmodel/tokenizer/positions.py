@@ -10,10 +10,26 @@ from torch import Tensor
 from experiment.errors import UserError
 from worldmodel.tokenizer import Tokenizer
 
+_START = -64.0
+
 
 def frame_position(tokenizer: Tokenizer, device: torch.device) -> Tensor:
     """Return `(1, n, 3)`, the positions of the tokens of the condition frame."""
     return _positions((0.0,), 1, tokenizer.grid, device)
+
+
+def start_position(tokenizer: Tokenizer, device: torch.device) -> Tensor:
+    """Return `(1, n, 3)`, the positions of the tokens of an episode's first picture.
+
+    Its time is the same however long ago it was: where things were, not when. Rows and columns are
+    those of the condition frame's patches.
+    """
+    here, there = tokenizer.grid, tokenizer.start.grid
+    scale = torch.tensor([1.0, here[0] / there[0], here[1] / there[1]])
+    position = _positions((0.0,), 1, there, torch.device("cpu"))
+    moved = (position + 0.5) * scale - 0.5
+    moved[..., 0] = _START
+    return moved.to(device)
 
 
 def video_position(tokenizer: Tokenizer, times: Sequence[float], device: torch.device) -> Tensor:

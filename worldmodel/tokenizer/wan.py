@@ -66,6 +66,10 @@ class WanTokenizer:
         channels = int(self._settings["z_dim"])
         return Modality("frame", channels, predicted=False), Modality("video", channels)
 
+    @property
+    def start(self) -> "WanTokenizer":
+        return self
+
     def encode_frame(self, frame: Tensor) -> Tensor:
         return self._each(self._encode, frame[:, None])
 
