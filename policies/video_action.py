@@ -39,8 +39,8 @@ _STATE = Modality("state", STATE_SIZE, predicted=False)
 _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
-# objective it was made for, and a stem can be added.
-_NOT_COMPARED = ("modalities", "projected", "stem")
+# objective it was made for, a stem can be added, and what conditions attend to has no weights.
+_NOT_COMPARED = ("modalities", "projected", "stem", "conditions")
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,10 @@ class VideoActionSettings:
         for name, here in settings_here.items():
             there = {k: v for k, v in sections[name].items() if k not in _NOT_COMPARED}
             compare(here, there, name, f"init={init}")
-        self._add_stem(pretrained.model, init, generator)
-        return pretrained.model
+        model = pretrained.model
+        model.config = replace(model.config, conditions=self.model.conditions)
+        self._add_stem(model, init, generator)
+        return model
 
     def _add_stem(self, model: WorldModel, init: str, generator: torch.Generator) -> None:
         """Give the frame the convolutions that the settings ask for and the checkpoint lacks."""

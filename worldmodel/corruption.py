@@ -11,7 +11,7 @@ from worldmodel.masks import leaders
 from worldmodel.objective import Objective
 from worldmodel.path import interpolate
 from worldmodel.schedule import Draw, draw
-from worldmodel.tokens import Batch, Modality, Tokens, samples_in
+from worldmodel.tokens import Batch, Modality, Tokens
 
 _DROPOUT = 1
 
@@ -86,7 +86,8 @@ def _times(
     for group, density in groups:
         sizes = [batch[name].values.shape[1] for name in group]
         drawn = draw(
-            settings.arm, density, settings.mask_ratio, samples_in(batch), sum(sizes), generator,
+            settings.arm, density, settings.mask_ratio, len(batch[group[0]].values), sum(sizes),
+            generator,
             _leaders(batch, group, settings, generator.device), settings.teacher_gap,
         )  # fmt: skip
         for name, index in zip(group, drawn.index.split(sizes, 1), strict=True):

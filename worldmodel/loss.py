@@ -25,24 +25,34 @@ def losses(
 
     `generation` and `generation/<modality>` are mean squared errors on the velocity (Eq. 2),
     `representation` compares the student's projected features after layer l with the teacher's
-    after layer k (Eq. 6-7), see `worldmodel.targets`; `tokens` counts the sequence's tokens. All
+    after layer k (Eq. 6-7), see `worldmodel.targets`; `tokens` counts the sequence's tokens. Where
+    one modality alone is predicted, it is noised `settings.draws` times, each at a time of its own,
+    in one pass. All
     that is random comes from `generator`, best one of the batch's device; nothing is changed but
     the teacher's running means, where `settings.target` asks for them.
     """
     batch = with_dropout(batch, settings.dropout, generator)
+    samples = samples_in(batch)
+    predicted = [name for name in batch if model.modalities[name].predicted]
+    draws = settings.draws if len(predicted) == 1 else 1
+    if draws > 1:
+        batch = {**batch, predicted[0]: batch[predicted[0]].repeated(draws)}
     noised = corrupt(batch, model.modalities, settings, generator)
     with_representation = settings.with_representation and (
         settings.with_teacher or any(tokens.target is not None for tokens in batch.values())
     )
     layer = model.student_layer if with_representation else None
-    output = model(noised.student, project=layer)
+    student = dict(noised.student)
+    if draws > 1:
+        student[predicted[0]] = student[predicted[0]].folded(draws)
+    output = model(student, project=layer)
     terms: dict[str, Tensor] = {}
     weighted: list[Tensor] = []
     for name, prediction in output.prediction.items():
         clean = batch[name]
         error = velocity_error(
-            prediction, clean.values, noised.noise[name], noised.student[name].tau,
-            model.config.prediction,
+            prediction.reshape_as(clean.values), clean.values, noised.noise[name],
+            noised.student[name].tau, model.config.prediction,
         )  # fmt: skip
         terms[f"generation/{name}"] = _mean(error.mean(-1), clean.valid)
         weighted.append(settings.weights.get(name, 1.0) * terms[f"generation/{name}"])
@@ -50,7 +60,7 @@ def losses(
     if with_representation:
         terms |= _representation(batch, noised, output, teacher, generator, settings)
         terms["total"] = terms["generation"] + settings.gamma * terms["representation"]
-    count = samples_in(batch) * sum(tokens.values.shape[1] for tokens in batch.values())
+    count = samples * sum(tokens.values.shape[1] for tokens in student.values())
     return terms | {"tokens": torch.tensor(float(count))}
 
 

@@ -36,8 +36,10 @@ class ModelConfig:
     `mlp_ratio` widths wide (`full`), or two thirds of that, which costs what a plain MLP of the
     ratio does (`matched`). `bias` is on `all` layers of a block or on `qkv` alone. `rope` gives
     each axis of the positions an `equal` share of the channels, or more to `space`. The head h has
-    a hidden layer of `head_ratio` widths and returns `projected` channels, None for `width`. The
-    defaults are those of checkpoints that do not say.
+    a hidden layer of `head_ratio` widths and returns `projected` channels, None for `width`.
+    `conditions` (tokens that are not predicted) attend to `all` tokens or to `conditions` alone:
+    then what is made of them does not depend on what is denoised. The defaults are those of
+    checkpoints that do not say.
     """
 
     width: int = 192
@@ -52,6 +54,7 @@ class ModelConfig:
     rope: Literal["space", "equal"] = "space"
     head_ratio: float = 2.0
     projected: int | None = None
+    conditions: Literal["all", "conditions"] = "all"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "mlp_ratio", "head_ratio"):
@@ -106,6 +109,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "swiglu": ("matched", "full"),
     "bias": ("all", "qkv"),
     "rope": ("space", "equal"),
+    "conditions": ("all", "conditions"),
 }
 
 
@@ -228,7 +232,7 @@ class WorldModel(nn.Module):
         sequence, features = self.trunk(
             torch.cat(embedded, 1), torch.cat(levels, 1), torch.cat(index, 1),
             torch.cat(position, 1), tuple(layers), stop,
-            spans[TEXT].stop if TEXT in spans else 0,
+            spans[TEXT].stop if TEXT in spans else 0, self._seen(batch, spans),
         )  # fmt: skip
         predicted = {name: spans[name] for name in self.outputs if name in spans}
         features = {
@@ -243,6 +247,26 @@ class WorldModel(nn.Module):
                 for name, span in predicted.items():
                     prediction[name] = self.outputs[name](sequence[:, span])
         return Output(prediction, features, projected)
+
+    def _seen(self, batch: Batch, spans: Mapping[str, slice]) -> Tensor | None:
+        """Return which tokens each token attends to, `(n, n)`; None for all.
+
+        Those that are predicted see the conditions and each other, but not other draws.
+        """
+        if self.config.conditions == "all":
+            return None
+        device = next(iter(batch.values())).values.device
+        # The draw of each token, -1 for conditions.
+        draw = [
+            torch.arange(batch[name].draws, device=device).repeat_interleave(
+                (span.stop - span.start) // batch[name].draws
+            )
+            if name in self.outputs
+            else torch.full((span.stop - span.start,), -1, device=device)
+            for name, span in spans.items()
+        ]
+        of = torch.cat(draw)
+        return (of[None, :] < 0) | (of[:, None] == of[None, :])
 
     def description(self) -> dict[str, Any]:
         """Return plain values from which `from_description` builds a model of the same shape."""

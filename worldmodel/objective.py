@@ -13,6 +13,7 @@ from worldmodel.tokens import Modality
 from worldmodel.vision_encoder import VisionEncoder
 
 _WITH_TEACHER = ("self_flow", "sra")
+_MOST_DRAWS = 64
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Objective:
     share theirs (App. E shares those of video and action). `mask_ratio` is R_M. `condition_noise`:
     modalities not predicted whose tokens are noised up to this time (App. E: 0.2 for the frame).
     `weights`: of each modality's loss, 1 where not named. `dropout`: probability that a modality is
-    left out of a whole batch, so that the model can do without it.
+    left out of a whole batch, so that the model can do without it. `draws`: how many times, each
+    with noise of its own, a sample is noised in one pass, where a single modality is predicted: the
+    conditions, most of the tokens, are read once for all of them.
     """
 
     arm: Arm = "self_flow"
@@ -45,6 +48,7 @@ class Objective:
     teacher_gap: float = 0.2
     outside: VisionEncoder | None = None
     text_dropout: float = 0.0
+    draws: int = 1
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -63,6 +67,13 @@ class Objective:
             )
         if self.arm == "repa" and self.representation_on != "all":
             raise UserError("objective.representation_on: no token is noisier with objective=repa.")
+        if not 1 <= self.draws <= _MOST_DRAWS:
+            raise UserError(f"objective.draws={self.draws} must lie between 1 and {_MOST_DRAWS}.")
+        if self.draws > 1 and self.with_representation:
+            raise UserError(
+                f"objective.draws={self.draws}: a representation loss compares one draw alone, "
+                "take objective=dual_timestep or flow_matching."
+            )
         if not 0 <= self.mask_ratio <= 0.5:
             raise UserError(f"objective.mask_ratio={self.mask_ratio} must lie in [0, 0.5].")
         for setting in ("condition_noise", "dropout"):
@@ -94,6 +105,11 @@ class Objective:
                     f"{config.projected or config.width} channels, its teacher has "
                     f"{here or config.width}: take the arm it was pretrained with, or none."
                 )
+        if config is not None and self.draws > 1 and config.conditions == "all":
+            raise UserError(
+                f"objective.draws={self.draws}: the conditions would see all draws, set "
+                "model.conditions=conditions."
+            )
         for setting in ("own_timesteps", "condition_noise", "weights", "dropout"):
             for name in getattr(self, setting):
                 if name not in modalities:

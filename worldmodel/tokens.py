@@ -1,7 +1,7 @@
 """Tokens of one sequence: their modality, values, times and positions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,7 +43,8 @@ class Tokens:
     `position` `(b, n, 3)` or `(1, n, 3)`: time in control steps, row and column in patches. `valid`
     bool `(b, n)` says which tokens count in a loss, None for all; every token is attended to.
     `null` `(1, n, c)` or `(1, n)`: the values of a sample without this condition, such as the empty
-    instruction. `target` `(b, n, e)`: features of an outside teacher (arm `repa`).
+    instruction. `target` `(b, n, e)`: features of an outside teacher (arm `repa`). The tokens are
+    of as many `draws` of times and noise, one after the other, which do not see each other.
     """
 
     values: Tensor
@@ -53,6 +54,7 @@ class Tokens:
     valid: Tensor | None = None
     null: Tensor | None = None
     target: Tensor | None = None
+    draws: int = 1
 
     @classmethod
     def clean(cls, values: Tensor, position: Tensor, valid: Tensor | None = None) -> "Tokens":
@@ -65,6 +67,36 @@ class Tokens:
         """Return tokens that all have their sample's `time` `(b,)`."""
         index = values.new_zeros(values.shape[:2], dtype=torch.int64)
         return cls(values, time[:, None], index, position, valid)
+
+    def repeated(self, draws: int) -> "Tokens":
+        """Return every sample `draws` times in a row."""
+
+        def rows(values: Tensor) -> Tensor:
+            return values.repeat_interleave(draws, 0)
+
+        position = self.position if len(self.position) == 1 else rows(self.position)
+        valid = None if self.valid is None else rows(self.valid)
+        return replace(
+            self, values=rows(self.values), levels=rows(self.levels), index=rows(self.index),
+            position=position, valid=valid,
+        )  # fmt: skip
+
+    def folded(self, draws: int) -> "Tokens":
+        """Return `draws` successive samples, noised apart, as one sequence of so many draws."""
+
+        def joined(values: Tensor) -> Tensor:
+            return values.unflatten(0, (-1, draws)).flatten(1, 2)
+
+        position = self.position.repeat(1, draws, 1)
+        if len(self.position) > 1:
+            position = joined(self.position)
+        first = torch.arange(draws, device=self.index.device) * self.levels.shape[1]
+        index = self.index.unflatten(0, (-1, draws)) + first[:, None]
+        return replace(
+            self, values=joined(self.values), levels=joined(self.levels), index=index.flatten(1, 2),
+            position=position, valid=None if self.valid is None else joined(self.valid),
+            draws=draws,
+        )  # fmt: skip
 
     @property
     def tau(self) -> Tensor:

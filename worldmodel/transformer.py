@@ -195,10 +195,12 @@ class Stream(nn.Module):
 class SingleStream(Stream):
     """Attention and SwiGLU over `(b, n, d)`, each modulated per token."""
 
-    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+    def forward(
+        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+    ) -> Tensor:
         """Return `(b, n, d)`; `modulation` is shift, scale, gate of both halves."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
-        heads = attend(*self.heads_of(modulate(x, shift1, scale1), rotation))
+        heads = attend(*self.heads_of(modulate(x, shift1, scale1), rotation), seen)
         x = torch.addcmul(x, gate1, self.attended(heads))
         return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))
 
@@ -206,11 +208,13 @@ class SingleStream(Stream):
 class ParallelSingleStream(Stream):
     """Attention and SwiGLU side by side, of the same input and added together (FLUX)."""
 
-    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+    def forward(
+        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+    ) -> Tensor:
         """Return `(b, n, d)`; `modulation` is one shift, scale and gate."""
         shift, scale, gate = modulation
         inner = modulate(x, shift, scale)
-        heads = attend(*self.heads_of(inner, rotation))
+        heads = attend(*self.heads_of(inner, rotation), seen)
         return torch.addcmul(x, gate, self.attended(heads) + self.mlp(inner))
 
 
@@ -222,7 +226,9 @@ class DoubleStream(nn.Module):
         self.text = Stream(width, heads, hidden, biases=biases)
         self.other = Stream(width, heads, hidden, biases=biases)
 
-    def forward(self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation) -> Tensor:
+    def forward(
+        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+    ) -> Tensor:
         """Return `(b, n, d)`, the text first.
 
         `modulation` is shift, scale, gate of both halves, for the text and then for the others.
@@ -238,7 +244,8 @@ class DoubleStream(nn.Module):
                 streams, parts, own, zip(*turns, strict=True), strict=True
             )
         ]
-        heads = attend(*(torch.cat(both, 1) for both in zip(*projected, strict=True)))
+        q, k, v = (torch.cat(both, 1) for both in zip(*projected, strict=True))
+        heads = attend(q, k, v, seen)
         done = []
         for stream, part, attended, (_, _, gate1, shift2, scale2, gate2) in zip(
             streams, parts, (heads[:, :count], heads[:, count:]), own, strict=True
@@ -248,15 +255,18 @@ class DoubleStream(nn.Module):
         return torch.cat(done, 1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return what `(b, n, h, c)` queries read, `(b, n, d)`; every token is read."""
+def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Return what `(b, n, h, c)` queries read, `(b, n, d)`.
+
+    `seen` bool `(n, n)` says which tokens (columns) each query (row) reads, None for all.
+    """
     q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
     if q.device.type == "cpu":
         # On the CPU the backward pass of attention is three times slower in bfloat16.
         with torch.autocast("cpu", enabled=False):
-            heads = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+            heads = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), seen)
     else:
-        heads = F.scaled_dot_product_attention(q, k, v)
+        heads = F.scaled_dot_product_attention(q, k, v, seen)
     return rearrange(heads, "b h n c -> b n (h c)")
 
 
@@ -317,11 +327,12 @@ class Transformer(nn.Module):
         capture: Sequence[int] = (),
         stop: int | None = None,
         text: int = 0,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Return the output and the features after the layers in `capture` (1 is the first block).
 
-        The first `text` tokens are the text. With `stop` only that many blocks run and the output
-        is the last one's, not normalised.
+        The first `text` tokens are the text; `seen` is as in `attend`. With `stop` only that many
+        blocks run and the output is the last one's, not normalised.
         """
         modulation = self.modulations(levels, index, text)
         rotation = self.rotary(position)
@@ -329,7 +340,7 @@ class Transformer(nn.Module):
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
             parts = modulation.double if layer <= self.double_stream else modulation.single
-            x = self._applied(block, x, parts, rotation)
+            x = self._applied(block, x, parts, rotation, seen)
             if layer in capture:
                 features[layer] = x
         return (x if stop is not None else modulate(x, *modulation.final)), features

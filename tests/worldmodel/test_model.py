@@ -152,3 +152,44 @@ def test_unknown_modality_and_bad_sizes_are_named() -> None:
             dataclasses.replace(tiny.CONFIG, **{name: "other"})
     with pytest.raises(UserError, match="x or v"):
         ModelConfig(prediction="eps")  # type: ignore[arg-type]
+
+
+def apart(tokens: Tokens, draws: int, seed: int = 3) -> Tokens:
+    """Every sample several times, with values and times of its own."""
+    generator = tiny.generator(seed)
+    many = tokens.repeated(draws)
+    values = torch.randn(many.values.shape, generator=generator)
+    levels = torch.rand(many.levels.shape, generator=generator)
+    return dataclasses.replace(many, values=values, levels=levels)
+
+
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+def test_draws_in_one_pass_are_those_of_passes_of_their_own(config: ModelConfig) -> None:
+    model = tiny.model(config=dataclasses.replace(config, conditions="conditions"))
+    parts = noisy()
+    del parts["video"]
+    many = apart(parts["action"], 4)
+    together = model(parts | {"action": many.folded(4)}).prediction["action"]
+    conditions = {name: t.repeated(4) for name, t in parts.items() if name != "action"}
+    alone = model(conditions | {"action": many}).prediction["action"]
+    torch.testing.assert_close(together.reshape_as(alone), alone, rtol=1e-4, atol=1e-5)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+
+
+def test_conditions_do_not_see_what_is_denoised_if_told_so() -> None:
+    parts = noisy()
+    changed = parts | {
+        "action": dataclasses.replace(parts["action"], values=-parts["action"].values)
+    }
+    for conditions, same in (("all", False), ("conditions", True)):
+        config = dataclasses.replace(tiny.CONFIG, conditions=conditions)
+        model = tiny.model(config=config)
+        seen: list[torch.Tensor] = []
+        model.trunk.blocks[-1].register_forward_hook(
+            lambda *given, seen=seen: seen.append(given[2])
+        )
+        before, after = model(parts).prediction["video"], model(changed).prediction["video"]
+        text_and_frame = [each[:, :9] for each in seen]
+        assert torch.equal(*text_and_frame) is same
+        # Video and actions see each other either way.
+        assert (before - after).abs().max() > 1e-4

@@ -193,3 +193,35 @@ def test_bad_settings_are_named() -> None:
         Objective(dropout={"video": 1.5})
     with pytest.raises(ValueError, match="needs a teacher"):
         losses(tiny.model(), None, tiny.batch(), tiny.generator(), SELF_FLOW)
+
+
+def test_several_draws_are_a_mean_over_draws() -> None:
+    """The loss of 64 draws of one batch has the mean of the losses of one draw, and less spread."""
+    settings = Objective(arm="dual_timestep", dropout={"video": 1.0}, condition_noise={})
+    config = dataclasses.replace(tiny.CONFIG, conditions="conditions")
+    model, batch = tiny.model(config=config), tiny.batch()
+
+    def values(draws: int, count: int) -> torch.Tensor:
+        several = dataclasses.replace(settings, draws=draws)
+        with torch.no_grad():
+            found = [
+                losses(model, None, batch, tiny.generator(seed), several)["generation/action"]
+                for seed in range(count)
+            ]
+        return torch.stack(found)
+
+    one, many = values(1, 300), values(32, 12)
+    assert many.std() < 0.4 * one.std()
+    assert (one.mean() - many.mean()).abs() < 4 * (one.std() / 300**0.5 + many.std() / 12**0.5)
+
+
+def test_draws_need_conditions_that_look_at_none_of_them() -> None:
+    settings = Objective(arm="dual_timestep", draws=4, condition_noise={})
+    modalities = tiny.model().modalities
+    with pytest.raises(UserError, match=r"set model\.conditions=conditions"):
+        settings.check(modalities, tiny.CONFIG)
+    settings.check(modalities, dataclasses.replace(tiny.CONFIG, conditions="conditions"))
+    with pytest.raises(UserError, match="one draw alone"):
+        Objective(draws=4)
+    with pytest.raises(UserError, match="between 1 and"):
+        Objective(arm="flow_matching", draws=0)
