@@ -36,6 +36,8 @@ _LARGEST = {
     ("windows", "chunk"): 1000,
 }
 
+_HUB = "hf://"
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -51,9 +53,14 @@ class Checkpoint:
 def checkpoint_folder(name: str) -> Path:
     """Return the folder that `name` means: a checkpoint, a run that wrote one, or a shipped one.
 
-    A relative path counts from the working directory first, then from this repository. Raises
-    `UserError` when neither exists.
+    A relative path counts from the working directory first, then from this repository;
+    `hf://USER/NAME@REVISION` is fetched from the hub. Raises `UserError` for what does not exist.
     """
+    if name.startswith(_HUB):
+        from worldmodel.hub import downloaded  # which reads checkpoints with this module
+
+        hub_name, _, revision = name.removeprefix(_HUB).partition("@")
+        return downloaded(hub_name, revision or None)
     given = Path(name).expanduser()
     for folder in (given, ROOT / given):
         if (folder / "checkpoint").is_dir():
