@@ -8,7 +8,14 @@ from pathlib import Path
 from envs.episode import EpisodeRecord
 from experiment.errors import UserError
 from experiment.files import write_bytes
-from policies.evaluation.page import Card, Videos, card, environment, outcome
+from policies.evaluation.page import (
+    MOST_VIDEO_BYTES,
+    Card,
+    Embedded,
+    card,
+    environment,
+    outcome,
+)
 from policies.evaluation.rates import Rate, rate_of
 from policies.evaluation.report import read_records
 from policies.evaluation.run import RECORDS
@@ -142,7 +149,7 @@ def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
 def write_comparison(path: Path, runs: Sequence[Run]) -> None:
     """Write the page: the table, then the episodes in which outcomes differ, side by side."""
     shared = shared_episodes(runs)
-    videos = [Videos(run.folder / "videos") for run in runs]
+    videos = [Embedded(run.folder / "videos", "mp4", MOST_VIDEO_BYTES) for run in runs]
 
     def side(key: Key) -> Side:
         records = [run.records[key] for run in runs]

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 
@@ -15,8 +15,9 @@ from policies.evaluation import report
 from policies.evaluation.published import Reference
 from policies.evaluation.tables import grouped_by
 
-_MOST_VIDEO_BYTES = 24_000_000
+MOST_VIDEO_BYTES = 24_000_000
 """Of all videos in a page together; failures come first."""
+_MOST_DREAM_BYTES = 12_000_000
 _MAP, _MARGIN = 300, 24
 _SHAPES = {
     "circle": "M{0},{1} m-5,0 a5,5 0 1,0 10,0 a5,5 0 1,0 -10,0",
@@ -48,12 +49,13 @@ class Map:
 
 @dataclass(frozen=True)
 class Card:
-    """An episode in words, with its video as a data URI."""
+    """An episode in words, with its video and its dreams (a picture) as data URIs."""
 
     title: str
     detail: str
     outcome: str
     video: str | None
+    dreams: str | None = None
 
 
 def write_page(
@@ -63,11 +65,16 @@ def write_page(
     reference: Reference | None,
     videos: Path,
     settings: str = "",
+    dreams: Path | None = None,
 ) -> None:
-    """Write the page; `videos` is the folder of the episodes' videos, `settings` a text to show."""
+    """Write the page; `videos` is the folder of the episodes' videos, `settings` a text to show.
+
+    `dreams`: the folder of what `DreamRecorder` wrote.
+    """
     ordered = sorted(records, key=lambda r: (r.success_at_end, r.success_ever, r.task, r.index))
-    embedded = Videos(videos)
-    cards = [(record, card(record, embedded)) for record in ordered]
+    embedded = Embedded(videos, "mp4", MOST_VIDEO_BYTES)
+    pictures = None if dreams is None else Embedded(dreams, "png", _MOST_DREAM_BYTES)
+    cards = [(record, card(record, embedded, pictures)) for record in ordered]
     tasks, policies = (sorted({getattr(r, name) for r in records}) for name in ("task", "policy"))
     label = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
     text = (
@@ -98,21 +105,23 @@ def environment() -> jinja2.Environment:
     )
 
 
-class Videos:
-    """Videos of a folder as data URIs, as many as fit in a page."""
+class Embedded:
+    """Files of a folder, one an episode, as data URIs: as many as fit in a page."""
 
-    def __init__(self, folder: Path, most_bytes: int = _MOST_VIDEO_BYTES) -> None:
-        self._folder, self._left, self._left_out = folder, most_bytes, 0
+    def __init__(self, folder: Path, kind: Literal["mp4", "png"], most_bytes: int) -> None:
+        self._folder, self._kind, self._left, self._left_out = folder, kind, most_bytes, 0
 
     def __call__(self, record: EpisodeRecord) -> str | None:
-        path = video_path(self._folder, record.task, record.index)
+        path = video_path(self._folder, record.task, record.index).with_suffix(f".{self._kind}")
         if not path.is_file():
             return None
         if path.stat().st_size > self._left:
             self._left_out += 1
             return None
         self._left -= path.stat().st_size
-        return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        media = "video" if self._kind == "mp4" else "image"
+        content = base64.b64encode(path.read_bytes()).decode()
+        return f"data:{media}/{self._kind};base64,{content}"
 
     @property
     def left_out_of_page(self) -> str:
@@ -127,7 +136,7 @@ def outcome(record: EpisodeRecord) -> str:
     return "good" if record.success_at_end else "lost" if record.success_ever else "bad"
 
 
-def card(record: EpisodeRecord, videos: Videos) -> Card:
+def card(record: EpisodeRecord, videos: Embedded, dreams: Embedded | None = None) -> Card:
     facts = {
         "robot pose": record.robot_pose,
         "variant": record.variant,
@@ -139,7 +148,9 @@ def card(record: EpisodeRecord, videos: Videos) -> Card:
     }
     detail = "; ".join(f"{name} {_short(value)}" for name, value in facts.items())
     lost = ": success was lost" if outcome(record) == "lost" else ""
-    return Card(f"{record.task} #{record.index}{lost}", detail, outcome(record), videos(record))
+    title = f"{record.task} #{record.index}{lost}"
+    dreamed = None if dreams is None else dreams(record)
+    return Card(title, detail, outcome(record), videos(record), dreamed)
 
 
 def maps(records: Sequence[EpisodeRecord]) -> Iterator[Map]:

@@ -1,5 +1,6 @@
 """An evaluation in a folder of its own: worker processes, a record and a video each episode."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from policies.evaluation.contact_sheet import write_contact_sheet
 from policies.evaluation.page import write_page
 from policies.evaluation.published import Reference
 
-RECORDS, PAGE = "episodes.jsonl", "report.html"
+RECORDS, PAGE, DREAMS = "episodes.jsonl", "report.html", "dreams"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Evaluation:
     """What is evaluated: episodes of one or several tasks, environment and policy as descriptions.
 
     A description with `task: None` or `variant: None` gets each episode's own. `protocol` names
-    the list, for the form of the table.
+    the list, for the form of the table. `recorders` watch beside that of the videos.
     """
 
     episodes: list[Episode]
@@ -29,6 +30,7 @@ class Evaluation:
     policy: Description
     reference: Reference | None = None
     videos: bool = True
+    recorders: Sequence[Description] = ()
     workers: int = 1
     time_limit: float | None = None
     protocol: str = "default"
@@ -45,7 +47,7 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
     episodes = {(episode.task, episode.index): episode for episode in evaluation.episodes}
     done = {(record.task, record.index) for record in report.read_records(log)}
     episodes_left = grouped([e for key, e in episodes.items() if key not in done])
-    recorders = []
+    recorders = [*evaluation.recorders]
     if evaluation.videos:
         recorders.append({"_target_": "envs.recorder.VideoRecorder", "folder": str(videos)})
     count = min(evaluation.workers, max(1, len(episodes_left)))
@@ -72,7 +74,15 @@ def evaluate(evaluation: Evaluation, out: Path) -> list[EpisodeRecord]:
         write_contact_sheet(out / "contact_sheet.png", records, videos)
     config = out / "config.yaml"
     settings = config.read_text() if config.is_file() else ""
-    write_page(out / PAGE, records, evaluation.protocol, evaluation.reference, videos, settings)
+    write_page(
+        out / PAGE,
+        records,
+        evaluation.protocol,
+        evaluation.reference,
+        videos,
+        settings,
+        out / DREAMS,
+    )
     return records
 
 

@@ -12,7 +12,7 @@ from experiment.errors import UserError, nearest
 from experiment.settings import Description, typed
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.published import Reference
-from policies.evaluation.run import Evaluation
+from policies.evaluation.run import DREAMS, Evaluation
 
 
 @dataclass  # not frozen: OmegaConf could not fill it inside of another
@@ -46,6 +46,7 @@ class EvalSettings:
     resolution: list[int] | None
     out: str | None
     videos: bool
+    dreams: int
     list: bool
     backend: str
     env: dict[str, Any]
@@ -100,10 +101,28 @@ class EvalSettings:
             policy=self.policy,
             reference=self.protocol.reference or self.task.reference,
             videos=self.videos,
+            recorders=self._recorders(),
             workers=self.workers,
             time_limit=self.time_limit,
             protocol=self.protocol.name,
         )
+
+    def _recorders(self) -> Sequence[Description]:
+        if self.dreams == 0:
+            return ()
+        if self.dreams < 0 or "checkpoint" not in self.policy:
+            raise UserError(
+                f"dreams={self.dreams}: it is the number of moments from which the world model of "
+                "policy=checkpoint dreams; other policies have none."
+            )
+        checkpoint = self.policy["checkpoint"]
+        recorder = {
+            "_target_": "policies.evaluation.dreams.DreamRecorder",
+            "folder": str(Path(str(self.out)) / DREAMS),
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "moments": self.dreams,
+        }
+        return (recorder,)
 
     def _environment(self) -> Description:
         backends = {"maniskill": self.env, "original": self.original}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.evaluation.page import Videos, maps, write_page
+from policies.evaluation.page import Embedded, maps, write_page
 from policies.evaluation.published import Reference
 from policies.evaluation.report import read_records
 from tests.policies.pages import evaluation, opened, record
@@ -53,7 +53,7 @@ def test_maps_show_each_start_once_in_the_colour_of_its_outcome() -> None:
 def test_videos_beyond_the_limit_are_left_out_and_counted(page: Path) -> None:
     folder = page.parent / "videos"
     first = record(0)
-    videos = Videos(folder, most_bytes=(folder / "move_near_0000.mp4").stat().st_size)
+    videos = Embedded(folder, "mp4", (folder / "move_near_0000.mp4").stat().st_size)
     assert videos(first) is not None
     assert videos(first) is None
     assert videos(record(99)) is None  # has none
