@@ -14,7 +14,7 @@ import torch
 from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from policies.checkpoint import robot_of, shipped
-from worldmodel.data.gripper import LearnedGripper, codec_of
+from worldmodel.data.gripper import codec_of, learned_of_executed
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import CPU
@@ -26,8 +26,6 @@ from worldmodel.training.checkpoint import checkpoint_folder, read_config
 HORIZON = 12
 """Control steps of a dream."""
 _STEPS = 6
-_OPENS_WITH = {"google_robot": -1.0, "widowx": 1.0}
-"""Sign with which the robots' environments open the gripper; in canonical actions it is -1."""
 
 
 def dreams_path(folder: Path, task: str, index: int) -> Path:
@@ -82,9 +80,7 @@ class DreamRecorder:
         """Return the episode from each moment on, as the model reads it."""
         assert dreamer.gripper is not None
         robot, name = dreamer.gripper
-        canonical = np.stack(self._actions)
-        canonical[:, 6] *= -_OPENS_WITH[robot]
-        learned = LearnedGripper(codec_of(robot, name))(canonical)
+        learned = learned_of_executed(np.stack(self._actions), robot, codec_of(robot, name))
         needed = dreamer.actions_needed(HORIZON)
         seen = [self._seen[moment] for moment in moments]
         pictures = torch.from_numpy(np.stack([self._picture(moment) for moment in moments]))

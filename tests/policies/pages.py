@@ -1,5 +1,7 @@
 """Records with videos on a disk, and a headless browser to open pages in."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +36,31 @@ def evaluation(folder: Path, outcomes: str, task: str = "move_near") -> Path:
     return folder
 
 
-def opened(page: Path, width: int) -> dict[str, Any]:
-    """Open a page offline; return its errors, its width in pixels and what its video plays."""
+@contextlib.contextmanager
+def browser(width: int, offline: bool = False) -> Iterator[tuple[Any, list[str]]]:
+    """Open a tab; yield it and the list that its errors come to."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = next((p for p in map(Path, _CHROMIUM) if p.exists()), None)
     if chromium is None:
         pytest.skip("there is no Chromium on this machine")
     with api.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
-        tab, errors, requests = context.new_page(), [], []
+        started = player.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        context = started.new_context(viewport={"width": width, "height": 800}, offline=offline)
+        tab, errors = context.new_page(), list[str]()
         tab.on("console", lambda message: errors.append(message.text))
         tab.on("pageerror", lambda error: errors.append(str(error)))
+        yield tab, errors
+        started.close()
+
+
+def opened(page: Path, width: int) -> dict[str, Any]:
+    """Open a page offline; return its errors, its width in pixels and what its video plays."""
+    requests: list[str] = []
+    with browser(width, offline=True) as (tab, errors):
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(page.resolve().as_uri())
         played = tab.evaluate(_PLAY)
         scroll = tab.evaluate("document.documentElement.scrollWidth")
-        browser.close()
     outside = [url for url in requests if not url.startswith(("file:", "data:"))]
     return {"errors": errors, "outside": outside, "width": scroll, "played": played}
 

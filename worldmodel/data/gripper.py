@@ -145,6 +145,9 @@ CODECS: dict[str, dict[str, GripperCodec]] = {
 }
 """Codecs by robot and name; a robot's first is its default."""
 
+_CLOSES_WITH = {"google_robot": 1.0, "widowx": -1.0}
+"""Sign with which the robots' environments close the gripper; in canonical actions it is +1."""
+
 
 def codec_name(robot: str, name: str | None = None) -> str:
     """Return the name of a codec of `robot`: `name`, or the default for None.
@@ -193,6 +196,16 @@ class LearnedGripper:
         rest = np.zeros_like(last)
         rest[6:] = self.codec.resting(last[6:])
         return rest
+
+
+def learned_of_executed(actions: np.ndarray, robot: str, codec: GripperCodec) -> np.ndarray:
+    """Return actions `(t, 7)` that a robot's environment executed as `codec` learns them.
+
+    They are all of an episode so far: a relative command means something after those before it.
+    """
+    canonical = np.array(actions, dtype=np.float32)
+    canonical[:, 6] *= _CLOSES_WITH[robot]
+    return with_learned_gripper(canonical, codec)
 
 
 def scaled(radians: np.ndarray) -> np.ndarray:

@@ -1,0 +1,66 @@
+"""Entry point: play in the dream, the world model's picture beside the simulator's.
+
+    python -m policies.play                                       the shipped policy's world model
+    python -m policies.play task=move_near checkpoint=runs/finetune port=8010
+
+Opens a page at http://127.0.0.1:8010: keys or buttons move the gripper, or the policy drives.
+Ctrl-C ends it. See docs/playing.md.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from experiment.command import command
+from experiment.errors import UserError
+from experiment.settings import build, plain
+from policies.checkpoint import check_robot, load_policy, shipped
+from policies.playing.server import PlayServer
+from policies.playing.session import Session
+from worldmodel.device import Compute
+from worldmodel.imagination.dream import load_dreamer
+from worldmodel.sampler import Sampling
+from worldmodel.training.checkpoint import checkpoint_folder, read_config
+
+
+@dataclass(frozen=True)
+class _Address:
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 2**16:
+            raise UserError(f"port={self.port} must lie between 0 and 65535; 0 takes any free one.")
+
+
+@command("play", __doc__)
+def main(config: DictConfig) -> None:
+    address = _Address(str(config.host), int(config.port))
+    task = str(config.task.name)
+    folder = shipped(task) if config.checkpoint is None else checkpoint_folder(config.checkpoint)
+    if read_config(folder).get("kind") != "video_action":
+        raise UserError(f"{folder} has no world model that actions drive: give another checkpoint.")
+    check_robot(folder, [task])
+    compute = Compute.of(config.device, config.precision, "")
+    dreamer = load_dreamer(folder, Sampling(steps=int(config.steps)), compute)
+    policy = load_policy(str(folder), config.device, config.precision)
+    environment = plain(config.env) | {"task": task}
+    session = Session(build(environment), dreamer, policy, int(config.seed))
+    about = {"task": task, "checkpoint": folder.name, "euler_steps": int(config.steps)}
+    server = PlayServer(session, about, Path(str(config.out)).expanduser())
+
+    def ready(port: int) -> None:
+        print(f"play at http://{address.host}:{port} (Ctrl-C ends it)", flush=True)
+
+    try:
+        server.run(address.host, address.port, ready)
+    finally:
+        session.close()
+
+
+run = main.run
+
+
+if __name__ == "__main__":
+    main()
