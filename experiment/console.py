@@ -21,6 +21,7 @@ COMMANDS = {
     "encode": ("worldmodel.encode", "keep a data set's tokens on disk"),
     "finetune": ("policies.finetune", "train a policy"),
     "imagine": ("worldmodel.imagine", "dreams beside the truth"),
+    "play": ("policies.play", "the dream beside the simulator, driven by hand"),
     "probe": ("worldmodel.probe", "what a representation knows"),
     "serve": ("policies.serve", "serve a policy to other programs"),
     "export": ("policies.export", "a checkpoint with a model card"),
