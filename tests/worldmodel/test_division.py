@@ -20,7 +20,11 @@ def rows(batch: Batch, chosen: slice) -> Batch:
         count = len(tokens.values)
         return replace(
             tokens,
-            **{n: t[chosen] for n, t in values.items() if t is not None and len(t) == count},
+            **{
+                n: t[chosen]
+                for n, t in values.items()
+                if isinstance(t, torch.Tensor) and len(t) == count
+            },
         )
 
     return {name: cut(tokens) for name, tokens in batch.items()}

@@ -241,7 +241,7 @@ def test_a_policy_dreams_from_pictures_without_state_or_actions(shipped: Read) -
     assert clips.state.shape == (2, 0)
     dream = shipped.dreamer(clips, 12, tiny.generator(), False)
     assert dream.shape == (2, 4, 96, 128, 3)
-    assert list(shipped.dreamer.known(clips, with_state=True)) == ["text", "frame"]
+    assert list(shipped.dreamer.known(clips, with_state=True)) == ["text", "frame", "start"]
 
 
 def test_windows_of_branches_begin_where_they_left(shipped: Read) -> None:
