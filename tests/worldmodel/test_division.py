@@ -18,14 +18,8 @@ def rows(batch: Batch, chosen: slice) -> Batch:
     def cut(tokens: Tokens) -> Tokens:
         values = {field.name: getattr(tokens, field.name) for field in fields(tokens)}
         count = len(tokens.values)
-        return replace(
-            tokens,
-            **{
-                n: t[chosen]
-                for n, t in values.items()
-                if isinstance(t, torch.Tensor) and len(t) == count
-            },
-        )
+        tensors = {n: t for n, t in values.items() if isinstance(t, torch.Tensor)}
+        return replace(tokens, **{n: t[chosen] for n, t in tensors.items() if len(t) == count})
 
     return {name: cut(tokens) for name, tokens in batch.items()}
 
