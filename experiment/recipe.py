@@ -52,13 +52,12 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """Stages in their order. `about` says what they make; `demos`, `few`: sets they learn from."""
+    """Stages in their order. `about` says what they make; `demos`: sets they learn from."""
 
     name: str
     about: str
     stages: list[Stage]
     demos: str = ""
-    few: str = ""
 
     def chosen(self, only: Sequence[str] | None) -> list[Stage]:
         """Return the stages named by `only`, all for None; raises `UserError` for an unknown."""
