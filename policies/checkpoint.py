@@ -39,8 +39,9 @@ def shipped(task: str) -> Path:
     found = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
     if found is None:
         raise UserError(
-            f"no policy for {spec.name} is installed ({folders[-1]} is missing): give checkpoint= "
-            "a folder that policies.finetune wrote."
+            f"no policy for {spec.name} is installed ({folders[-1]} is missing): install the "
+            "package self-flow-robotics-checkpoints, or give checkpoint= a folder that "
+            "policies.finetune wrote."
         )
     return found
 

@@ -4,14 +4,27 @@ import shutil
 import site
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
 import pytest
 
 from experiment.settings import CONFIGS, ROOT
+from policies.checkpoint import SHIPPED
 
 pytestmark = pytest.mark.slow
+
+
+def install(interpreter: Path, source: Path, folder: Path) -> None:
+    """Build a wheel of `source` in `folder` and install it without what it depends on."""
+    pip, quiet = [sys.executable, "-m", "pip"], ["--quiet", "--no-deps"]
+    wheels = folder / f"wheels_of_{source.name}"
+    build = [*pip, "wheel", *quiet, "--no-build-isolation", "-w", str(wheels), str(source)]
+    subprocess.run(build, check=True, timeout=300)
+    (wheel,) = wheels.glob("*.whl")
+    into = [*pip, "--python", str(interpreter), "install", *quiet, str(wheel)]
+    subprocess.run(into, check=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +37,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip"]
-    quiet = ["--quiet", "--no-deps", "--disable-pip-version-check"]
-    build = [*pip, "wheel", *quiet, "--no-build-isolation", "-w", str(folder), str(source)]
-    subprocess.run(build, check=True, timeout=300)
     venv.create(folder / "venv")
     interpreter = folder / "venv" / "bin" / "python"
-    (wheel,) = folder.glob("*.whl")
-    install = [*pip, "--python", str(interpreter), "install", *quiet, str(wheel)]
-    subprocess.run(install, check=True, timeout=300)
+    install(interpreter, source, folder)
     (installed,) = (folder / "venv" / "lib").glob("python*/site-packages")
     (installed / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     return interpreter
@@ -75,3 +82,25 @@ def test_a_checkpoint_that_is_not_installed_is_named(python: Path, tmp_path: Pat
     assert answer.returncode == 2
     assert answer.stderr.startswith("error: ")
     assert "no policy for open_and_place is installed" in answer.stderr
+    assert "self-flow-robotics-checkpoints" in answer.stderr
+
+
+def test_checkpoints_are_a_package_of_their_own(python: Path, tmp_path: Path) -> None:
+    """After the test above: one interpreter serves all of this file, in its order."""
+    source = tmp_path / "checkpoints"
+    shutil.copytree(ROOT / SHIPPED, source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    install(python, source, tmp_path)
+    code = (
+        "from policies.checkpoint import load_policy, shipped;"
+        "print(shipped('stack_cube'), load_policy(None, task='move_near').name)"
+    )
+    answer = run(python, tmp_path, "-c", code)
+    assert answer.returncode == 0, answer.stderr
+    assert Path(answer.stdout.split()[0]).is_relative_to(python.parents[1])
+
+
+def test_both_packages_have_one_version() -> None:
+    files = [ROOT / "pyproject.toml", ROOT / SHIPPED / "pyproject.toml"]
+    versions = [tomllib.loads(file.read_text())["project"]["version"] for file in files]
+    assert versions[0] == versions[1]
+    assert f"version: {versions[0]}" in (ROOT / "CITATION.cff").read_text()
