@@ -133,5 +133,11 @@ class EvalSettings:
     def _dated_folder(self) -> Path:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         protocol = [] if self.protocol.name == "default" else [self.protocol.name]
-        policy = self.policy["_target_"].rpartition(".")[2]
-        return Path("runs") / "eval" / "_".join([self.task.name, *protocol, policy, now])
+        return Path("runs") / "eval" / "_".join([self.task.name, *protocol, self._policy_name(), now])
+
+    def _policy_name(self) -> str:
+        """Return what a person calls the policy: its run, its class, or "shipped"."""
+        if "checkpoint" not in self.policy:
+            return str(self.policy["_target_"].rpartition(".")[2])
+        folder = Path(self.checkpoint or self.policy["checkpoint"] or "shipped")
+        return folder.parent.name if folder.name == "checkpoint" else folder.name
