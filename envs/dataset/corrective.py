@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
+from envs.dataset.true_state import EXECUTED
 from envs.episode import Policy, policy_name
 from envs.rollout import observe
 from experiment.errors import UserError
@@ -55,7 +56,7 @@ class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
         raw, reward, terminated, truncated, info = self.env.step(executed)
         self._step += 1
         self._seen = observe(raw, info, self._step)
-        return raw, reward, terminated, truncated, info
+        return raw, reward, terminated, truncated, {EXECUTED: executed, **info}
 
     def _next(self) -> np.ndarray:
         if not self._chunk:

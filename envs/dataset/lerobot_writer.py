@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from envs.dataset.staging import FPS, StagedEpisode, parquet_bytes
 from envs.dataset.statistics import Statistics, as_columns, of_levels, of_values
-from envs.dataset.true_state import NAMES, PREFIX
+from envs.dataset.true_state import NAMES
 from envs.dataset.video import join
 from experiment.errors import UserError
 from experiment.files import disk_error, write_bytes
@@ -143,7 +143,7 @@ def _numbers(table: pa.Table) -> list[str]:
 def _privileged(
     out: Path, episodes: Sequence[StagedEpisode], tables: Sequence[pa.Table]
 ) -> dict[str, Any]:
-    """Return the features of the columns of the true state, the same in all episodes."""
+    """Return the features of what only the simulator knows, the same in all episodes."""
     for episode, table in zip(episodes, tables, strict=True):
         if table.schema != tables[0].schema:
             raise UserError(
@@ -153,7 +153,7 @@ def _privileged(
             )
     features = {}
     for name in _numbers(tables[0]):
-        if name.startswith(PREFIX):
+        if name in NAMES:
             kind = tables[0].schema.field(name).type
             size = kind.list_size if pa.types.is_fixed_size_list(kind) else 1
             dtype = "bool" if pa.types.is_boolean(kind) else "float32"

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 
 import envs.simpler
+from envs.dataset.true_state import EXECUTED
 from experiment.errors import UserError
 
 START_PROBABILITY = 0.15
@@ -53,7 +54,8 @@ class ActionPerturbation(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self._left > 0:
             self._left -= 1
             disturbed[:6] += self._burst
-        return self.env.step(disturbed)
+        *outcome, info = self.env.step(disturbed)
+        return *outcome, {**info, EXECUTED: disturbed}
 
 
 def make(task: str, perturbation: float = 1.0, **settings: Any) -> ActionPerturbation:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from envs.dataset.statistics import count_levels
-from envs.dataset.true_state import true_state
+from envs.dataset.true_state import EXECUTED, true_state
 from envs.dataset.video import check_size, encode
 from envs.episode import Branch, Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
@@ -188,7 +188,7 @@ class StagingRecorder:
         self._branch: Branch | None = None
         self._folder = Path(folder)
         self._keep = keep
-        self._frames: list[tuple[Observation, np.ndarray, bool]] = []
+        self._frames: list[tuple[Observation, np.ndarray, bool, np.ndarray]] = []
 
     def start(self, episode: Episode, observation: Observation) -> None:
         if observation.image is None:
@@ -206,7 +206,8 @@ class StagingRecorder:
         info: Mapping[str, Any],
         after: Observation,  # noqa: ARG002
     ) -> None:
-        self._frames.append((before, action, bool(info["success"])))
+        executed = np.asarray(info.get(EXECUTED, action), dtype=np.float32)
+        self._frames.append((before, action, bool(info["success"]), executed))
 
     def end(self, record: EpisodeRecord) -> None:
         """Write the episode, or only its outcome when it is not to be kept."""
@@ -225,14 +226,15 @@ class StagingRecorder:
             metadata["steps"] = record.steps
             metadata |= {f"branch_{k}": v for k, v in asdict(self._branch).items()}
         if self._keep == "all" or (record.success_ever and record.success_strict):
-            observations, actions, successes = zip(*self._frames, strict=True)
+            observations, actions, successes, executed = zip(*self._frames, strict=True)
+            columns = _columns([true_state(each.privileged) for each in observations])
             data = EpisodeData(
                 images=np.stack([observation.image for observation in observations]),
                 state=np.stack([observation.state for observation in observations]),
                 action=np.stack(actions),
                 instructions=[observation.instruction for observation in observations],
                 success=np.asarray(successes),
-                privileged=_columns([true_state(each.privileged) for each in observations]),
+                privileged={**columns, EXECUTED: np.stack(executed)},
             )
             stage(self._folder, record.index, data, metadata, self._fps, **self._video)
         else:

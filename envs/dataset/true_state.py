@@ -1,4 +1,8 @@
-"""The simulator's true state as columns of a data set, for probes; no policy reads them.
+"""What only a simulator knows, as columns of a data set: its true state and what was executed.
+
+The true state is for probes; no policy reads it. What was executed differs from the action in
+demonstrations that were disturbed or that a learner drove: it is what a world model has to learn
+from, as the pictures show what came of it.
 
 Poses are in the robot's base frame, as actions and proprioception are. The columns are not called
 `observation...`: LeRobot's policies take every column of that name as an input.
@@ -11,6 +15,10 @@ import numpy as np
 from transforms3d.quaternions import qconjugate, qmult, rotate_vector
 
 PREFIX = "privileged."
+EXECUTED = "executed_action"
+"""The column of the action `(7,)` that the robot was given, and its key in an environment's info
+where that is not the policy's own. Not called `action...`, which LeRobot's policies would learn."""
+
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -18,6 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "privileged.target_pose": POSE_NAMES,
     "privileged.drawer_position": ("drawer_position",),
     "privileged.grasped": ("grasped",),
+    EXECUTED: ("dx", "dy", "dz", "rotation_x", "rotation_y", "rotation_z", "gripper"),
 }
 """What a column's numbers are called; m, unit quaternions with qw >= 0, and 0 or 1."""
 

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.dataset import lerobot_writer
+from envs.dataset.corrective import LearnerDrives
 from envs.dataset.lerobot_writer import assemble, total_episodes
+from envs.dataset.perturbation import ActionPerturbation
 from envs.dataset.staging import (
     IMAGE_KEY,
     EpisodeData,
@@ -22,7 +24,7 @@ from envs.dataset.staging import (
     staged_episodes,
 )
 from envs.dataset.statistics import count_levels, of_levels, of_values
-from envs.dataset.true_state import true_state
+from envs.dataset.true_state import EXECUTED, true_state
 from envs.dataset.video import decode
 from envs.episode import Episode
 from envs.rollout import run_episode
@@ -299,6 +301,23 @@ def test_the_true_state_is_recorded_beside_what_a_policy_sees(tmp_path: Path) ->
     np.testing.assert_allclose(positions, 0.01 * np.arange(LIMIT), atol=1e-6)
     statistics = json.loads((tmp_path / "meta/stats.json").read_text())
     assert statistics["privileged.drawer_position"]["max"] == pytest.approx([0.01 * (LIMIT - 1)])
+
+
+def test_what_was_executed_is_recorded_beside_the_action(tmp_path: Path) -> None:
+    disturbed = ActionPerturbation(ToyEnv(), 1.0)
+    driven = LearnerDrives(ActionPerturbation(ToyEnv(), 1.0), ToyPolicy(chunk=3), 0.5)
+    for index, env in enumerate((ToyEnv(), disturbed, driven)):
+        episode = Episode(task="toy", index=index, seed=11, robot_pose="c0")
+        run_episode(env, ToyPolicy(), episode, [StagingRecorder(tmp_path / ".staging", "all")])
+    build(tmp_path)
+    read = LeRobotEpisodes(str(tmp_path))
+    for index in range(3):
+        episode_read = read[index]
+        executed, action = episode_read.array(EXECUTED), episode_read.array("action")
+        # The toy moves by what it is given; the seed's own scale of noise may be 0.
+        moved = np.diff(episode_read.array("observation.state")[:, :7], axis=0)
+        np.testing.assert_allclose(executed[:-1], moved, atol=1e-5)
+        assert np.array_equal(executed, action) == (index == 0)
 
 
 def test_episodes_without_the_true_state_are_not_mixed_in(folder: Path) -> None:
