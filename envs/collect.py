@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from envs.dataset.lerobot_writer import assemble, total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
 from envs.episode import DEMONSTRATIONS, Episode, episode_seed
 from envs.workers import Workers, available_cores
+from experiment import progress
 from experiment.command import command
 from experiment.errors import UserError
 from experiment.run_folder import open_run
@@ -176,7 +176,9 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
     kept = sum(episode.kept for episode in staged.values())
     with (
         workers,
-        tqdm(total=collection.episodes, initial=kept, desc=collection.task, unit="episode") as bar,
+        progress.bar(
+            total=collection.episodes, initial=kept, desc=collection.task, unit="episode"
+        ) as bar,
     ):
         while missing := indices_to_try(staged, collection.episodes):
             _check_progress(collection, staged)

@@ -27,6 +27,7 @@ from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from experiment.processes import die_with_parent
+from experiment.progress import bar
 from experiment.settings import Description, build
 
 # One thread each, whatever the number of processes: they share the cores already, and the number
@@ -106,11 +107,11 @@ class Workers:
             yield from records
             return
         successes = 0
-        with tqdm(total=len(episodes), desc=progress, unit="episode", dynamic_ncols=True) as bar:
+        with bar(total=len(episodes), desc=progress, unit="episode") as shown:
             for done, record in enumerate(records, start=1):
                 successes += record.success_ever
-                bar.set_postfix_str(f"success {successes}/{done}")
-                bar.update()
+                shown.set_postfix_str(f"success {successes}/{done}", refresh=False)
+                shown.update()
                 yield record
 
     def _records(self, episodes: Sequence[Episode]) -> Iterator[EpisodeRecord]:

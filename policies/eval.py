@@ -43,7 +43,8 @@ def main(config: DictConfig) -> list[EpisodeRecord]:
     console = Console()
     console.print(report.table(records, evaluation.protocol, evaluation.reference))
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
-    console.print(f"{len(records)} episodes, {time.perf_counter() - started:.0f} s: {out}")
+    many = "episode" if len(records) == 1 else "episodes"
+    console.print(f"{len(records)} {many}, {time.perf_counter() - started:.0f} s: {out}")
     return records
 
 

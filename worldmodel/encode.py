@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from tqdm import tqdm
 
+from experiment import progress
 from experiment.command import command
 from experiment.errors import UserError, nearest
 from experiment.files import append_record, write_bytes
@@ -53,7 +53,7 @@ def encode(
     for number, data in enumerate(sets):
         indices = encoded_windows(data, every)
         starts = range(0, len(indices), size)
-        for first in tqdm(starts, desc=f"encoding {data.name}", unit="shard"):
+        for first in progress.each(starts, f"encoding {data.name}", "shard"):
             path = out / f"set-{number:02d}-{first // size:06d}.safetensors"
             marker = path.with_suffix(".json")
             if not (path.is_file() and marker.is_file()):

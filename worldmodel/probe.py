@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from experiment import progress
 from experiment.command import command
 from experiment.errors import UserError
 from experiment.files import write_bytes
@@ -42,14 +43,15 @@ def probe(
     probed: Probed, samples: Samples, times: Sequence[float], splits: int, seed: int
 ) -> list[Curve]:
     """Return the curve of every target that varies, at every time."""
-    curves = []
-    for time in times:
-        features = pooled(probed, samples.windows, time, seed)
-        found = (
-            curve(features, target, samples.episodes, time, splits, seed)
-            for target in samples.targets
-        )
-        curves += [each for each in found if each is not None]
+    curves: list[Curve] = []
+    total = len(times) * len(samples.targets)
+    with progress.bar(desc="probing", unit="probe", total=total, delay=2.0) as bar:
+        for time in times:
+            features = pooled(probed, samples.windows, time, seed)
+            for target in samples.targets:
+                found = curve(features, target, samples.episodes, time, splits, seed)
+                curves += [] if found is None else [found]
+                bar.update()
     return curves
 
 

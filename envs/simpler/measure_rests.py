@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import envs.simpler
 from envs.simpler.assets.catalogues import CATALOGUES
@@ -17,6 +16,7 @@ from envs.simpler.assets.rests import PRIMITIVES, names, text
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.tasks.registry import ORIENTATIONS, PICKABLE, TASKS
 from envs.simpler.tasks.variants import LESS_DISTRACTORS, MORE_DISTRACTORS
+from experiment import progress
 from experiment.files import write_bytes
 
 Drop = tuple[str, str, dict[str, Any]]
@@ -44,7 +44,7 @@ def measure() -> dict[str, list[list[float]]]:
     """Drop everything once; x and y relative to the drop, absolute where several fall together."""
     table: dict[str, list[list[float]]] = {}
     made: dict[tuple[str, str], SimplerEnv] = {}
-    for task, variant, options in tqdm(list(drops()), desc="drops"):
+    for task, variant, options in progress.each(list(drops()), "dropping", "object"):
         if (task, variant) not in made:
             made[task, variant] = envs.simpler.make(task, resolution=None, variant=variant)
             made[task, variant].scene.always_drop = True

@@ -133,7 +133,8 @@ class EvalSettings:
     def _dated_folder(self) -> Path:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         protocol = [] if self.protocol.name == "default" else [self.protocol.name]
-        return Path("runs") / "eval" / "_".join([self.task.name, *protocol, self._policy_name(), now])
+        name = "_".join([self.task.name, *protocol, self._policy_name(), now])
+        return Path("runs") / "eval" / name
 
     def _policy_name(self) -> str:
         """Return what a person calls the policy: its run, its class, or "shipped"."""

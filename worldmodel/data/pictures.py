@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 
+from experiment import progress
 from experiment.files import disk_error, write_bytes
 from worldmodel.data.formats.episode import DamagedRecord
 
@@ -137,7 +137,9 @@ class PictureFile:
             # Written as a stream: a full disk is an error here, in a memory map it is a crash.
             with (
                 partial.open("wb") as file,
-                tqdm(total=shape[0], desc="decoding pictures", unit="picture") as bar,
+                progress.bar(
+                    total=shape[0], desc="decoding pictures", unit="picture", delay=2.0
+                ) as bar,
             ):
                 np.lib.format.write_array_header_1_0(file, header)
                 for several in pictures():

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from experiment import progress
 from experiment.errors import UserError
 from experiment.files import write_bytes
 from worldmodel.data.dataset import DataSet
@@ -60,7 +60,7 @@ def measure(sets: Sequence[DataSet], skip_damaged: bool) -> Statistics:
     actions, states, damaged = [], [], []
     texts: set[str] = set()
     every = [(data, number) for data in sets for number in range(len(data.lengths))]
-    for data, number in tqdm(every, desc=f"measuring {sets[0].name}", unit="episode"):
+    for data, number in progress.each(every, f"measuring {sets[0].name}", "episode"):
         try:
             arrays = data.canonical(number)
         except DamagedRecord as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiment import progress
 from experiment.errors import UserError
 from experiment.seeding import numpy_generator, torch_generator
 from worldmodel.data.source import DataSource
@@ -64,14 +65,14 @@ class Look:
         data = Clips(self.source, dreamer, times, needed)
         clips, episodes = data.spread(self.clips)
         real, rate = clips.future.numpy(), data.data.rate
-        dreams = {"frame alone": self._dream(clips, horizon, False)}
+        given = {"frame alone": (clips, False)}
         if self.actions:
-            order = shifted(episodes)
-            dreams = {
-                "frame and actions": self._dream(clips, horizon, True),
-                **dreams,
-                _OTHER: self._dream(with_actions(clips, order.tolist()), horizon, True),
-            }
+            others = with_actions(clips, shifted(episodes).tolist())
+            given = {"frame and actions": (clips, True), **given, _OTHER: (others, True)}
+        dreams = {
+            name: self._dream(what, horizon, actions)
+            for name, (what, actions) in progress.each(given.items(), "dreaming", "dream")
+        }
         errors = {name: squared_errors(real, dream) for name, dream in dreams.items()}
         errors["nothing moves"] = squared_errors(real, clips.frame.numpy()[:, None])
         plots.horizon(self.folder / "horizon.png", times, errors, dreamer.reach, rate)
@@ -128,7 +129,7 @@ class Look:
             return None
         times, dreamer = self.dreamer.times(horizon), self.dreamer
         tables, rows, scenes, titles = [], [], [], []
-        for place, family in enumerate(families):
+        for place, family in enumerate(progress.each(families, "dreaming of branches", "state")):
             dream = self._dream(family.clips, horizon, True)
             real, now = family.clips.future.numpy(), family.clips.frame.numpy()
             table = squared_errors(real[None], dream[:, None]).mean(-1)

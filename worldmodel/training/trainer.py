@@ -14,8 +14,8 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from experiment import progress
 from experiment.errors import UserError
 from experiment.seeding import row_generator
 from worldmodel.teacher import AnyModel, Teacher
@@ -105,13 +105,21 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
         with contextlib.ExitStack() as stack:
             stack.enter_context(_stop_at_signals(self._ask_to_stop))
             stack.callback(self._close)
-            bar = stack.enter_context(tqdm(total=total, initial=self.step, disable=not first))
+            bar = stack.enter_context(
+                progress.bar(
+                    desc="training",
+                    unit="step",
+                    total=total,
+                    initial=self.step,
+                    disable=not first,
+                )
+            )
             stop = self._stop
             while not self.finished and not stop:
                 self.advance()
                 bar.update()
                 if self.step % self.config.log_every == 0 or self.finished:
-                    bar.set_postfix(self._write_log())
+                    bar.set_postfix(self._write_log(), refresh=False)
                 if self.step % self.config.observe_every == 0 or self.finished:
                     self._observed()
                 late = first and time.monotonic() - saved > self.config.save_seconds

@@ -16,10 +16,10 @@ from typing import Any
 import pooch
 import requests
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from envs.simpler.assets.manifest import Entry, Manifest
 from envs.simpler.assets.status import status
+from experiment import progress
 from experiment.errors import UserError
 from experiment.files import disk_error
 
@@ -124,8 +124,7 @@ def _bring(source: str, root: Path, needed: list[Entry], timeout: float) -> set[
     with ThreadPoolExecutor(8) as pool:
         running = {pool.submit(_bring_one, downloads, fetch, entry): entry for entry in needed}
         try:
-            # Off a terminal (disable=None) the report at the end is enough.
-            for future in tqdm(as_completed(running), "files", len(running), disable=None):
+            for future in progress.each(as_completed(running), "files", "file", len(running)):
                 if future.result():
                     arrived.add(running[future])
         finally:

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from envs.simpler.assets.manifest import GROUPS, INSTALL, Entry, Manifest
+from experiment import progress
 from experiment.errors import UserError
 
 
@@ -37,7 +36,7 @@ def status(root: Path, manifest: Manifest, verify: bool = False) -> Status:
     if not root.is_dir():
         raise UserError(f"there is no asset folder {root}; fill it: {INSTALL} --to {root}")
     missing, differing = [], []
-    for entry in tqdm(manifest.entries.values(), "reading", disable=None if verify else True):
+    for entry in progress.each(manifest.entries.values(), "reading", "file"):
         path = root / entry.path
         try:
             if not path.is_file():

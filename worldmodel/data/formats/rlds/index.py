@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from tqdm import tqdm
 
+from experiment import progress
 from experiment.errors import UserError, nearest
 from experiment.files import write_bytes
 from worldmodel.data.formats.episode import DamagedRecord
@@ -135,12 +135,8 @@ def build(
 
     # Streamed shards are many short waits for the network.
     workers = 1 if storage.is_local or storage.cache else REQUESTS_AT_ONCE
-    shown = tqdm(
-        in_parallel(one, records, workers),
-        total=len(records),
-        desc=f"indexing {storage.address}",
-        unit="shard",
-        delay=2,
+    shown = progress.each(
+        in_parallel(one, records, workers), f"indexing {storage.address}", "shard", len(records)
     )
     return _joined(tuple(records), list(shown))
 
