@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from envs.episode import EpisodeRecord
 from experiment.errors import UserError
@@ -81,7 +81,8 @@ def summary(
 
 def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference | None) -> Table:
     """Return the rates as a table to print, published ones in a column of their own."""
-    grid = Table("per cent", "n", "at end", "ever", "strict")
+    # A name is folded rather than cut where the terminal is narrow.
+    grid = Table(Column("per cent", overflow="fold"), "n", "at end", "ever", "strict")
     if reference is not None:
         grid.add_column("paper")
     for line in lines(records, protocol):
