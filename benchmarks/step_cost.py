@@ -39,6 +39,7 @@ from experiment.seeding import torch_generator
 from experiment.settings import build, compose
 from worldmodel.cost import Flops, Weights, flops
 from worldmodel.device import Compute, peak_rate
+from worldmodel.embedding import Rotary, Timestep, sinusoids
 from worldmodel.loss import losses
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
@@ -47,14 +48,7 @@ from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.tokens import Batch, Modality, Tokens
 from worldmodel.training.trainer import TrainerConfig
-from worldmodel.transformer import (
-    Rotary,
-    SingleStream,
-    Timestep,
-    Transformer,
-    modulate,
-    sinusoids,
-)
+from worldmodel.transformer import SingleStream, Transformer, modulate
 
 ARMS: tuple[Arm, ...] = ("flow_matching", "self_flow")
 

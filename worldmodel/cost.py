@@ -13,10 +13,10 @@ from typing import Literal
 
 from torch import nn
 
+from worldmodel.embedding import POSITION_FEATURES, TIME_FEATURES
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.stem import KERNEL, layer_channels, patch_width
 from worldmodel.tokens import Modality
-from worldmodel.transformer import POSITION_FEATURES, TIME_FEATURES
 
 
 @dataclass(frozen=True)

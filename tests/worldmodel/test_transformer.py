@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.worldmodel.tiny import generator
-from worldmodel.transformer import Rotary, Transformer, _UnitRotated, axis_channels, rotate
+from worldmodel.embedding import Rotary, UnitRotated, axis_channels, rotate
+from worldmodel.transformer import Transformer
 
 G = generator()
 
@@ -44,7 +45,7 @@ def test_the_written_out_gradient_of_queries_and_keys_is_that_of_autograd() -> N
     scale = torch.randn(2, 1, 16, generator=G, requires_grad=True)
     rotation = [part.unsqueeze(2) for part in Rotary(16)(torch.rand(2, 3, 3, generator=G))]
     plain = rotate(F.rms_norm(x, (16,), eps=1e-6) * scale, (rotation[0], rotation[1]))
-    written = _UnitRotated.apply(x, scale, *rotation)
+    written = UnitRotated.apply(x, scale, *rotation)
     assert torch.equal(written, plain)
     grad = torch.randn(plain.shape, generator=G)
     for one, other in zip(
