@@ -7,11 +7,11 @@ Opens a page at http://127.0.0.1:8010: keys or buttons move the gripper, or the 
 Ctrl-C ends it. See docs/playing.md.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from experiment.address import Address
 from experiment.command import command
 from experiment.errors import UserError
 from experiment.settings import build, plain
@@ -24,19 +24,9 @@ from worldmodel.sampler import Sampling
 from worldmodel.training.checkpoint import checkpoint_folder, read_config
 
 
-@dataclass(frozen=True)
-class _Address:
-    host: str
-    port: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise UserError(f"port={self.port} must lie between 0 and 65535; 0 takes any free one.")
-
-
 @command("play", __doc__)
 def main(config: DictConfig) -> None:
-    address = _Address(str(config.host), int(config.port))
+    address = Address(str(config.host), int(config.port))
     task = str(config.task.name)
     folder = shipped(task) if config.checkpoint is None else checkpoint_folder(config.checkpoint)
     if read_config(folder).get("kind") != "video_action":
@@ -51,10 +41,10 @@ def main(config: DictConfig) -> None:
     server = PlayServer(session, about, Path(str(config.out)).expanduser())
 
     def ready(port: int) -> None:
-        print(f"play at http://{address.host}:{port} (Ctrl-C ends it)", flush=True)
+        print("play at", address.url("http", port), "(Ctrl-C ends it)", flush=True)
 
     try:
-        server.run(address.host, address.port, ready)
+        server.run(address, ready)
     finally:
         session.close()
 

@@ -30,9 +30,10 @@ def main(config: DictConfig) -> None:
     server = PolicyServer(batcher, settings.limits, settings.keys, settings.with_state, say)
 
     def ready(port: int) -> None:
-        say(f"policy '{batcher.name}' is served at ws://{settings.host}:{port} (Ctrl-C ends it)")
+        url = settings.address.url("ws", port)
+        say(f"policy '{batcher.name}' is served at {url} (Ctrl-C ends it)")
 
-    asyncio.run(server.run(settings.host, settings.port, ready))
+    asyncio.run(server.run(settings.address, ready))
 
 
 run = main.run

@@ -13,13 +13,13 @@ from policies.evaluation.page import (
     Card,
     Embedded,
     card,
-    environment,
     outcome,
 )
 from policies.evaluation.rates import Rate, rate_of
 from policies.evaluation.report import read_records
 from policies.evaluation.run import RECORDS
 from policies.evaluation.tables import grouped_by
+from policies.pages import environment
 
 _Z = 1.959964
 Key = tuple[str, int]

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-
 from envs.episode import EpisodeRecord
 from envs.recorder import video_path
 from experiment.files import write_bytes
 from policies.evaluation import report
 from policies.evaluation.published import Reference
 from policies.evaluation.tables import grouped_by
+from policies.pages import environment
 
 MOST_VIDEO_BYTES = 24_000_000
 """Of all videos in a page together; failures come first."""
@@ -95,14 +94,6 @@ def write_page(
         )
     )
     write_bytes(path, text.encode())
-
-
-def environment() -> jinja2.Environment:
-    """Return what fills the templates; all values are escaped."""
-    folder = Path(__file__).with_name("templates")
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.ChainableUndefined
-    )
 
 
 class Embedded:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from experiment.address import Address
 from experiment.errors import UserError
-from policies.evaluation.page import environment
+from policies.pages import environment
 from policies.playing.recording import Recording
 from policies.playing.session import Session, View
 
@@ -45,22 +46,19 @@ class PlayServer:
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._recording: Recording | None = None
         self.verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "view": lambda _: seen(session.view()),
+            "view": lambda _: self._seen(session.view()),
             "act": self._act,
-            "reset": lambda given: seen(session.reset(_whole(given, "seed"))),
-            "anchor": lambda _: seen(session.anchor()),
+            "reset": lambda given: self._seen(session.reset(_whole(given, "seed"))),
+            "anchor": lambda _: self._seen(session.anchor()),
             "record": self._record,
         }
 
-    def run(self, host: str, port: int, ready: Callable[[int], None]) -> None:
+    def run(self, address: Address, ready: Callable[[int], None]) -> None:
         """Serve until `stop`; `ready` is told the port. Raises `UserError` for a port in use."""
         try:
-            server = ThreadingHTTPServer((host, port), self._handler())
-        except OSError as error:
-            raise UserError(
-                f"port={port} on host={host} cannot be opened ({error.strerror}): give another "
-                "port=, or 0 for any free one."
-            ) from error
+            server = ThreadingHTTPServer((address.host, address.port), self._handler())
+        except (OSError, OverflowError) as error:
+            raise address.refused(error) from error
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         ready(server.server_address[1])
@@ -95,7 +93,12 @@ class PlayServer:
 
     def _act(self, given: dict[str, Any]) -> dict[str, Any]:
         action = given.get("action")
-        return seen(self._session.act(None if action is None else np.asarray(action, np.float32)))
+        act = self._session.act
+        return self._seen(act(None if action is None else np.asarray(action, np.float32)))
+
+    def _seen(self, view: View) -> dict[str, Any]:
+        # A page that was loaded anew does not know it otherwise.
+        return {**seen(view), "recording": self._recording is not None}
 
     def _record(self, given: dict[str, Any]) -> dict[str, Any]:
         """Begin or end a recording; the answer says where it went."""

@@ -1,7 +1,6 @@
 """The server: connections, limits of size and time, health."""
 
 import asyncio
-import errno
 import logging
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from experiment.address import Address
 from experiment.errors import UserError
 from policies.contract import Observation
 from policies.serving.batcher import Answer, Batcher, Session
@@ -41,7 +41,7 @@ class PolicyServer:
         self._clients = 0
         self._count = 0
 
-    async def run(self, host: str, port: int, ready: Callable[[int], None]) -> None:
+    async def run(self, address: Address, ready: Callable[[int], None]) -> None:
         """Serve until cancelled; `ready` gets the port once clients can connect (0: any free one).
 
         Raises `UserError` for a port or host that cannot be had.
@@ -51,8 +51,8 @@ class PolicyServer:
         try:
             server = await serve(
                 self._client,
-                host,
-                port,
+                address.host,
+                address.port,
                 process_request=self._health,
                 origins=[None],  # a page in somebody's browser has an origin, a robot has none
                 compression=None,
@@ -63,7 +63,7 @@ class PolicyServer:
                 logger=quiet,
             )
         except (OSError, OverflowError) as error:
-            raise _unavailable(error, host, port) from error
+            raise address.refused(error) from error
         async with server:
             ready(next(iter(server.sockets)).getsockname()[1])
             await asyncio.get_running_loop().create_future()
@@ -148,12 +148,3 @@ def _how(closed: ConnectionClosed) -> str:
     if closed.sent is not None and not closed.rcvd_then_sent:
         return f"was refused ({closed.sent.reason or closed.sent.code})"
     return "left" if closed.rcvd is not None else "died"
-
-
-def _unavailable(error: OSError | OverflowError, host: str, port: int) -> UserError:
-    code = getattr(error, "errno", None)
-    if code == errno.EADDRINUSE:
-        return UserError(f"port={port} is in use on {host}: choose another, or end its owner.")
-    if code in (errno.EACCES, errno.EPERM):
-        return UserError(f"port={port} may not be opened by this user: choose one above 1023.")
-    return UserError(f"host={host} port={port} cannot be served at: {error}.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.address import Address
 from experiment.errors import UserError
 from experiment.settings import Description, typed
 from policies.evaluation.settings import Task
@@ -46,9 +47,12 @@ class ServeSettings:
         """Check `values`; raises `UserError` naming the first setting that is off."""
         settings = typed(cls, values)
         settings.limits.check()
-        if not 0 <= settings.port < 1 << 16:
-            raise UserError(f"port={settings.port} must lie between 0 and 65535.")
+        _ = settings.address  # raises `UserError` for an impossible port
         return settings
+
+    @property
+    def address(self) -> Address:
+        return Address(self.host, self.port)
 
     def description(self) -> Description:
         """Return the policy to build, with its checkpoint looked up.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiment.address import Address
 from experiment.errors import UserError
 from policies.checkpoint import load_policy
 from policies.play import main
@@ -131,7 +132,7 @@ def served(session: Session, out: Path) -> Iterator[str]:
         address.append(f"http://127.0.0.1:{port}")
         up.set()
 
-    thread = threading.Thread(target=server.run, args=("127.0.0.1", 0, ready))
+    thread = threading.Thread(target=server.run, args=(Address("127.0.0.1", 0), ready))
     thread.start()
     assert up.wait(10)
     try:
@@ -195,7 +196,7 @@ def test_what_is_no_request_of_the_page_gets_one_sentence(session: Session, tmp_
         assert not any(tmp_path.iterdir())
         port = int(url.rpartition(":")[2])
         with pytest.raises(UserError, match=f"port={port}"):
-            PlayServer(session, {}, tmp_path).run("127.0.0.1", port, lambda _: None)
+            PlayServer(session, {}, tmp_path).run(Address("127.0.0.1", port), lambda _: None)
 
 
 def test_settings_that_cannot_be_are_refused(toy_run: Path) -> None:

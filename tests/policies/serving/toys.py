@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from experiment.address import Address
 from experiment.settings import Description
 from policies.chunking import ActionCode, ChunkedPolicy
 from policies.contract import Observation
@@ -116,7 +117,7 @@ def served(policy: Description, with_state: bool = True, **limits: float) -> Ite
 
     async def until_cancelled() -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            await server.run("127.0.0.1", 0, ready)
+            await server.run(Address("127.0.0.1", 0), ready)
 
     task = loop.create_task(until_cancelled())
     thread = threading.Thread(target=loop.run_until_complete, args=(task,), daemon=True)
