@@ -115,8 +115,11 @@ def serving() -> Iterator[Server]:
         def log_message(self, *arguments: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        http.handle_error = lambda *_: None  # a client that was killed is no news
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Say nothing: a client that was killed is no news."""
+
+    with Quiet(("127.0.0.1", 0), Handler) as http:
         server.base = f"http://127.0.0.1:{http.server_address[1]}{prefix}"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pooch.core
@@ -24,14 +25,14 @@ MANIFEST = world.manifest()
 
 
 @pytest.fixture(autouse=True)
-def direct(monkeypatch) -> None:
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy must not stand between a test and its own server, nor a pause between attempts."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(pooch.core.time, "sleep", lambda _: None)
 
 
 @pytest.fixture
-def tiny(monkeypatch) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands and checks take the small tree for the official one."""
     monkeypatch.setattr(command, "official", lambda: MANIFEST)
     monkeypatch.setattr(listing, "official", lambda: MANIFEST)
@@ -39,12 +40,12 @@ def tiny(monkeypatch) -> None:
 
 
 @pytest.fixture
-def source(tmp_path) -> Path:
+def source(tmp_path: Path) -> Path:
     return world.write_tree(tmp_path / "source")
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[world.Server]:
     with world.serving() as served:
         yield served
 
@@ -56,7 +57,7 @@ def bring(source: Path | str, root: Path, timeout: float = 20.0) -> Installed:
 # ---- install ------------------------------------------------------------------------------------
 
 
-def test_from_a_folder_everything_arrives_and_nothing_else(tmp_path, source) -> None:
+def test_from_a_folder_everything_arrives_and_nothing_else(tmp_path: Path, source: Path) -> None:
     (source / "data/custom/models/eggplant/textured_bkup.glb").write_bytes(b"not listed")
     done = bring(source, tmp_path / "to")
     assert world.tree(tmp_path / "to") == world.CONTENT
@@ -64,7 +65,9 @@ def test_from_a_folder_everything_arrives_and_nothing_else(tmp_path, source) -> 
     assert not done.missing
 
 
-def test_from_an_address_what_is_there_is_not_fetched_again(tmp_path, server) -> None:
+def test_from_an_address_what_is_there_is_not_fetched_again(
+    tmp_path: Path, server: world.Server
+) -> None:
     world.write_tree(tmp_path, without=(world.ROBOT, world.STAGE))
     done = bring(server.base + "/", tmp_path)
     assert world.tree(tmp_path) == world.CONTENT
@@ -74,7 +77,7 @@ def test_from_an_address_what_is_there_is_not_fetched_again(tmp_path, server) ->
     assert server.asked.total() == 2
 
 
-def test_truncated_and_altered_files_are_replaced(tmp_path, source) -> None:
+def test_truncated_and_altered_files_are_replaced(tmp_path: Path, source: Path) -> None:
     to = world.write_tree(tmp_path / "to")
     (to / world.ROBOT).write_bytes(world.CONTENT[world.ROBOT][:-1])
     (to / world.CABINET).write_bytes(b"<Cabinet/>")
@@ -86,7 +89,7 @@ def test_truncated_and_altered_files_are_replaced(tmp_path, source) -> None:
 
 @pytest.mark.parametrize("by_web", [False, True])
 def test_what_the_source_lacks_is_named_and_the_rest_comes(
-    tmp_path, source, server, by_web
+    tmp_path: Path, source: Path, server: world.Server, by_web: bool
 ) -> None:
     lacking = {world.STAGE, world.DRAWING, world.COLLISION}
     for path in lacking:
@@ -98,7 +101,7 @@ def test_what_the_source_lacks_is_named_and_the_rest_comes(
     assert all(server.asked[path] <= 1 for path in lacking)
 
 
-def test_a_source_with_nothing_leaves_nothing(tmp_path, server) -> None:
+def test_a_source_with_nothing_leaves_nothing(tmp_path: Path, server: world.Server) -> None:
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", server.base + "/elsewhere"):
         with pytest.raises(UserError, match=r"has none of the official files"):
@@ -107,7 +110,7 @@ def test_a_source_with_nothing_leaves_nothing(tmp_path, server) -> None:
 
 
 @pytest.mark.parametrize("path", [world.ROBOT, world.STAGE])
-def test_another_revision_never_gets_a_final_name(tmp_path, source, path) -> None:
+def test_another_revision_never_gets_a_final_name(tmp_path: Path, source: Path, path: str) -> None:
     (source / path).write_bytes(world.CONTENT[path][::-1])
     with pytest.raises(UserError, match=rf"{Path(path).name} is not the file of the pinned"):
         bring(source, tmp_path / "to")
@@ -118,7 +121,9 @@ def test_another_revision_never_gets_a_final_name(tmp_path, source, path) -> Non
 
 @pytest.mark.parametrize("fault", ["cut", "other", "longer", 503, 429])
 @pytest.mark.parametrize("path", [world.ROBOT, world.STAGE])
-def test_a_passing_fault_is_tried_again(tmp_path, server, fault, path) -> None:
+def test_a_passing_fault_is_tried_again(
+    tmp_path: Path, server: world.Server, fault: int | str, path: str
+) -> None:
     server.faults, server.times = {path: fault}, {path: 2}
     bring(server.base, tmp_path)
     assert server.asked[path] == 3
@@ -135,7 +140,9 @@ def test_a_passing_fault_is_tried_again(tmp_path, server, fault, path) -> None:
         ("hang", "could not be read"),
     ],
 )
-def test_a_lasting_fault_is_one_sentence(tmp_path, server, fault, words) -> None:
+def test_a_lasting_fault_is_one_sentence(
+    tmp_path: Path, server: world.Server, fault: int | str, words: str
+) -> None:
     server.faults = {world.ROBOT: fault}
     with pytest.raises(UserError, match=words) as caught:
         bring(server.base, tmp_path, timeout=0.3)
@@ -145,7 +152,7 @@ def test_a_lasting_fault_is_one_sentence(tmp_path, server, fault, words) -> None
     assert arrived.items() <= world.CONTENT.items()
 
 
-def test_no_network(tmp_path) -> None:
+def test_no_network(tmp_path: Path) -> None:
     with world.serving() as gone:
         base = gone.base
     with pytest.raises(UserError, match=r"could not be read .*connection.*--from"):
@@ -154,7 +161,9 @@ def test_no_network(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_only_whole_files_and_the_next_install_resumes(tmp_path, server) -> None:
+def test_a_kill_leaves_only_whole_files_and_the_next_install_resumes(
+    tmp_path: Path, server: world.Server
+) -> None:
     server.faults, server.times = {world.STAGE: "hang"}, {world.STAGE: 1}
     program = (
         "import sys\n"
@@ -185,7 +194,9 @@ def test_a_kill_leaves_only_whole_files_and_the_next_install_resumes(tmp_path, s
     assert world.tree(tmp_path) == world.CONTENT
 
 
-def test_two_at_once_take_turns_and_fetch_once(tmp_path, server, capsys) -> None:
+def test_two_at_once_take_turns_and_fetch_once(
+    tmp_path: Path, server: world.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.faults, server.times = {world.STAGE: "hang"}, {world.STAGE: 1}
     results = []
 
@@ -208,7 +219,9 @@ def test_two_at_once_take_turns_and_fetch_once(tmp_path, server, capsys) -> None
     assert set(server.asked.values()) == {1}
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, source, monkeypatch) -> None:
+def test_a_full_disk_leaves_nothing(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: str, output: str) -> None:
         Path(output).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -219,7 +232,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, source, monkeypatch) -> None:
     assert not (tmp_path / "to").exists()
 
 
-def test_targets_that_cannot_be_written(tmp_path, source) -> None:
+def test_targets_that_cannot_be_written(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="could not be written"):
         bring(source, tmp_path / "file" / "to")
@@ -228,7 +241,7 @@ def test_targets_that_cannot_be_written(tmp_path, source) -> None:
         bring(source, tmp_path / "to")
 
 
-def test_wrong_sources(tmp_path, source) -> None:
+def test_wrong_sources(tmp_path: Path, source: Path) -> None:
     (source / world.ROBOT).write_bytes(b"broken")
     with pytest.raises(UserError, match="--from and --to both name"):
         bring(source, source)
@@ -254,13 +267,13 @@ def test_the_pinned_list_is_sane() -> None:
     assert (top.group, top.essential) == ("cabinet", True)
 
 
-def test_the_official_folder_is_the_pinned_revision(simpler_assets) -> None:
+def test_the_official_folder_is_the_pinned_revision(simpler_assets: Path) -> None:
     current = status(simpler_assets, official(), verify=True)
     assert current.usable, "\n".join(report(current))
     assert len(current.missing) < 20
 
 
-def test_status_of_a_whole_folder(tmp_path) -> None:
+def test_status_of_a_whole_folder(tmp_path: Path) -> None:
     current = status(world.write_tree(tmp_path), MANIFEST)
     assert current.usable
     lines = list(report(current))
@@ -269,7 +282,7 @@ def test_status_of_a_whole_folder(tmp_path) -> None:
     assert "right checksum" in list(report(status(tmp_path, MANIFEST, verify=True)))[-1]
 
 
-def test_missing_stages_name_their_stand_in_and_the_folder_stays_usable(tmp_path) -> None:
+def test_missing_stages_name_their_stand_in_and_the_folder_stays_usable(tmp_path: Path) -> None:
     world.write_tree(tmp_path, without=(world.STAGE, world.DRAWING))
     current = status(tmp_path, MANIFEST)
     assert current.usable
@@ -279,13 +292,13 @@ def test_missing_stages_name_their_stand_in_and_the_folder_stays_usable(tmp_path
 
 
 @pytest.mark.parametrize("path", [world.ROBOT, world.CABINET, world.COLLISION, world.PHOTOGRAPH])
-def test_what_tasks_need_makes_a_folder_unusable(tmp_path, path) -> None:
+def test_what_tasks_need_makes_a_folder_unusable(tmp_path: Path, path: str) -> None:
     current = status(world.write_tree(tmp_path, without=(path,)), MANIFEST)
     assert not current.usable
     assert list(report(current))[-1] == f"  missing: {path}: tasks need it"
 
 
-def test_another_revision_shows_by_size_or_by_content(tmp_path) -> None:
+def test_another_revision_shows_by_size_or_by_content(tmp_path: Path) -> None:
     world.write_tree(tmp_path)
     for path in (world.CABINET, world.STAGE):
         (tmp_path / path).write_bytes(world.CONTENT[path].upper())
@@ -304,7 +317,7 @@ def test_what_is_needed_is_listed_first_and_long_lists_are_cut() -> None:
     assert lines[3:] == [f"  missing: {len(objects) - 3} more files of objects"]
 
 
-def test_a_file_is_checked_by_its_size(tmp_path, tiny) -> None:
+def test_a_file_is_checked_by_its_size(tmp_path: Path, tiny: None) -> None:
     world.write_tree(tmp_path)
     for path in (*world.CONTENT, "data/custom/models/of_my_own/collision.obj"):
         listing.check_file(tmp_path, path)
@@ -322,7 +335,7 @@ def test_a_file_is_checked_by_its_size(tmp_path, tiny) -> None:
 
 
 @pytest.mark.parametrize("named", ["", "relative/folder"])
-def test_the_default_folder(tmp_path, monkeypatch, named) -> None:
+def test_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", named)
     ours = Path("self-flow-robotics/ManiSkill2_real2sim")
@@ -331,7 +344,9 @@ def test_the_default_folder(tmp_path, monkeypatch, named) -> None:
     assert listing.default_root() == tmp_path / "data" / ours
 
 
-def test_the_commands_install_and_look(tmp_path, tiny, monkeypatch, capsys) -> None:
+def test_the_commands_install_and_look(
+    tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     source = world.write_tree(tmp_path / "source", without=(world.STAGE,))
     assert command.run(["install", "--from", str(source)]) == 0
@@ -354,7 +369,9 @@ def test_the_commands_install_and_look(tmp_path, tiny, monkeypatch, capsys) -> N
         command.run(["status", "--root", str(tmp_path / "nowhere")])
 
 
-def test_an_interruption_says_that_it_resumes(tmp_path, tiny, monkeypatch) -> None:
+def test_an_interruption_says_that_it_resumes(
+    tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -364,7 +381,9 @@ def test_an_interruption_says_that_it_resumes(tmp_path, tiny, monkeypatch) -> No
 
 
 @pytest.mark.parametrize("arguments", [[], ["instal"], ["status", "extra"]])
-def test_wrong_arguments_end_with_code_2(arguments, capsys) -> None:
+def test_wrong_arguments_end_with_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         command.run(arguments)
     assert ended.value.code == 2

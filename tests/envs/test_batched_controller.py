@@ -1,5 +1,6 @@
 """The batched control modes: in the real scenes, and on a stand-in for a GPU simulation."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -169,7 +170,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def agent(request):
+def agent(request: pytest.FixtureRequest) -> Iterator[Any]:
     environment = made(request.param, in_batches=True)
     environment.reset(seed=0)
     yield environment.scene.agent
@@ -181,7 +182,7 @@ def actions_for_three(count: int) -> torch.Tensor:
     return torch.tensor(rows[:count] * np.array([[1.0], [2.0], [0.5]], np.float32))
 
 
-def test_each_environment_is_driven_as_if_it_were_alone(agent) -> None:
+def test_each_environment_is_driven_as_if_it_were_alone(agent: Any) -> None:
     actions = actions_for_three(4)
     together = Stage(agent)
     driven = [together.control_step(action) for action in actions]
@@ -197,7 +198,7 @@ def plans_paths(stage: Stage) -> bool:
     return len(stage.controller.controllers["arm"].path) > 1
 
 
-def test_targets_are_applied_before_every_simulation_step(agent) -> None:
+def test_targets_are_applied_before_every_simulation_step(agent: Any) -> None:
     stage, actions = Stage(agent), actions_for_three(2)
     stage.control_step(actions[0])
     applied, fetches = stage.px.applied, stage.px.fetches
@@ -219,7 +220,7 @@ def test_targets_are_applied_before_every_simulation_step(agent) -> None:
     assert (stage.px.target[others] == ELSEWHERE).all()
 
 
-def test_resetting_one_environment_leaves_the_others_on_their_way(agent) -> None:
+def test_resetting_one_environment_leaves_the_others_on_their_way(agent: Any) -> None:
     actions = actions_for_three(5)
     undisturbed, stage = Stage(agent), Stage(agent)
     for action in actions[:3]:
@@ -244,7 +245,7 @@ def test_resetting_one_environment_leaves_the_others_on_their_way(agent) -> None
         torch.testing.assert_close(targets[:, 1], begun[:, 1], rtol=0, atol=1e-6)
 
 
-def test_the_start_velocity_is_that_of_the_last_simulation_steps(agent) -> None:
+def test_the_start_velocity_is_that_of_the_last_simulation_steps(agent: Any) -> None:
     stage = Stage(agent)
     gripper = stage.controller.controllers["gripper"]
     actions = torch.zeros(3, 7)
@@ -261,7 +262,9 @@ def test_the_start_velocity_is_that_of_the_last_simulation_steps(agent) -> None:
     torch.testing.assert_close(gripper.path_velocity[0].float(), expected, rtol=0, atol=1e-3)
 
 
-def test_a_robot_tells_its_controller_whom_a_reset_is_for(agent, monkeypatch) -> None:
+def test_a_robot_tells_its_controller_whom_a_reset_is_for(
+    agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mask = torch.tensor([False])
     monkeypatch.setattr(agent.scene, "_reset_mask", mask)
     targets = agent.controller._members[0].target_positions.clone()

@@ -1,5 +1,6 @@
 """Batched kinematics against SAPIEN's Pinocchio model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Arm:
 
 
 @pytest.fixture(scope="module", params=["open_and_place", "spoon_on_towel"])
-def arm(request):
+def arm(request: pytest.FixtureRequest) -> Iterator[Arm]:
     environment = envs.simpler.make(request.param, resolution=None)
     environment.reset(seed=0)
     robot = environment.scene.agent.robot._objs[0]

@@ -1,6 +1,6 @@
 """Batched joint paths against Ruckig, which plans one environment at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from envs.simpler.robots.batched.planner import plan
 
 Array = NDArray[np.float64]
 Problem = tuple[Array, Array, Array]
+Problems = Callable[[int, int, Limits], Iterator[Problem]]
 
 ARM = Limits(velocity=1.5, acceleration=2.0, jerk=50.0)
 FINGERS = Limits(velocity=1.0, acceleration=7.0, jerk=50.0)
@@ -40,9 +41,16 @@ def reference(problem: Problem, limits: Limits, times: Array | None = None) -> t
     return path.duration, np.array(states)
 
 
+def stacked(problems: list[Problem]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    start, velocity, target = (
+        torch.tensor(np.array(parts)) for parts in zip(*problems, strict=True)
+    )
+    return start, velocity, target
+
+
 def check(problems: list[Problem], limits: Limits) -> None:
     """One batched plan of all `problems` against Ruckig's plans of each."""
-    path = plan(*(torch.tensor(np.array(parts)) for parts in zip(*problems, strict=True)), limits)
+    path = plan(*stacked(problems), limits)
     times = np.linspace(0.0, float(path.duration.max()), 60)
     positions, velocities = (x.numpy() for x in path.at(torch.tensor(times)))
     for number, problem in enumerate(problems):
@@ -89,7 +97,7 @@ def control(count: int, joints: int, limits: Limits) -> Iterator[Problem]:
 
 @pytest.mark.parametrize(("limits", "joints"), [(ARM, 9), (FINGERS, 2), (FINGERS, 7)])
 @pytest.mark.parametrize("problems", [anywhere, near_the_stop, control])
-def test_paths_are_ruckigs(limits: Limits, joints: int, problems) -> None:
+def test_paths_are_ruckigs(limits: Limits, joints: int, problems: Problems) -> None:
     check(list(problems(300, joints, limits)), limits)
 
 
@@ -127,7 +135,7 @@ def test_limits_are_kept_and_a_start_velocity_beyond_them_is_clipped() -> None:
 
 def test_an_environment_is_planned_the_same_in_any_company() -> None:
     problems = list(control(40, 9, ARM))
-    together = plan(*(torch.tensor(np.array(parts)) for parts in zip(*problems, strict=True)), ARM)
+    together = plan(*stacked(problems), ARM)
     for number, problem in enumerate(problems[:10]):
-        alone = plan(*(torch.tensor(part)[None] for part in problem), ARM)
+        alone = plan(*stacked([problem]), ARM)
         torch.testing.assert_close(alone.pieces[0], together.pieces[number], rtol=0, atol=1e-12)

@@ -24,7 +24,7 @@ WIDOWX = ("spoon_on_towel", "carrot_on_plate", "stack_cube", "eggplant_in_basket
 
 def collection(out: Path, episodes: int = 6, **changes: Any) -> Collection:
     """Return a collection in the toy world, where every third seed or so fails."""
-    settings = {
+    settings: dict[str, Any] = {
         "task": "toy",
         "episodes": episodes,
         "out": out,

@@ -53,7 +53,7 @@ def test_tasks_are_chosen_by_name_or_by_lerobots_settings() -> None:
         ({"tasks": "stack_cube", "resolution": None}, "has no pictures"),
     ):
         with pytest.raises(UserError, match=sentence):
-            make_env(**wrong)  # type: ignore[arg-type]
+            make_env(**wrong)
 
 
 def test_the_file_for_the_hub_has_what_it_is_asked_for() -> None:

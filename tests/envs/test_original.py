@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def pipe_to(folder: Path, code: str, patience: float = 20.0) -> Pipe:
 
 
 @pytest.fixture
-def answering(tmp_path: Path) -> tuple[OriginalEnv, Path]:
+def answering(tmp_path: Path) -> Iterator[tuple[OriginalEnv, Path]]:
     log = tmp_path / "messages"
     code = ANSWER.format(state=json.dumps(STATE), log=str(log))
     made = OriginalEnv(task_spec("open_and_place"), pipe_to(tmp_path, code), None)

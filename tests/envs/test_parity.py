@@ -93,13 +93,13 @@ def record(path: Path, task: str, options: dict[str, Any]) -> None:
     }
     env.close()
     path.parent.mkdir(parents=True)
+    written = arrays | steps
     np.savez(
         path,
         meta_json=json.dumps(meta),
         step_log_json=[json.dumps(row) for row in rows],
         is_final_subtask=np.ones(3),
-        **arrays,
-        **steps,
+        **written,
     )
     assert spec.simpler_name in path.name
 

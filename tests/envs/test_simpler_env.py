@@ -1,8 +1,10 @@
 """The simulated tasks themselves, without a renderer, and with one where a device can draw."""
 
+from collections.abc import Iterator
 from itertools import combinations
 from math import dist
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import envs.simpler
 from envs.original import parity, pictures
+from envs.simpler.environment import SimplerEnv
 from envs.simpler.scenes import rendering
 from envs.simpler.tasks.registry import TASKS
 from experiment.errors import UserError
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.simulator
 
 
 @pytest.fixture(scope="module")
-def env():
+def env() -> Iterator[SimplerEnv]:
     environment = envs.simpler.make("open_and_place", resolution=None)
     yield environment
     environment.close()
@@ -30,7 +33,7 @@ def moving_actions(count: int) -> np.ndarray:
     return actions
 
 
-def test_same_seed_gives_the_same_episode_bit_for_bit(env) -> None:
+def test_same_seed_gives_the_same_episode_bit_for_bit(env: SimplerEnv) -> None:
     runs = []
     for _ in range(2):
         _, info = env.reset(seed=3)
@@ -39,10 +42,11 @@ def test_same_seed_gives_the_same_episode_bit_for_bit(env) -> None:
             observation, *_, info = env.step(action)
             states += [observation["state"], info["privileged"]["object_pose_world"]]
         runs.append(np.concatenate(states))
-    np.testing.assert_array_equal(*runs)
+    one, other = runs
+    np.testing.assert_array_equal(one, other)
 
 
-def test_a_fresh_environment_gives_the_same_episode(env) -> None:
+def test_a_fresh_environment_gives_the_same_episode(env: SimplerEnv) -> None:
     _, here = env.reset(seed=4)
     other = envs.simpler.make("open_and_place", resolution=None)
     _, there = other.reset(seed=4)
@@ -52,7 +56,7 @@ def test_a_fresh_environment_gives_the_same_episode(env) -> None:
     )
 
 
-def test_translation_moves_the_gripper_along_the_base_axes(env) -> None:
+def test_translation_moves_the_gripper_along_the_base_axes(env: SimplerEnv) -> None:
     observation, _ = env.reset(seed=0)
     start = observation["state"][:3].copy()
     for _ in range(6):
@@ -62,7 +66,7 @@ def test_translation_moves_the_gripper_along_the_base_axes(env) -> None:
     assert np.abs(moved[:2]).max() < 0.01
 
 
-def test_plus_one_closes_the_gripper_and_minus_one_opens(env) -> None:
+def test_plus_one_closes_the_gripper_and_minus_one_opens(env: SimplerEnv) -> None:
     env.reset(seed=0)
     close = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
     for _ in range(5):
@@ -73,7 +77,7 @@ def test_plus_one_closes_the_gripper_and_minus_one_opens(env) -> None:
     assert info["privileged"]["finger_angle"] < 0.1
 
 
-def test_an_unreachable_target_freezes_the_arm(env) -> None:
+def test_an_unreachable_target_freezes_the_arm(env: SimplerEnv) -> None:
     env.reset(seed=0)
     *_, before = env.step(np.zeros(7, np.float32))
     *_, after = env.step(np.array([1, 1, 1, 0, 0, 0, 0], np.float32))
@@ -83,7 +87,7 @@ def test_an_unreachable_target_freezes_the_arm(env) -> None:
     assert np.linalg.norm(travelled) < 0.01
 
 
-def test_instruction_changes_when_the_policy_advances(env) -> None:
+def test_instruction_changes_when_the_policy_advances(env: SimplerEnv) -> None:
     _, info = env.reset(seed=0)
     assert info["instruction"] == "open top drawer"
     env.advance_to_next_subtask()
@@ -92,13 +96,13 @@ def test_instruction_changes_when_the_policy_advances(env) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(6), np.full(7, np.nan), np.full(7, np.inf)])
-def test_bad_actions_are_refused_by_step(env, wrong: np.ndarray) -> None:
+def test_bad_actions_are_refused_by_step(env: SimplerEnv, wrong: np.ndarray) -> None:
     env.reset(seed=0)
     with pytest.raises(UserError, match="action at step 0"):
         env.step(wrong)
 
 
-def test_options_fix_the_start(env) -> None:
+def test_options_fix_the_start(env: SimplerEnv) -> None:
     _, info = env.reset(seed=0, options={"robot_pose": "c0", "object_xy": (-0.06, 0.04)})
     assert info["robot_pose"] == "c0"
     np.testing.assert_allclose(info["privileged"]["base_pose"][:2], [0.665, 0.224], atol=1e-6)
@@ -250,7 +254,7 @@ def test_variants_look_different(drawing: None) -> None:
         ({"assets": "lego"}, "unknown asset pack"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict, message: str) -> None:
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         envs.simpler.make("open_and_place", **({"resolution": None} | settings))
 

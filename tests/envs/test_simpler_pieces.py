@@ -58,7 +58,7 @@ def test_overlay_keeps_the_foreground() -> None:
     assert shown[0, 1].tolist() == [200, 200, 200]
 
 
-def test_asset_packs_say_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+def test_asset_packs_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIMPLER_ASSETS", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="SIMPLER_ASSETS"):
@@ -124,7 +124,9 @@ f 7 8 2
 """
 
 
-def test_meshes_come_apart_where_they_do_not_hang_together(tmp_path: Path, monkeypatch) -> None:
+def test_meshes_come_apart_where_they_do_not_hang_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     mesh = tmp_path / "spoon" / "collision.obj"
     mesh.parent.mkdir()

@@ -71,13 +71,14 @@ def test_reset_draws_are_the_originals() -> None:
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_a_fixed_name_changes_no_other_draw(task: str) -> None:
-    fixable: dict[str, Any] = {
+    by_family: dict[str, dict[str, Any]] = {
         "drawer": {"robot_pose": "c1", "coloring": COLORINGS[2]},
         "place": {"object_xy": (-0.06, 0.04)},
         "grasp": {"object_xy": (-0.2, 0.2)},
         "move_near": {"layout": 7},
         "put_on": {"layout": 7},
-    }[TASKS[task].family]
+    }
+    fixable = by_family[TASKS[task].family]
     free, fixed = start(task, 5), start(task, 5, **fixable)
     if "layout" in fixable:
         assert fixed.layout.number == 7
@@ -117,7 +118,7 @@ def test_everything_that_may_be_drawn_is_drawn() -> None:
         ("pick_coke_can", {"object_xy": (0.1,)}, "object_xy"),
     ],
 )
-def test_options_that_cannot_be_are_refused(task: str, wrong: dict, message: str) -> None:
+def test_options_that_cannot_be_are_refused(task: str, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         start(task, 0, **wrong)
 

@@ -146,7 +146,7 @@ def test_near_is_half_diagonals_and_ten_centimetres() -> None:
         ({2: (0.2, 0.05, 0.9)}, "is_closest_to_tgt"),
     ],
 )
-def test_what_spoils_moving_near(others: dict[int, tuple], broken: str) -> None:
+def test_what_spoils_moving_near(others: dict[int, tuple[float, ...]], broken: str) -> None:
     rule = MoveNear()
     assert not rule.update(near((0.2, 0.0, 0.9), others=others))
     assert not rule.report[broken]

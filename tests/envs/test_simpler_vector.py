@@ -1,6 +1,6 @@
 """The batched face and the batched contact queries, on the CPU's one environment."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from envs.simpler.tasks.registry import task_spec
 from envs.simpler.vector import SimplerVectorEnv
 from experiment.errors import UserError
 from policies.contract import Observation
+from policies.experts.grasp import GraspExpert
 from policies.experts.registry import make_expert
 
 pytestmark = pytest.mark.simulator
@@ -49,7 +50,7 @@ def test_an_expert_succeeds_in_a_batch_and_its_contacts_are_known_per_body(
     batch: SimplerVectorEnv,
 ) -> None:
     """Per body and per shape must agree at every step, on a can that is gripped and lifted."""
-    expert = make_expert("pick_standing_coke_can")
+    expert = cast(GraspExpert, make_expert("pick_standing_coke_can"))
     observations, _ = batch.reset(seed=5)
     scene = batch.scene
     can, links = scene.objects[0], scene.links

@@ -6,6 +6,7 @@ Every client must get its own answers (`EchoPolicy`: state, calls), and errors i
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from openpi_client.action_chunk_broker import ActionChunkBroker
@@ -14,7 +15,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 PORT, CLIENTS, REQUESTS = map(int, sys.argv[1:])
 
 
-def observation(number: float) -> dict:
+def observation(number: float) -> dict[str, Any]:
     return {
         "observation/image": np.full((128, 160, 3), 7, np.uint8),
         "observation/state": np.full(10, number, np.float32),

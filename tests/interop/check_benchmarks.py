@@ -61,12 +61,12 @@ def with_lerobot(processes: bool) -> None:
     class Settings:
         task = TASK
 
-    made = hub._call_make_env(module, EPISODES, processes, Settings())  # type: ignore[arg-type]
+    made = hub._call_make_env(module, EPISODES, processes, Settings())
     suites = hub._normalize_hub_result(made)
     env = suites["simpler"][0]
     policy = Shipped(EPISODES)
     seeds = [1_000_000 + n for n in range(EPISODES)]
-    found = rollout(env, policy, same, same, same, same, seeds=seeds)  # type: ignore[arg-type]
+    found = rollout(env, policy, same, same, same, same, seeds=seeds)
     hub.close_envs(suites)
     success = found["success"].any(1).tolist()
     kind = "processes" if processes else "one process"

@@ -81,7 +81,7 @@ def write_theirs(root: Path, *, as_video: bool) -> Path:
                 made.HEAD: data.images[step],
                 "observation.state": data.state[step],
                 "action": data.action[step],
-                "reward": np.float32([step]),
+                "reward": np.array([step], np.float32),
                 "grid": np.full((3, 2), step, np.float32),
                 "task": data.instructions[step],
             }

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_shipped_policy_is_that_of_the_task_or_of_its_robot(
 
 
 def test_sessions_predicted_together_act_as_each_would_alone(toy_run: Path) -> None:
-    noise = {} if "regression" in str(toy_run) else {"start": "noise", "steps": 2}
+    noise: dict[str, Any] = {} if "regression" in str(toy_run) else {"start": "noise", "steps": 2}
     first = load_policy(str(toy_run / "checkpoint"), **noise)
     sessions = [first, first.another(), first.another()]
     observations = [observation(seed) for seed in range(3)]

@@ -1,5 +1,7 @@
 """Predicted rows to executed actions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,11 @@ class Replay:
     def __init__(self, data: DataSet) -> None:
         self.data, self.step = data, 0
 
-    def predict(self, windows: WindowBatch, generator: torch.Generator) -> np.ndarray:  # noqa: ARG002
+    def predict(
+        self,
+        windows: WindowBatch,
+        generator: torch.Generator | Sequence[torch.Generator],  # noqa: ARG002
+    ) -> np.ndarray:
         assert windows.frame.shape == (1, 8, 8, 3)
         return self.data.window(WindowIndex(0, self.step)).action[None]
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -131,7 +131,7 @@ def test_the_papers_list_is_spread_over_visual_matching() -> None:
     assert {key(e) for e in first} <= {key(e) for e in listed("visual_matching")}
     assert len({key(e) for e in first}) == 50
     for can in CANS:
-        places = [e.object_xy for e in first if e.task == can]
+        places = [cast(tuple[float, float], e.object_xy) for e in first if e.task == can]
         assert len({x for x, _ in places}) == len({y for _, y in places}) == 5
     for drawers in (OPEN_DRAWERS, CLOSE_DRAWERS):
         assert Counter(e.task for e in first if e.task in drawers) == dict.fromkeys(drawers, 3)

@@ -55,7 +55,7 @@ def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says() -> None:
             rate_of(list(generator.random(n) < p)) for p, n in zip(truths, totals, strict=True)
         ]
         found = mean_of(parts)
-        hits += found.low <= np.mean(truths) <= found.high
+        hits += bool(found.low <= np.mean(truths) <= found.high)
     assert 0.93 < hits / 1000 < 0.98
 
 

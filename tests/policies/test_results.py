@@ -12,29 +12,27 @@ def records(
     task: str, successes: int, total: int, variant: str = "visual_matching", **changes: Any
 ) -> list[EpisodeRecord]:
     """`total` episodes of a task, the first ones successful at the end."""
-    return [
-        EpisodeRecord(
-            **{
-                "task": task,
-                "index": index,
-                "seed": index,
-                "robot_pose": "-",
-                "policy": "toy",
-                "success_at_end": index < successes,
-                "success_ever": True,
-                "success_strict": False,
-                "subtask": 0,
-                "steps": 80,
-                "calls": 4,
-                "seconds": 1.0,
-                "policy_seconds": 0.1,
-                "versions": {},
-                "variant": variant,
-            }
-            | changes
-        )
-        for index in range(total)
-    ]
+    made = []
+    for index in range(total):
+        fields: dict[str, Any] = {
+            "task": task,
+            "index": index,
+            "seed": index,
+            "robot_pose": "-",
+            "policy": "toy",
+            "success_at_end": index < successes,
+            "success_ever": True,
+            "success_strict": False,
+            "subtask": 0,
+            "steps": 80,
+            "calls": 4,
+            "seconds": 1.0,
+            "policy_seconds": 0.1,
+            "versions": {},
+            "variant": variant,
+        }
+        made.append(EpisodeRecord(**(fields | changes)))
+    return made
 
 
 def by_name(lines: list[Line]) -> dict[str, Line]:

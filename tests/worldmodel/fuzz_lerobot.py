@@ -119,6 +119,7 @@ def _read(root: Path) -> dict[str, Any]:
         assert length == episodes.lengths[number] > 0
         for name, column in episodes.columns.items():
             key = f"{number} {name}"
+            values: Any
             if column.kind == "array":
                 values = episode.array(name)
                 assert values.shape == (length, *column.shape), (values.shape, column)

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _json(path: Path, random: np.random.Generator) -> None:
     tree = json.loads(path.read_text())
     places = list(_places(tree))
     inside, key = places[int(random.integers(len(places)))]
-    odd = (None, [], {}, "", "x", -3, 10**30, 1.5, True, "float32", "zlib", ["7"], {"a": 1})
+    odd: Any = (None, [], {}, "", "x", -3, 10**30, 1.5, True, "float32", "zlib", ["7"], {"a": 1})
     inside[key] = odd[int(random.integers(len(odd)))]
     path.write_text(json.dumps(tree))
 
@@ -137,6 +137,7 @@ def read(episode: RldsEpisode, columns: Any) -> Values:
             steps = range(len(episode))
             found[name] = [episode.images(name, np.array([step]))[0] for step in steps]
         else:
+            method: dict[str, Callable[[str], Iterable[Any]]]
             method = {"image": episode.images, "array": episode.array, "text": episode.text}
             found[name] = list(method[column.kind](name))
         assert len(found[name]) == len(episode)

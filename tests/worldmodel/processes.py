@@ -61,7 +61,9 @@ def rows_of(batch: Batch, chosen: slice, size: int = SIZE) -> Batch:
 
     def cut(tokens: Tokens) -> Tokens:
         values = {field.name: getattr(tokens, field.name) for field in dataclasses.fields(tokens)}
-        own = {n: t[chosen] for n, t in values.items() if isinstance(t, Tensor) and len(t) == size}
+        own: dict[str, Any] = {
+            n: t[chosen] for n, t in values.items() if isinstance(t, Tensor) and len(t) == size
+        }
         return dataclasses.replace(tokens, **own)
 
     return {name: cut(tokens) for name, tokens in batch.items()}

@@ -205,7 +205,7 @@ def test_an_instruction_written_in_bytes() -> None:
     for row, text in zip(rows, words, strict=True):
         row[: len(text.encode())] = list(text.encode())
     adapter = toy_adapter(instruction="spelled", instruction_kind="bytes")
-    columns = ToyEpisodes((2,)).columns | {"spelled": Column("array", (32,), "int32")}
+    columns = {**ToyEpisodes((2,)).columns, "spelled": Column("array", (32,), "int32")}
     adapter.check(columns, "toy")
     assert adapter.instructions(ToyEpisodes((2,), values={"spelled": rows})[0]) == words
     for wrong, words_of_it in (

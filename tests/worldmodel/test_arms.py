@@ -1,6 +1,7 @@
 """Arms beside Self-Flow, text dropout and guidance, and figures that the log shows."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -201,6 +202,6 @@ def test_the_gradients_of_the_two_losses() -> None:
         ({"arm": "repa"}, "outside is the teacher of objective=repa"),
     ],
 )
-def test_bad_settings_are_named(settings: dict, words: str) -> None:
+def test_bad_settings_are_named(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Objective(**settings)

@@ -152,7 +152,7 @@ def test_memory_a_token_is_that_kept(
 def test_state_a_weight_is_that_held() -> None:
     model = tiny.model()
     state = TrainerConfig(steps=1, device="cpu").state(model)
-    sum(p.square().sum() for p in model(tiny.batch(), project=1).prediction.values()).backward()  # type: ignore[union-attr]
+    sum(p.square().sum() for p in model(tiny.batch(), project=1).prediction.values()).backward()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     state.optimiser.step()

@@ -1,6 +1,7 @@
 """A batch that is divided among processes and passes gives the gradients of the whole."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ def rows(batch: Batch, chosen: slice) -> Batch:
     def cut(tokens: Tokens) -> Tokens:
         values = {field.name: getattr(tokens, field.name) for field in fields(tokens)}
         count = len(tokens.values)
-        tensors = {n: t for n, t in values.items() if isinstance(t, torch.Tensor)}
+        tensors: dict[str, Any] = {n: t for n, t in values.items() if isinstance(t, torch.Tensor)}
         return replace(tokens, **{n: t[chosen] for n, t in tensors.items() if len(t) == count})
 
     return {name: cut(tokens) for name, tokens in batch.items()}

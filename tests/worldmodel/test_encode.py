@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,8 +89,9 @@ def test_training_reads_them(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert log[-1]["held_out/psnr_still"] > 0
 
 
-def token_reader(folder: Path, **settings: int) -> TokenReader:
-    source = EncodedTokens(root=str(folder), **({"block": 1} | settings))
+def token_reader(folder: Path, **changes: int) -> TokenReader:
+    settings: dict[str, Any] = {"block": 1} | changes
+    source = EncodedTokens(root=str(folder), **settings)
     return source.reader(USE, TOKENIZER, seed=1)
 
 

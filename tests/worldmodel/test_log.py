@@ -33,7 +33,7 @@ def test_online_trackers_get_every_figure_under_the_same_run(
     names = []
     for _ in range(2):
         stand = Stand()
-        monkeypatch.setitem(sys.modules, name, stand)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, stand)
         log = Log(tmp_path, [name], 0)
         log.write(5, {"total": 1.5, "lost": float("nan")})
         log.close()

@@ -1,6 +1,7 @@
 """The world model: modalities, early stop, description."""
 
 import dataclasses
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -138,9 +139,11 @@ def test_unknown_modality_and_bad_sizes_are_named() -> None:
         tiny.model()({"audio": noisy()["video"]})
     with pytest.raises(UserError, match="even number"):
         ModelConfig(width=30, heads=4)
+    wrong: dict[str, Any]
     for name, value in (("width", 0), ("heads", 0), ("depth", -1), ("mlp_ratio", float("nan"))):
+        wrong = {name: value}
         with pytest.raises(UserError, match=f"model.{name}={value} must be positive"):
-            dataclasses.replace(tiny.CONFIG, **{name: value})
+            dataclasses.replace(tiny.CONFIG, **wrong)
     with pytest.raises(UserError, match=r"model.depth=1 has no layer k above layer l"):
         dataclasses.replace(tiny.CONFIG, depth=1)
     with pytest.raises(UserError, match=r"model.double=5 must lie between 0 and model.depth=4"):
@@ -148,8 +151,9 @@ def test_unknown_modality_and_bad_sizes_are_named() -> None:
     with pytest.raises(UserError, match="too few for positions on three axes"):
         dataclasses.replace(tiny.CONFIG, heads=8)
     for name in ("single", "swiglu", "bias", "rope"):
+        wrong = {name: "other"}
         with pytest.raises(UserError, match=f"model.{name}='other' must be "):
-            dataclasses.replace(tiny.CONFIG, **{name: "other"})
+            dataclasses.replace(tiny.CONFIG, **wrong)
     with pytest.raises(UserError, match="x or v"):
         ModelConfig(prediction="eps")  # type: ignore[arg-type]
 
@@ -181,7 +185,9 @@ def test_conditions_do_not_see_what_is_denoised_if_told_so() -> None:
     changed = parts | {
         "action": dataclasses.replace(parts["action"], values=-parts["action"].values)
     }
-    for conditions, same in (("all", False), ("conditions", True)):
+    cases: list[tuple[Literal["all", "conditions"], bool]]
+    cases = [("all", False), ("conditions", True)]
+    for conditions, same in cases:
         config = dataclasses.replace(tiny.CONFIG, conditions=conditions)
         model = tiny.model(config=config)
         seen: list[torch.Tensor] = []

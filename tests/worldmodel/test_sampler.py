@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import pytest
 import torch
@@ -43,9 +44,10 @@ def test_a_constant_velocity_is_exact_in_one_step() -> None:
 def test_a_model_that_knows_the_data_samples_it(steps: int) -> None:
     model = tiny.model()
     truth = torch.arange(7.0)
-    torch.nn.init.zeros_(model.outputs["action"].weight)
+    output = cast(torch.nn.Linear, model.outputs["action"])
+    torch.nn.init.zeros_(output.weight)
     with torch.no_grad():
-        model.outputs["action"].bias.copy_(truth)
+        output.bias.copy_(truth)
     found = draw(model, Sampling(steps=steps, shift=3.0))["action"]
     torch.testing.assert_close(found, truth.expand(3, 6, 7))
 
@@ -102,7 +104,7 @@ class Gaussian(WorldModel):
 
     MEAN, VARIANCE = 2.0, 0.5
 
-    def forward(self, batch: Batch, **_: object) -> Output:  # type: ignore[override]
+    def forward(self, batch: Batch, **_: object) -> Output:
         tokens = batch["action"]
         tau = tokens.tau.unsqueeze(-1)
         spread = (1 - tau).square() * self.VARIANCE + tau.square()

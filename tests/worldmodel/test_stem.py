@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -72,11 +73,14 @@ def test_a_fresh_one_changes_nothing_and_then_learns() -> None:
     }
     for each in (plain, with_stem):
         torch.nn.init.normal_(each.trunk.modulation.weight, std=0.2, generator=tiny.generator())
-        torch.nn.init.normal_(each.outputs["action"].weight, generator=tiny.generator())
+        output = cast(torch.nn.Linear, each.outputs["action"])
+        torch.nn.init.normal_(output.weight, generator=tiny.generator())
     one, other = (each(batch).prediction["action"] for each in (plain, with_stem))
     assert torch.equal(one, other)
     other.square().sum().backward()
-    assert with_stem.stems["frame"].out.weight.grad.abs().max() > 0  # type: ignore[union-attr]
+    stem = cast(ConvolutionalStem, with_stem.stems["frame"])
+    assert stem.out.weight.grad is not None
+    assert stem.out.weight.grad.abs().max() > 0
 
 
 def test_a_checkpoint_brings_it_back(tmp_path: Path) -> None:

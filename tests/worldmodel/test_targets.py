@@ -15,7 +15,9 @@ def normal(seed: int = 0, batch: int = B) -> Tensor:
     return torch.randn(batch, N, E, generator=tiny.generator(seed))
 
 
-def terms(projected: Tensor, target: Tensor, kind: str, weight: Tensor | None = None) -> dict:
+def terms(
+    projected: Tensor, target: Tensor, kind: str, weight: Tensor | None = None
+) -> dict[str, Tensor]:
     return representation(projected, target, kind, weight, None, tiny.generator())  # type: ignore[arg-type]
 
 

@@ -2,10 +2,11 @@
 
 import warnings
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from experiment.errors import UserError
 from experiment.settings import CONFIGS, build
@@ -55,7 +56,8 @@ LEROBOT = sorted(str(info.parents[1].relative_to(DATA)) for info in DATA.glob("*
 @pytest.mark.parametrize("folder", [*RLDS, *LEROBOT])
 def test_no_instruction_of_the_data_sets_here_is_cut_by_default(folder: str) -> None:
     if folder in RLDS:
-        adapter = build(OmegaConf.load(CONFIGS / f"adapter/{RLDS[folder]}.yaml"), Adapter)
+        described = OmegaConf.load(CONFIGS / f"adapter/{RLDS[folder]}.yaml")
+        adapter = build(cast(DictConfig, described), Adapter)
         episodes: Episodes = RldsEpisodes.open(Storage(str(DATA / folder)), "train")
     else:
         adapter = Adapter("any", image="", instruction="task")

@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from tests.worldmodel import tiny
 from worldmodel.loss import losses
 from worldmodel.model import WorldModel
 from worldmodel.objective import Objective
+from worldmodel.teacher import Teacher
 from worldmodel.tokens import Batch
 from worldmodel.training.saved_state import read_state
 from worldmodel.training.trainer import Trainer, TrainerConfig
@@ -139,8 +140,11 @@ def test_exports_are_of_the_averaged_model(tmp_path: Path) -> None:
     run = made(tmp_path, export=lambda model, step, _: exported.append((model, step)))
     run.run()
     assert exported == [(run.state.teacher.model, 12)]
-    averaged, last = run.state.teacher.model.inputs, run.state.model.inputs
-    assert not torch.equal(averaged["text"][1].weight, last["text"][1].weight)
+    averaged, last = (
+        cast(torch.Tensor, cast(torch.nn.Sequential, model.inputs["text"])[1].weight)
+        for model in (run.state.teacher.model, run.state.model)
+    )
+    assert not torch.equal(averaged, last)
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
@@ -203,8 +207,13 @@ def test_precision_is_that_of_products_not_of_weights_or_losses(
 ) -> None:
     kinds = []
 
-    def loss(model: WorldModel, *arguments: Any) -> dict[str, torch.Tensor]:
-        parts = losses(model, *arguments, settings=Objective())
+    def loss(
+        model: WorldModel,
+        teacher: Teacher[WorldModel] | None,
+        batch: Batch,
+        generator: torch.Generator,
+    ) -> dict[str, torch.Tensor]:
+        parts = losses(model, teacher, batch, generator, Objective())
         kinds.append((model.projection(torch.zeros(1, 32)).dtype, parts["total"].dtype))
         return parts
 

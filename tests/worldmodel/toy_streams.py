@@ -24,7 +24,7 @@ class ToySet(SetConfig):
         return [self]
 
     def open(self, *_: object) -> Episodes:
-        lengths, _, damaged = self.root.partition("!")
+        lengths, damaged = self.root.partition("!")[::2]
         bad = tuple(int(n) for n in damaged.split(",") if n)
         return ToyEpisodes(tuple(int(n) for n in lengths.split(",")), bad)
 
@@ -33,7 +33,8 @@ def toy_source(*roots: str, **settings: Any) -> DataSource:
     sets = [
         ToySet(root=root, adapter=toy_adapter(name=f"toy{n or ''}")) for n, root in enumerate(roots)
     ]
-    return DataSource(**({"sets": sets, "block": 2, "workers": 0} | settings))
+    chosen: dict[str, Any] = {"sets": sets, "block": 2, "workers": 0} | settings
+    return DataSource(**chosen)
 
 
 def reader(*roots: str, use: DataConfig = USE, **settings: Any) -> WindowReader:

@@ -1,6 +1,7 @@
 """What every expert keeps to, whichever its task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from policies.experts.open_and_place import OpenAndPlaceExpert
 from policies.experts.put_on import PutOnExpert
 from tests.policies.experts.states import UP, cabinet, cubes, table
 
-Case = tuple[type[Expert], Callable[..., Observation]]
+Case = tuple[type[Expert[Any]], Callable[..., Observation]]
 CASES: list[Case] = [(OpenAndPlaceExpert, cabinet), (GraspExpert, table), (PutOnExpert, cubes)]
 every_expert = pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].__name__)
 
 
-def trace(kind: type[Expert], seen: Observation, seed: int, jitter: float = 1.0) -> np.ndarray:
+def trace(kind: type[Expert[Any]], seen: Observation, seed: int, jitter: float = 1.0) -> np.ndarray:
     """The actions of five steps in which the world stands still."""
     expert = kind(jitter=jitter)
     expert.reset("", seed)

@@ -125,7 +125,7 @@ def test_fingers_stay_above_the_table(expert: PutOnExpert) -> None:
 @pytest.mark.parametrize("yaw", [0.0, 0.4, np.pi / 2, -1.2])
 def test_fingers_close_across_a_long_object(expert: PutOnExpert, yaw: float) -> None:
     spoon = thing(np.array([-0.2, 0.0, 0.8815]), SPOON, yaw)
-    seen = {"source": spoon, "models": SPOON_ON_CLOTH, "target": CLOTH}
+    seen: dict[str, Any] = {"source": spoon, "models": SPOON_ON_CLOTH, "target": CLOTH}
     rotation = DOWN
     for _ in range(8):
         expert.reset("", 0)
@@ -144,7 +144,7 @@ def test_fingers_stay_between_the_walls_of_the_sink(expert: PutOnExpert) -> None
     def step_above(x: float) -> np.ndarray:
         eggplant = thing(np.array([x, 0.2, 0.939]), np.array([0.078, 0.037, 0.038]))
         across = downward(np.array([0.0, -1.0, 0.0]))
-        seen = {"source": eggplant, "target": board, "models": models}
+        seen: dict[str, Any] = {"source": eggplant, "target": board, "models": models}
         expert.reset("", 0)
         return outwards(expert.act(cubes(eggplant["center"] + 0.03 * UP, across, **seen))[0])
 

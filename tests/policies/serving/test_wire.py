@@ -16,7 +16,7 @@ from policies.serving.wire import Dialect, decode, encode  # noqa: E402
 
 @pytest.mark.parametrize("dialect", ["openpi", "vla-eval"])
 def test_arrays_come_back(dialect: Dialect) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray | np.generic] = {
         "picture": np.arange(24, dtype=np.uint8).reshape(2, 4, 3),
         "state": np.linspace(0, 1, 10, dtype=np.float32),
         "flag": np.array([True, False]),

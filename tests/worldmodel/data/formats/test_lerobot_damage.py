@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -27,13 +28,13 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def edit_table(path: Path, change: Callable[[dict[str, list]], None]) -> None:
+def edit_table(path: Path, change: Callable[[dict[str, list[Any]]], object]) -> None:
     columns = pq.read_table(path).to_pydict()
     change(columns)
     pq.write_table(pa.table(columns), path)
 
 
-def edit_info(root: Path, change: Callable[[dict], None]) -> None:
+def edit_info(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
     info = json.loads((root / "meta/info.json").read_text())
     change(info)
     (root / "meta/info.json").write_text(json.dumps(info))
@@ -50,8 +51,8 @@ def edit_episodes(root: Path, number: int, **values: object) -> None:
     pq.write_table(table, path)
 
 
-def put(column: str, row: int, value: object) -> Callable[[dict[str, list]], None]:
-    def change(columns: dict[str, list]) -> None:
+def put(column: str, row: int, value: object) -> Callable[[dict[str, list[Any]]], None]:
+    def change(columns: dict[str, list[Any]]) -> None:
         columns[column][row] = value
 
     return change
@@ -265,7 +266,7 @@ def test_too_little_video_for_the_steps_is_named(v3: Path) -> None:
 def test_a_damaged_picture_in_a_table_is_named(tmp_path: Path) -> None:
     root = made.write_v2(tmp_path / "set", as_png=True)
 
-    def damage(columns: dict[str, list]) -> None:
+    def damage(columns: dict[str, list[Any]]) -> None:
         columns[made.WRIST][3]["bytes"] = columns[made.WRIST][3]["bytes"][:100]
         columns[made.WRIST][5]["bytes"] = None
 

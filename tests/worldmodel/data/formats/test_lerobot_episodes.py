@@ -136,7 +136,7 @@ def test_threads_read_at_once(root: Path) -> None:
     episodes = LeRobotEpisodes(str(root))
     wanted = list(np.random.default_rng(0).integers(0, 8, (40, 3)))
 
-    def read(steps: np.ndarray) -> list[tuple[int, int, int]]:
+    def read(steps: np.ndarray) -> list[tuple[int, int, int] | None]:
         assert episodes[2].text("task") == [""] * 10
         return [made.whose(found) for found in episodes[2].images(made.WRIST, steps)]
 

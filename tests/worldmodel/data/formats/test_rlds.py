@@ -93,7 +93,7 @@ def test_what_holds_for_the_whole_episode_holds_at_each_step() -> None:
     assert len(set(episode.text("episode_metadata/file_path"))) == 1
     assert len(episode.text("episode_metadata/file_path")) == 3
     has = episode.array("episode_metadata/has_image_0")
-    assert (has.shape, has.dtype) == ((3,), bool)
+    assert (has.shape, has.dtype) == ((3,), np.dtype(bool))
     assert opened("bridge_dataset")[2].text("language_instruction")[0] == INSTRUCTIONS[2]
 
 
@@ -193,7 +193,9 @@ def test_a_set_from_the_network_is_the_same(tmp_path: Path) -> None:
 def test_writers_that_do_not_pack_are_read_too(tmp_path: Path) -> None:
     loose = b"".join(b"\x0d" + np.float32(v).tobytes() for v in (1.5, -2.0, 0.25, 4.0))
     ints = b"".join(b"\x08" + made.varint(v) for v in (1, -2))
-    mixed = made.part(1, np.float32([7.0]).tobytes()) + b"\x0d" + np.float32(8.0).tobytes()
+    mixed = (
+        made.part(1, np.array([7.0], np.float32).tobytes()) + b"\x0d" + np.float32(8.0).tobytes()
+    )
     data = made.example(
         {
             "steps/a": made.part(2, loose),
