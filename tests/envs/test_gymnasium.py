@@ -14,14 +14,6 @@ from experiment.errors import UserError
 SMALL = (40, 32)
 
 
-@pytest.fixture
-def drawing() -> None:
-    try:
-        rendering.drawing_device()
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.simulator
 def test_the_checker_passes_without_pictures() -> None:
     check_env(gymnasium.make("simpler/PickCokeCan-v0", resolution=None).unwrapped)

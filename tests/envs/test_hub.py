@@ -11,20 +11,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs.hub.lerobot_env import LaterVectorEnv, make_env, make_one
-from envs.simpler.scenes import rendering
 from envs.simpler.tasks.registry import TASKS
 from experiment.errors import UserError
 
 SMALL = (40, 32)
 STILL = np.zeros((2, 7), np.float32)
-
-
-@pytest.fixture
-def drawing() -> None:
-    try:
-        rendering.drawing_device()
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 def test_all_tasks_are_offered_and_none_is_simulated() -> None:

@@ -13,7 +13,6 @@ import pytest
 import envs.simpler
 from envs.original import parity, pictures
 from envs.simpler.environment import SimplerEnv
-from envs.simpler.scenes import rendering
 from envs.simpler.tasks.registry import TASKS
 from experiment.errors import UserError
 
@@ -210,14 +209,6 @@ def test_a_script_written_for_simplerenv_runs() -> None:
         envs.simpler.get_image_from_maniskill2_obs_dict(made, obs)
     assert reset_info["elapsed_steps"] == 0
     made.close()
-
-
-@pytest.fixture
-def drawing() -> None:
-    try:
-        rendering.drawing_device()
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("task", ["open_and_place", "eggplant_in_basket"])

@@ -163,9 +163,11 @@ def test_the_page_plays_records_and_resets(session: Session, tmp_path: Path) -> 
         status, view = ask(f"{url}/act", b'{"action": [0.1, 0, 0, 0, 0, 0, 0]}')
         assert status == 200
         assert view["step"] == 3
+        assert view["recording"] is True
         assert view["dreamed"].startswith("data:image/png;base64,")
         assert ask(f"{url}/act")[1]["step"] == 6
         _, answer = ask(f"{url}/record", b'{"on": false}')
+        assert ask(f"{url}/view")[1]["recording"] is False
         written = Path(answer["written"])
         assert written.stat().st_size > 500
         kept = json.loads(written.with_suffix(".json").read_text())
