@@ -185,6 +185,12 @@ def test_settings_that_cannot_be_are_refused() -> None:
         reader("9,9", use=huge)
 
 
+def test_several_roots_may_be_written_with_blanks() -> None:
+    sets = SetConfig("one, two ,s3://three", toy_adapter()).single()
+    assert [each.root for each in sets] == ["one", "two", "s3://three"]
+
+
+
 def test_split_is_spread_and_complete() -> None:
     learned, held_out = split(100, 0.05)
     assert len(held_out) == 5

@@ -44,7 +44,7 @@ class SetConfig:
 
     def single(self) -> list["SetConfig"]:
         """Return one set for each root."""
-        return [replace(self, root=root) for root in self.root.split(",")]
+        return [replace(self, root=root.strip()) for root in self.root.split(",")]
 
     def open(self, cache: str | None, download: bool, on_error: OnError) -> Episodes:
         """Open the data set of a single root; raises `UserError` where there is none."""
@@ -167,7 +167,7 @@ def installed(source: Mapping[str, Any]) -> dict[str, Any]:
         return root if Path(root).exists() or not shipped.is_dir() else str(shipped)
 
     def roots(given: str) -> str:
-        return ",".join(found(root) for root in given.split(","))
+        return ",".join(found(root.strip()) for root in given.split(","))
 
     sets = [{**each, "root": roots(str(each["root"]))} for each in source.get("sets", ())]
     return {**source, "sets": sets} if sets else dict(source)
