@@ -190,7 +190,6 @@ def test_several_roots_may_be_written_with_blanks() -> None:
     assert [each.root for each in sets] == ["one", "two", "s3://three"]
 
 
-
 def test_split_is_spread_and_complete() -> None:
     learned, held_out = split(100, 0.05)
     assert len(held_out) == 5
