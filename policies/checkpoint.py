@@ -1,20 +1,20 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from envs.simpler.tasks.registry import TASKS, task_spec
 from experiment.errors import UserError, nearest
-from experiment.settings import ROOT
+from experiment.settings import ROOT, typed
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
+from policies.planning.planner import Plan, planned
 from worldmodel.data.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
-from worldmodel.training.checkpoint import CONFIG, WEIGHTS, checkpoint_folder, read_config
+from worldmodel.training.checkpoint import CONFIG, checkpoint_folder, read_config
 
 SHIPPED = "policies/checkpoints"
 
@@ -51,6 +51,7 @@ def load_policy(
     device: str = "cpu",
     precision: str = "float32",
     task: str | None = None,
+    plan: Mapping[str, Any] | None = None,
     **inference: Any,
 ) -> ChunkedPolicy:
     """Return the policy that `policies.finetune` wrote into the folder `checkpoint`.
@@ -58,21 +59,24 @@ def load_policy(
     None means the one that this package brings for `task`. The policy computes on `device` (auto,
     cpu, cuda), products in `precision` (auto, float32, bfloat16). `inference` changes how it acts:
     `execute` and, for a video-action model, the fields of its `Inference`; None leaves what the
-    checkpoint says. Raises `UserError` naming the file or setting that is wrong.
+    checkpoint says. `plan` (`candidates`, `value`) lets it choose among several chunks by what they
+    are imagined to lead to; see `policies.planning`. Raises `UserError` naming the file or setting
+    that is wrong.
     """
     if checkpoint is None and task is None:
         raise UserError("checkpoint: give a folder that policies.finetune wrote.")
     folder = shipped(str(task)) if checkpoint is None else checkpoint_folder(checkpoint)
     given = {name: value for name, value in inference.items() if value is not None}
     try:
-        return _loaded(folder, given, Compute.of(device, precision, "policy."))
+        compute = Compute.of(device, precision, "policy.")
+        return _loaded(folder, given, typed(Plan, plan or {}), compute)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
         ) from error
 
 
-def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPolicy:
+def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -> ChunkedPolicy:
     sections = read_config(folder)
     kind = sections.get("kind")
     if kind is None:
@@ -88,6 +92,12 @@ def _loaded(folder: Path, given: dict[str, Any], compute: Compute) -> ChunkedPol
     normalisation = _normalisation(folder, sections)
     sections = {**sections, "inference": inference}
     predictor = _PREDICTORS[kind](folder, sections, normalisation, compute)
+    if plan.candidates > 1:
+        if not isinstance(predictor, video_action.VideoActionPredictor):
+            raise UserError(
+                f"plan.candidates={plan.candidates}: {folder} is no video-action policy."
+            )
+        predictor = planned(predictor, normalisation, plan, compute)
     code = ActionCode(normalisation, codec_of(robot_of(folder, sections), sections["gripper"]))
     return ChunkedPolicy(predictor, code, int(inference["execute"]))
 
@@ -135,14 +145,6 @@ def check_robot(folder: Path, tasks: Iterable[str]) -> None:
                 f"{folder} is a policy of robot {robot}, but task {task} has robot {task_robot}: "
                 "choose a task or checkpoint of the same robot."
             )
-
-
-def weights_digest(folder: Path) -> str:
-    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise UserError(f"{folder} is not a checkpoint: it has no {WEIGHTS}.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _check(given: Mapping[str, Any], stored: Mapping[str, Any], kind: str) -> None:

@@ -47,6 +47,7 @@ class EvalSettings:
     out: str | None
     videos: bool
     dreams: int
+    plan: dict[str, Any]
     list: bool
     backend: str
     env: dict[str, Any]
@@ -72,8 +73,8 @@ class EvalSettings:
         policy, weights = dict(self.policy), None
         if "checkpoint" in policy:
             # Loads torch, which policies without a checkpoint do not need.
-            from policies.checkpoint import check_robot, shipped, weights_digest
-            from worldmodel.training.checkpoint import checkpoint_folder
+            from policies.checkpoint import check_robot, shipped
+            from worldmodel.training.checkpoint import checkpoint_folder, weights_digest
 
             given = self.checkpoint or policy["checkpoint"]
             if given is None:
@@ -88,6 +89,10 @@ class EvalSettings:
                 f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "
                 "or use policy=checkpoint."
             )
+        if self.plan["candidates"] != 1:
+            if "plan" not in policy:
+                raise UserError("plan.candidates: only policy=checkpoint imagines what it does.")
+            policy["plan"] = self.plan
         workers = available_cores() if self.workers is None else self.workers
         out = self.out or str(self._dated_folder())
         return replace(self, policy=policy, weights=weights, workers=workers, out=out)

@@ -88,6 +88,11 @@ class Samples:
         batch = self._each(lambda tensor: tensor[chosen])
         return replace(batch, instructions=self.instructions[chosen])
 
+    def repeated(self, count: int) -> Self:
+        """Return every sample `count` times, one after the other."""
+        batch = self._each(lambda tensor: tensor.repeat_interleave(count, 0))
+        return replace(batch, instructions=[i for i in self.instructions for _ in range(count)])
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         tensors = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}
         changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}

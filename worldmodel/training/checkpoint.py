@@ -5,6 +5,7 @@ named by its kind, and sections of the caller: windows, normalisation, training,
 may come from elsewhere: sizes are believed only where the weights have them.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -147,6 +148,14 @@ def load_module(folder: Path, section: Mapping[str, Any], build: Callable[[], M]
     module = build()
     module.load_state_dict(read_tensors(weights)[0])
     return module.eval()
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a short digest of a checkpoint's weights; raises `UserError` if it has none."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{folder} is not a checkpoint: it has no {WEIGHTS}.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""Best of several chunks, judged by where a world model imagines that they lead."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from experiment.errors import UserError
+from policies.planning.value import KIND, Value
+from policies.video_action import VideoActionPredictor
+from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.pictures import resized
+from worldmodel.data.windows import WindowBatch
+from worldmodel.device import Compute
+from worldmodel.imagination.dream import Dreamer, load_dreamer
+from worldmodel.probes.features import load_probed
+from worldmodel.sampler import Randomness, Sampling
+from worldmodel.training.checkpoint import checkpoint_folder, read_config, weights_digest
+
+_EULER_STEPS = 4
+"""Of a dream, from the mean: all candidates are imagined with the same noise, none."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`candidates` chunks are compared by the `value` (a run of policies.value); 1: none are."""
+
+    candidates: int = 1
+    value: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise UserError(f"plan.candidates={self.candidates} must be at least 1.")
+        if self.candidates > 1 and self.value is None:
+            raise UserError("plan.value: name a run of python -m policies.value.")
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A predictor of chunks that chooses among those of another.
+
+    The first candidate is what `predictor` does by itself, the others begin at noise.
+    """
+
+    predictor: VideoActionPredictor
+    normalisation: Normalisation
+    dreamer: Dreamer
+    value: Value
+    candidates: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.predictor.name}, best of {self.candidates}"
+
+    @property
+    def chunk(self) -> int:
+        return self.predictor.chunk
+
+    def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
+        """Return `(b, chunk, 7)` in the predictor's units."""
+        chunks = self.candidates_of(windows, generator)
+        best = self.judged(windows, chunks).argmin(1)
+        return chunks[np.arange(len(best)), best]
+
+    def candidates_of(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
+        """Return `(b, k, chunk, 7)`."""
+        first = self.predictor.predict(windows, generator)
+        others = replace(self.predictor, inference=replace(self.predictor.inference, start="noise"))
+        more = self.candidates - 1
+        several = [generator] if isinstance(generator, torch.Generator) else generator
+        each = several[0] if len(several) == 1 else [g for g in several for _ in range(more)]
+        drawn = others.predict(windows.repeated(more), each)
+        drawn = drawn.reshape(len(first), more, *first.shape[1:])
+        return np.concatenate([first[:, None], drawn], 1)
+
+    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:
+        """Return the control steps that are left after each of the `chunks` `(b, k, ...)`."""
+        samples, count = chunks.shape[:2]
+        repeated = windows.repeated(count)
+        actions = self.normalisation.action_back(chunks.reshape(samples * count, *chunks.shape[2:]))
+        imagined = replace(repeated, action=torch.from_numpy(actions.astype(np.float32)))
+        reach = self.dreamer.reach
+        generator = torch.Generator().manual_seed(0)
+        frames = self.dreamer(imagined, reach, generator, actions=True)
+        seen = replace(
+            repeated,
+            frame=_resized(repeated.frame, frames),
+            start=None if repeated.start is None else _resized(repeated.start, frames),
+            future=torch.from_numpy(frames),
+            future_valid=torch.ones(frames.shape[:2], dtype=torch.bool),
+        )
+        return self.value(seen).reshape(samples, count)
+
+
+def planned(
+    predictor: VideoActionPredictor, normalisation: Normalisation, plan: Plan, compute: Compute
+) -> Planner:
+    """Return a planner around `predictor`; raises `UserError` for a value that does not fit."""
+    folder = checkpoint_folder(str(plan.value))
+    sections = read_config(folder)
+    if sections.get("kind") != KIND:
+        raise UserError(f"plan.value={folder} is no run of python -m policies.value.")
+    world = checkpoint_folder(str(sections.get("checkpoint")))
+    if weights_digest(world) != sections.get("weights"):
+        raise UserError(
+            f"plan.value={folder} was fitted on other weights than those in {world}: fit it again."
+        )
+    dreamer = load_dreamer(world, Sampling(steps=_EULER_STEPS, start="zeros"), compute)
+    if not dreamer.takes_actions:
+        raise UserError(f"plan.value={folder}: the model in {world} imagines without actions.")
+    value = Value.load(folder, load_probed(world, compute), sections)
+    return Planner(predictor, normalisation, dreamer, value, plan.candidates)
+
+
+def _resized(pictures: torch.Tensor, like: np.ndarray) -> torch.Tensor:
+    """Return pictures uint8 `(b, h, w, 3)` in the size of the imagined ones `(b, t, h, w, 3)`."""
+    return torch.from_numpy(resized(pictures.cpu().numpy(), (like.shape[2], like.shape[3])))

@@ -1,0 +1,144 @@
+"""A value of imagined pictures: how many control steps a demonstration would still take from there.
+
+A linear readout of a world model's features of the window's frames, pooled over their tokens. It is
+fitted on demonstrations alone: each ends when its task is done, so what is left of it is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiment.errors import UserError
+from experiment.seeding import numpy_generator
+from worldmodel.data.dataset import DataSet
+from worldmodel.data.order import WindowIndex
+from worldmodel.data.reader import DataConfig
+from worldmodel.data.source import DataSource
+from worldmodel.data.windows import WindowBatch, stack
+from worldmodel.probes.features import Probed, by_layer, pooled
+from worldmodel.probes.linear import Numbers, Scale, explained, ridge, split_groups
+from worldmodel.training import checkpoint
+
+KIND = "value"
+_TESTED, _SPLIT = 0.2, 1
+"""Share of the episodes that the value is tested on."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """Reads `remaining` steps off the frames of windows, after `layer` of the model's trunk.
+
+    `weights` `(d + 1,)` are those of standardised features, and the constant.
+    """
+
+    probed: Probed
+    layer: int
+    scale: Scale
+    weights: Numbers
+
+    @torch.no_grad()
+    def __call__(self, windows: WindowBatch) -> np.ndarray:
+        """Return the control steps left after the last of the windows' future frames, `(b,)`."""
+        batch = self.probed.batch(windows)
+        features = by_layer(self.probed, batch, [self.layer])[self.layer].float().mean(1)
+        return self.of_features(features.double().cpu().numpy())
+
+    def of_features(self, features: Numbers) -> np.ndarray:
+        return self.scale(features) @ self.weights[:-1] + self.weights[-1]
+
+    def save(self, folder: Path, sections: dict[str, Any]) -> None:
+        """Write the readout beside `sections`, which name the model it reads."""
+        tensors = {
+            "mean": torch.from_numpy(self.scale.mean),
+            "deviation": torch.from_numpy(self.scale.deviation),
+            "weights": torch.from_numpy(self.weights),
+        }
+        checkpoint.save_tensors(folder, tensors, {**sections, "kind": KIND, "layer": self.layer})
+
+    @classmethod
+    def load(cls, folder: Path, probed: Probed, sections: dict[str, Any]) -> "Value":
+        """Read what `save` wrote; raises `UserError` where it does not fit the model."""
+        stored, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
+        tensors = {name: tensor.numpy() for name, tensor in stored.items()}
+        try:
+            scale = Scale(tensors["mean"], tensors["deviation"])
+            value = cls(probed, int(sections["layer"]), scale, tensors["weights"])
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{folder} is damaged: it lacks {error}.") from error
+        width = probed.model.config.width
+        if value.weights.shape != (width + 1,) or value.layer not in probed.layers:
+            raise UserError(f"{folder} reads another model than the checkpoint it names.")
+        return value
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Windows of demonstrations, the `episodes` `(n,)` they are of, and the steps `left` `(n,)`."""
+
+    windows: WindowBatch
+    episodes: np.ndarray
+    left: np.ndarray
+
+
+def progress_of(source: DataSource, probed: Probed, count: int) -> Progress:
+    """Read up to `count` windows, evenly spread over all sets; raises `UserError` for too few."""
+    use = DataConfig(windows=probed.assembler.windows, augmentation=None, after_end="hold")
+    sets = source.open(use, probed.assembler.tokenizer.picture, video_only=True)
+    places = [
+        (number, WindowIndex(episode, step))
+        for number, data in enumerate(sets)
+        for episode, length in enumerate(data.lengths.tolist())
+        for step in range(length)
+    ]
+    chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    picked = [places[place] for place in dict.fromkeys(chosen.tolist())]
+    reach = max(probed.assembler.windows.future)
+    left = [max(0, _length(sets[n], at) - 1 - at.step - reach * sets[n].stride) for n, at in picked]
+    episodes = np.array([n * 1_000_000 + at.episode for n, at in picked])
+    if len(np.unique(episodes)) < 4:
+        raise UserError(f"{sets[0].source}: a value needs at least four demonstrations.")
+    windows = stack([sets[n].window(at) for n, at in picked])
+    return Progress(windows, episodes, np.asarray(left, dtype=np.float64))
+
+
+def _length(data: DataSet, place: WindowIndex) -> int:
+    return int(data.lengths[place.episode])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A value, with the held-out demonstrations' steps left and what it reads of them."""
+
+    value: Value
+    explained: Sequence[float]
+    """R² of every layer on held-out demonstrations."""
+    truth: np.ndarray
+    read: np.ndarray
+
+
+def fit(probed: Probed, progress: Progress, seed: int) -> Fitted:
+    """Fit every layer on most demonstrations, choose the best on the rest, then fit it on all."""
+    generator = numpy_generator(seed, _SPLIT)
+    train, test = split_groups(progress.episodes, _TESTED, generator)
+    left, groups = progress.left[:, None], progress.episodes
+    features = pooled(probed, progress.windows, 0.0, seed)
+    answers = {
+        layer: ridge(each[train], left[train], groups[train], each[test], generator)[:, 0]
+        for layer, each in features.items()
+    }
+    scores = [
+        float(explained(left[test], answer[:, None])[0]) for _, answer in sorted(answers.items())
+    ]
+    best = int(np.argmax(scores))
+    # A linear readout is known from what it says of the origin and of the unit vectors.
+    scale = Scale.of(features[best])
+    corners = np.concatenate([np.zeros((1, scale.mean.size)), np.eye(scale.mean.size)])
+    said = ridge(features[best], left, groups, corners * scale.deviation + scale.mean, generator)[
+        :, 0
+    ]
+    weights = np.concatenate([said[1:] - said[0], said[:1]])
+    return Fitted(Value(probed, best, scale, weights), scores, progress.left[test], answers[best])
