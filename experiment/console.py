@@ -23,6 +23,7 @@ COMMANDS = {
     "imagine": ("worldmodel.imagine", "dreams beside the truth"),
     "play": ("policies.play", "the dream beside the simulator, driven by hand"),
     "probe": ("worldmodel.probe", "what a representation knows"),
+    "value": ("policies.value", "how far a demonstration is from its end, for planning"),
     "serve": ("policies.serve", "serve a policy to other programs"),
     "export": ("policies.export", "a checkpoint with a model card"),
     "recipe": ("experiment.recipe", "everything from nothing to a shipped policy"),

@@ -1,0 +1,171 @@
+"""Planning by imagination: what is chosen, by what, and what is refused."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from envs.episode import Episode
+from envs.rollout import run_episode
+from experiment.errors import UserError
+from experiment.settings import build, compose, plain
+from policies import value
+from policies.checkpoint import load_policy
+from policies.evaluation.settings import EvalSettings
+from policies.planning.planner import Planner
+from policies.planning.value import progress_of
+from policies.video_action import VideoActionPredictor
+from tests.envs.toy import LIMIT, ToyEnv
+from worldmodel.data.windows import WindowBatch
+from worldmodel.device import CPU
+from worldmodel.imagination.dream import Dreamer
+from worldmodel.probes.features import load_probed
+
+
+@pytest.fixture
+def checkpoint(toy_run: Path) -> Path:
+    folder = toy_run / "checkpoint"
+    if '"kind": "regression"' in (folder / "config.json").read_text():
+        pytest.skip("a regression imagines nothing")
+    return folder
+
+
+@pytest.fixture
+def fitted(checkpoint: Path, toy_demonstrations: Path, tmp_path: Path) -> Path:
+    return value.run(
+        f"checkpoint={checkpoint}",
+        f"data.root={toy_demonstrations}",
+        f"data.source.cache={tmp_path / 'cache'}",
+        f"out={tmp_path / 'value'}",
+    )
+
+
+class Brightness:
+    """Imagines a picture that is brighter the further the chunk moves along x."""
+
+    reach = 3
+    given: Any = None
+
+    def __call__(self, windows: WindowBatch, *_: Any, actions: bool) -> np.ndarray:
+        assert actions
+        self.given = windows
+        moved = windows.action[..., 0].sum(1).numpy()
+        grey = 5 * moved.argsort().argsort()
+        return np.broadcast_to(grey[:, None, None, None, None], (len(moved), 1, 32, 32, 3)).astype(
+            np.uint8
+        )
+
+
+def windows_like(count: int, seed: int = 0) -> WindowBatch:
+    generator = torch.Generator().manual_seed(seed)
+    frame = torch.randint(0, 255, (count, 32, 40, 3), generator=generator, dtype=torch.uint8)
+    return WindowBatch(
+        frame=frame,
+        future=frame[:, None][:, :0],
+        future_valid=torch.zeros(count, 0, dtype=torch.bool),
+        action=torch.zeros(count, 0, 7),
+        action_valid=torch.zeros(count, 0, dtype=torch.bool),
+        state=torch.randn(count, 10, generator=generator),
+        instructions=["open top drawer"] * count,
+        start=None,
+    )
+
+
+def planner_of(checkpoint: Path, candidates: int, judge: Any) -> Planner:
+    policy = load_policy(str(checkpoint))
+    predictor = cast(VideoActionPredictor, policy._predictor)
+    dreamer = cast(Dreamer, Brightness())
+    return Planner(predictor, policy._code.normalisation, dreamer, judge, candidates)
+
+
+def darkest(windows: WindowBatch) -> np.ndarray:
+    return windows.future.double().mean((1, 2, 3, 4)).numpy()
+
+
+def generators(*seeds: int) -> Sequence[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_the_chunk_that_is_imagined_to_lead_best_is_executed(checkpoint: Path) -> None:
+    planner, windows = planner_of(checkpoint, 6, darkest), windows_like(3)
+    chunks = planner.candidates_of(windows, generators(1, 2, 3))
+    assert chunks.shape == (3, 6, planner.chunk, 7)
+    np.testing.assert_array_equal(
+        chunks[:, 0], planner.predictor.predict(windows, generators(1, 2, 3))
+    )
+    assert len(np.unique(chunks[0, :, 0, 0])) == 6
+    along = planner.normalisation.action_back(chunks.reshape(-1, *chunks.shape[2:]))[..., 0]
+    best = along.sum(1).reshape(3, 6).argmin(1)
+    assert len(set(best.tolist()) | {0}) > 1
+    chosen = planner.predict(windows, generators(1, 2, 3))
+    np.testing.assert_array_equal(chosen, chunks[np.arange(3), best])
+    worst = replace(planner, value=lambda windows: -darkest(windows))
+    assert not np.array_equal(chosen, worst.predict(windows, generators(1, 2, 3)))
+
+
+def test_what_is_chosen_does_not_depend_on_who_else_is_served(checkpoint: Path) -> None:
+    planner, windows = planner_of(checkpoint, 4, darkest), windows_like(3)
+    together = planner.predict(windows, generators(1, 2, 3))
+    for row in range(3):
+        alone = planner.predict(windows.rows(slice(row, row + 1)), generators(row + 1))
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_a_value_reads_how_much_of_a_demonstration_is_left(
+    fitted: Path, checkpoint: Path, toy_demonstrations: Path
+) -> None:
+    figures = json.loads((fitted / "figures.json").read_text())
+    # The toy's pictures brighten with every step.
+    assert max(figures["R2 by layer"]) > 0.7
+    assert (fitted / "value.png").stat().st_size > 1000
+    sections = json.loads((fitted / "checkpoint" / "config.json").read_text())
+    assert sections["checkpoint"] == str(checkpoint)
+    policy = load_policy(str(checkpoint), plan={"candidates": 2, "value": str(fitted)})
+    read = cast(Planner, policy._predictor).value
+    source = compose("value", [f"data.root={toy_demonstrations}"]).data.source
+    progress = progress_of(build(plain(source)), load_probed(checkpoint, CPU), 1000)
+    assert progress.left.max() == LIMIT - 1 - 6
+    assert progress.left.min() == 0
+    assert np.corrcoef(read(progress.windows), progress.left)[0, 1] > 0.8
+
+
+def test_a_planning_policy_acts_and_says_so(fitted: Path, checkpoint: Path) -> None:
+    plan = {"candidates": 3, "value": str(fitted)}
+    records = [
+        run_episode(ToyEnv(), load_policy(str(checkpoint), plan=plan), Episode("toy", 0, seed))
+        for seed in (1, 1)
+    ]
+    assert records[0].policy == "video_action, best of 3"
+    assert records[0].steps == LIMIT
+    assert records[0].start == records[1].start
+
+
+def test_impossible_plans_are_refused(fitted: Path, checkpoint: Path, tmp_path: Path) -> None:
+    def refused(message: str, **plan: Any) -> None:
+        with pytest.raises(UserError, match=message):
+            load_policy(str(checkpoint), plan=plan)
+
+    refused("at least 1", candidates=0)
+    refused("plan.value: name a run", candidates=2)
+    refused("was not found", candidates=2, value=str(tmp_path / "none"))
+    refused("is no run of python -m policies.value", candidates=2, value=str(checkpoint))
+    refused("candidatess", candidatess=2)
+    config = fitted / "checkpoint" / "config.json"
+    changed = json.loads(config.read_text()) | {"weights": "0123456789abcdef"}
+    config.write_text(json.dumps(changed))
+    refused("was fitted on other weights", candidates=2, value=str(fitted))
+    settings = EvalSettings.of(plain(compose("eval", ["policy=oracle", "plan.candidates=4"])))
+    with pytest.raises(UserError, match="only policy=checkpoint imagines"):
+        settings.completed()
+
+
+def test_a_regression_cannot_plan(toy_run: Path) -> None:
+    if '"kind": "regression"' not in (toy_run / "checkpoint" / "config.json").read_text():
+        pytest.skip("this one can")
+    with pytest.raises(UserError, match="no video-action policy"):
+        load_policy(str(toy_run), plan={"candidates": 2, "value": "x"})
