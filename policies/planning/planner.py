@@ -67,9 +67,10 @@ class Planner:
         first = self.predictor.predict(windows, generator)
         others = replace(self.predictor, inference=replace(self.predictor.inference, start="noise"))
         more = self.candidates - 1
-        several = [generator] if isinstance(generator, torch.Generator) else generator
-        each = several[0] if len(several) == 1 else [g for g in several for _ in range(more)]
-        drawn = others.predict(windows.repeated(more), each)
+        if not isinstance(generator, torch.Generator):
+            # A sample's noise is then the same in any batch.
+            generator = [each for each in generator for _ in range(more)]
+        drawn = others.predict(windows.repeated(more), generator)
         drawn = drawn.reshape(len(first), more, *first.shape[1:])
         return np.concatenate([first[:, None], drawn], 1)
 

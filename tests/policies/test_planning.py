@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +103,7 @@ def test_the_chunk_that_is_imagined_to_lead_best_is_executed(checkpoint: Path) -
     assert len(set(best.tolist()) | {0}) > 1
     chosen = planner.predict(windows, generators(1, 2, 3))
     np.testing.assert_array_equal(chosen, chunks[np.arange(3), best])
-    worst = replace(planner, value=lambda windows: -darkest(windows))
+    worst = planner_of(checkpoint, 6, lambda windows: -darkest(windows))
     assert not np.array_equal(chosen, worst.predict(windows, generators(1, 2, 3)))
 
 
