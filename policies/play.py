@@ -1,7 +1,7 @@
 """Entry point: play in the dream, the world model's picture beside the simulator's.
 
     python -m policies.play                                       the shipped policy's world model
-    python -m policies.play task=move_near checkpoint=runs/finetune port=8010
+    python -m policies.play task=move_near checkpoint=runs/finetune world=runs/world port=8010
 
 Opens a page at http://127.0.0.1:8010: keys or buttons move the gripper, or the policy drives.
 Ctrl-C ends it. See docs/playing.md.
@@ -29,15 +29,22 @@ def main(config: DictConfig) -> None:
     address = Address(str(config.host), int(config.port))
     task = str(config.task.name)
     folder = shipped(task) if config.checkpoint is None else checkpoint_folder(config.checkpoint)
-    if read_config(folder).get("kind") != "video_action":
-        raise UserError(f"{folder} has no world model that actions drive: give another checkpoint.")
-    check_robot(folder, [task])
+    world = folder if config.world is None else checkpoint_folder(config.world)
+    if read_config(world).get("kind") != "video_action":
+        raise UserError(f"{world} has no world model that actions drive: give another as world=.")
+    for each in (folder, world):
+        check_robot(each, [task])
     compute = Compute.of(config.device, config.precision, "")
-    dreamer = load_dreamer(folder, Sampling(steps=int(config.steps)), compute)
+    dreamer = load_dreamer(world, Sampling(steps=int(config.steps)), compute)
     policy = load_policy(str(folder), config.device, config.precision)
     environment = plain(config.env) | {"task": task}
     session = Session(build(environment), dreamer, policy, int(config.seed))
-    about = {"task": task, "checkpoint": folder.name, "euler_steps": int(config.steps)}
+    about = {
+        "task": task,
+        "checkpoint": folder.name,
+        "world": world.name,
+        "euler_steps": int(config.steps),
+    }
     server = PlayServer(session, about, Path(str(config.out)).expanduser())
 
     def ready(port: int) -> None:
