@@ -30,6 +30,10 @@ then; a drawer is wide, and low down the arm drifts."""
 LOWER = 0.055
 """How far (m) below the object the goal is at most while it is lowered."""
 LOWERING = ("lower", "release")
+DEEPER = 0.012
+"""How much lower (m) than at the table an object is grasped: full cans slip from a slanted hand."""
+GENTLE = np.array([0.005, 0.0, 0.025])
+"""How far (m) the hand goes up in a step while it lifts an object."""
 SLOW = 0.008
 """A hand that sinks less than this in a step (m) is taken to be held up."""
 
@@ -62,7 +66,8 @@ class PlaceExpert(AnyDrawerExpert):
 
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
-        self._from_above = GraspFromAbove(self._varied["grasp"], self._varied["lean"], SLANT)
+        offset = self._varied["grasp"] - [0.0, 0.0, DEEPER]
+        self._from_above = GraspFromAbove(offset, self._varied["lean"], SLANT)
         self._held_up = 0
 
     def _goal(self, state: DrawerState) -> Goal:
@@ -92,6 +97,13 @@ class PlaceExpert(AnyDrawerExpert):
     def _lowered(self, state: DrawerState, drop: Vector) -> Vector:
         # By steps: a goal far below would leave no share of a step for what drifts aside.
         return np.array([*drop[:2], max(drop[2], state.apple[2] - LOWER)])
+
+    def _carry(self, state: DrawerState) -> Goal:
+        goal = super()._carry(state)
+        if self._seen.round or goal.phase != "lift":
+            return goal
+        # A full can slips from a hand that pulls it up at once.
+        return goal._replace(position=state.hand + GENTLE)
 
     def _holds_apple(self, state: DrawerState) -> bool:
         if self._seen.round:
