@@ -28,9 +28,11 @@ class Address:
         elif code in (errno.EACCES, errno.EPERM):
             said = f"port={self.port} may not be opened by this user: choose one above 1023."
         else:
-            said = f"host={self.host} port={self.port} cannot be served at: {error}."
+            said = f"host={self.host} port={self.port} cannot be served at ({error}): give "
+            said += "host=127.0.0.1 for this machine, 0.0.0.0 for every network."
         return UserError(said)
 
     def url(self, scheme: str, port: int) -> str:
         """Return the address of the server once it listens at `port`."""
-        return f"{scheme}://{self.host}:{port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{port}"

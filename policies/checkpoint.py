@@ -10,7 +10,8 @@ from experiment.settings import ROOT, typed
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from policies.planning.planner import Plan, planned
+from policies.planning.plan import Plan
+from policies.planning.planner import planned
 from worldmodel.data.gripper import CODECS, codec_name, codec_of
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.device import Compute
@@ -69,7 +70,7 @@ def load_policy(
     given = {name: value for name, value in inference.items() if value is not None}
     try:
         compute = Compute.of(device, precision, "policy.")
-        return _loaded(folder, given, typed(Plan, plan or {}), compute)
+        return _loaded(folder, given, typed(Plan, plan or {}).check(), compute)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
@@ -92,13 +93,14 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
     normalisation = _normalisation(folder, sections)
     sections = {**sections, "inference": inference}
     predictor = _PREDICTORS[kind](folder, sections, normalisation, compute)
+    robot, gripper = robot_of(folder, sections), str(sections["gripper"])
+    code = ActionCode(normalisation, codec_of(robot, gripper))
     if plan.candidates > 1:
         if not isinstance(predictor, video_action.VideoActionPredictor):
             raise UserError(
                 f"plan.candidates={plan.candidates}: {folder} is no video-action policy."
             )
-        predictor = planned(predictor, normalisation, plan, compute)
-    code = ActionCode(normalisation, codec_of(robot_of(folder, sections), sections["gripper"]))
+        predictor = planned(predictor, code, (robot, gripper), plan, compute)
     return ChunkedPolicy(predictor, code, int(inference["execute"]))
 
 

@@ -30,9 +30,14 @@ class ActionCode:
 
         `decoder` is the gripper's, of this episode.
         """
-        actions = self.normalisation.action_back(np.clip(predicted, -_LARGEST, _LARGEST))
+        actions = self.pose_back(predicted)
         actions[:, 6] = decoder(predicted[:, 6])
         return actions
+
+    def pose_back(self, predicted: np.ndarray) -> np.ndarray:
+        """Return predictions `(..., 7)` in robot units, as far as they are executed; the gripper
+        as it is learned."""
+        return self.normalisation.action_back(np.clip(predicted, -_LARGEST, _LARGEST))
 
 
 class Predictor(Protocol):

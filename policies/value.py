@@ -18,7 +18,7 @@ from experiment.files import write_bytes
 from experiment.run_folder import open_run, versions
 from experiment.settings import build, plain
 from policies.planning.plots import draw
-from policies.planning.value import fit, progress_of
+from policies.planning.value import fit, steps_left
 from worldmodel.data.source import DataSource, installed
 from worldmodel.device import Compute
 from worldmodel.probes.features import load_probed
@@ -35,15 +35,15 @@ def main(config: DictConfig) -> Path:
         raise UserError("a value reads whole demonstrations: give the data set, not its tokens.")
     world = checkpoint_folder(config.checkpoint)
     probed = load_probed(world, Compute.of(config.device, config.precision, ""))
-    progress = progress_of(source, probed, config.samples)
     folder = open_run("value", config, results=("figures.json",))
-    fitted = fit(probed, progress, config.seed)
+    demonstrations = steps_left(source, probed, config.samples)
+    fitted = fit(probed, demonstrations, config.seed)
     named = {"checkpoint": str(world), "weights": weights_digest(world), "versions": versions()}
     fitted.value.save(folder / "checkpoint", named)
     draw(folder / "value.png", fitted.truth, fitted.read)
     off = abs(fitted.read - fitted.truth).mean()
     figures = {
-        "windows": len(progress.left),
+        "windows": len(demonstrations.left),
         "R2 by layer": [round(each, 4) for each in fitted.explained],
         "layer": fitted.value.layer,
         "mean error, steps": round(float(off), 3),

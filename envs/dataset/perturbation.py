@@ -55,7 +55,7 @@ class ActionPerturbation(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._left -= 1
             disturbed[:6] += self._burst
         *outcome, info = self.env.step(disturbed)
-        return *outcome, {**info, EXECUTED: disturbed}
+        return *outcome, {EXECUTED: disturbed, **info}
 
 
 def make(task: str, perturbation: float = 1.0, **settings: Any) -> ActionPerturbation:

@@ -16,8 +16,9 @@ from transforms3d.quaternions import qconjugate, qmult, rotate_vector
 
 PREFIX = "privileged."
 EXECUTED = "executed_action"
-"""The column of the action `(7,)` that the robot was given, and its key in an environment's info
-where that is not the policy's own. Not called `action...`, which LeRobot's policies would learn."""
+"""The column of the action `(7,)` that the environment was given (m, rotation vector in rad,
+gripper command), and its key in `info` where that is not the policy's own. Not called `action...`,
+which LeRobot's policies would learn."""
 
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
@@ -28,7 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "privileged.grasped": ("grasped",),
     EXECUTED: ("dx", "dy", "dz", "rotation_x", "rotation_y", "rotation_z", "gripper"),
 }
-"""What a column's numbers are called; m, unit quaternions with qw >= 0, and 0 or 1."""
+"""What a column's numbers are called; the true state in m, unit quaternions (qw >= 0), 0 or 1."""
 
 
 def true_state(privileged: Mapping[str, Any]) -> dict[str, np.ndarray]:

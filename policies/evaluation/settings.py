@@ -13,6 +13,7 @@ from experiment.settings import Description, typed
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.published import Reference
 from policies.evaluation.run import DREAMS, Evaluation
+from policies.planning.plan import Plan
 
 
 @dataclass  # not frozen: OmegaConf could not fill it inside of another
@@ -47,7 +48,7 @@ class EvalSettings:
     out: str | None
     videos: bool
     dreams: int
-    plan: dict[str, Any]
+    plan: Plan
     list: bool
     backend: str
     env: dict[str, Any]
@@ -89,10 +90,14 @@ class EvalSettings:
                 f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "
                 "or use policy=checkpoint."
             )
-        if self.plan["candidates"] != 1:
+        if self.plan.check().candidates != 1:
             if "plan" not in policy:
                 raise UserError("plan.candidates: only policy=checkpoint imagines what it does.")
-            policy["plan"] = self.plan
+            from policies.planning.planner import value_folders
+
+            folders = value_folders(str(self.plan.value))
+            weights = " ".join([str(weights), *map(weights_digest, folders)])
+            policy["plan"] = {"candidates": self.plan.candidates, "value": str(folders[0])}
         workers = available_cores() if self.workers is None else self.workers
         out = self.out or str(self._dated_folder())
         return replace(self, policy=policy, weights=weights, workers=workers, out=out)

@@ -1,14 +1,16 @@
 """Best of several chunks, judged by where a world model imagines that they lead."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from experiment.errors import UserError
+from policies.chunking import ActionCode
+from policies.planning.plan import Plan
 from policies.planning.value import KIND, Value
 from policies.video_action import VideoActionPredictor
-from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute
@@ -18,21 +20,7 @@ from worldmodel.sampler import Randomness, Sampling
 from worldmodel.training.checkpoint import checkpoint_folder, read_config, weights_digest
 
 _EULER_STEPS = 4
-"""Of a dream, from the mean: all candidates are imagined with the same noise, none."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """`candidates` chunks are compared by the `value` (a run of policies.value); 1: none are."""
-
-    candidates: int = 1
-    value: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise UserError(f"plan.candidates={self.candidates} must be at least 1.")
-        if self.candidates > 1 and self.value is None:
-            raise UserError("plan.value: name a run of python -m policies.value.")
+"""Of a dream. It starts at zeros, so that candidates differ by their actions alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,7 @@ class Planner:
     """
 
     predictor: VideoActionPredictor
-    normalisation: Normalisation
+    code: ActionCode
     dreamer: Dreamer
     value: Value
     candidates: int
@@ -78,7 +66,7 @@ class Planner:
         """Return the control steps that are left after each of the `chunks` `(b, k, ...)`."""
         samples, count = chunks.shape[:2]
         repeated = windows.repeated(count)
-        actions = self.normalisation.action_back(chunks.reshape(samples * count, *chunks.shape[2:]))
+        actions = self.code.pose_back(chunks.reshape(samples * count, *chunks.shape[2:]))
         imagined = replace(repeated, action=torch.from_numpy(actions.astype(np.float32)))
         reach = self.dreamer.reach
         generator = torch.Generator().manual_seed(0)
@@ -94,23 +82,54 @@ class Planner:
 
 
 def planned(
-    predictor: VideoActionPredictor, normalisation: Normalisation, plan: Plan, compute: Compute
+    predictor: VideoActionPredictor,
+    code: ActionCode,
+    gripper: tuple[str, str],
+    plan: Plan,
+    compute: Compute,
 ) -> Planner:
-    """Return a planner around `predictor`; raises `UserError` for a value that does not fit."""
-    folder = checkpoint_folder(str(plan.value))
-    sections = read_config(folder)
-    if sections.get("kind") != KIND:
-        raise UserError(f"plan.value={folder} is no run of python -m policies.value.")
-    world = checkpoint_folder(str(sections.get("checkpoint")))
-    if weights_digest(world) != sections.get("weights"):
-        raise UserError(
-            f"plan.value={folder} was fitted on other weights than those in {world}: fit it again."
-        )
+    """Return a planner around `predictor`, whose robot and gripper codec are `gripper`.
+
+    Raises `UserError` for a value that does not fit.
+    """
+    folder, world = value_folders(str(plan.value))
+    said = f"plan.value={plan.value}"
     dreamer = load_dreamer(world, Sampling(steps=_EULER_STEPS, start="zeros"), compute)
     if not dreamer.takes_actions:
-        raise UserError(f"plan.value={folder}: the model in {world} imagines without actions.")
-    value = Value.load(folder, load_probed(world, compute), sections)
-    return Planner(predictor, normalisation, dreamer, value, plan.candidates)
+        raise UserError(f"{said}: the model in {world} imagines without actions.")
+    if dreamer.gripper != gripper:
+        raise UserError(
+            f"{said}: the model in {world} is of {' and '.join(dreamer.gripper or ())} gripper "
+            f"codes, the policy of {' and '.join(gripper)}."
+        )
+    if predictor.chunk < dreamer.actions_needed(dreamer.reach):
+        raise UserError(
+            f"{said}: the model in {world} imagines {dreamer.actions_needed(dreamer.reach)} "
+            f"actions, the policy predicts {predictor.chunk}."
+        )
+    value = Value.load(folder, load_probed(world, compute), read_config(folder))
+    return Planner(predictor, code, dreamer, value, plan.candidates)
+
+
+def value_folders(name: str) -> tuple[Path, Path]:
+    """Return the folders of a value and of the model that it reads; raises `UserError`."""
+    try:
+        folder = checkpoint_folder(name)
+        sections = read_config(folder)
+    except UserError as error:
+        raise UserError(f"plan.value={name} is no run of python -m policies.value.") from error
+    if sections.get("kind") != KIND:
+        raise UserError(f"plan.value={name} is no run of python -m policies.value.")
+    try:
+        world = checkpoint_folder(str(sections.get("checkpoint")))
+        same = weights_digest(world) == sections.get("weights")
+    except UserError as error:
+        raise UserError(f"plan.value={name}: its model is gone ({error}); fit it again.") from error
+    if not same:
+        raise UserError(
+            f"plan.value={name} was fitted on other weights than those in {world}: fit it again."
+        )
+    return folder, world
 
 
 def _resized(pictures: torch.Tensor, like: np.ndarray) -> torch.Tensor:

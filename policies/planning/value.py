@@ -24,13 +24,15 @@ from worldmodel.probes.linear import Numbers, Scale, explained, ridge, split_gro
 from worldmodel.training import checkpoint
 
 KIND = "value"
-_TESTED, _SPLIT = 0.2, 1
-"""Share of the episodes that the value is tested on."""
+_TESTED = 0.2
+"""Share of the episodes on which a layer is chosen and the value is tested."""
+_SPLIT, _RIDGE = 1, 2
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Value:
-    """Reads `remaining` steps off the frames of windows, after `layer` of the model's trunk.
+    """Reads the steps left off the frames of windows, after `layer` of the model's trunk.
 
     `weights` `(d + 1,)` are those of standardised features, and the constant.
     """
@@ -43,9 +45,12 @@ class Value:
     @torch.no_grad()
     def __call__(self, windows: WindowBatch) -> np.ndarray:
         """Return the control steps left after the last of the windows' future frames, `(b,)`."""
-        batch = self.probed.batch(windows)
-        features = by_layer(self.probed, batch, [self.layer])[self.layer].float().mean(1)
-        return self.of_features(features.double().cpu().numpy())
+        parts = []
+        for start in range(0, windows.samples, _AT_ONCE):
+            batch = self.probed.batch(windows.rows(slice(start, start + _AT_ONCE)))
+            features = by_layer(self.probed, batch, [self.layer])[self.layer].float().mean(1)
+            parts.append(self.of_features(features.double().cpu().numpy()))
+        return np.concatenate(parts)
 
     def of_features(self, features: Numbers) -> np.ndarray:
         return self.scale(features) @ self.weights[:-1] + self.weights[-1]
@@ -64,19 +69,19 @@ class Value:
         """Read what `save` wrote; raises `UserError` where it does not fit the model."""
         stored, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
         tensors = {name: tensor.numpy() for name, tensor in stored.items()}
-        try:
-            scale = Scale(tensors["mean"], tensors["deviation"])
-            value = cls(probed, int(sections["layer"]), scale, tensors["weights"])
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{folder} is damaged: it lacks {error}.") from error
-        width = probed.model.config.width
-        if value.weights.shape != (width + 1,) or value.layer not in probed.layers:
-            raise UserError(f"{folder} reads another model than the checkpoint it names.")
-        return value
+        width, layer = probed.model.config.width, sections.get("layer")
+        sizes = {"mean": width, "deviation": width, "weights": width + 1}
+        fits = {name: tensor.shape for name, tensor in tensors.items()} == {
+            name: (size,) for name, size in sizes.items()
+        }
+        if not fits or layer not in probed.layers:
+            raise UserError(f"{folder} is damaged or of another model: fit it again.")
+        scale = Scale(tensors["mean"], tensors["deviation"])
+        return cls(probed, int(layer), scale, tensors["weights"])
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepsLeft:
     """Windows of demonstrations, the `episodes` `(n,)` they are of, and the steps `left` `(n,)`."""
 
     windows: WindowBatch
@@ -84,7 +89,7 @@ class Progress:
     left: np.ndarray
 
 
-def progress_of(source: DataSource, probed: Probed, count: int) -> Progress:
+def steps_left(source: DataSource, probed: Probed, count: int) -> StepsLeft:
     """Read up to `count` windows, evenly spread over all sets; raises `UserError` for too few."""
     use = DataConfig(windows=probed.assembler.windows, augmentation=None, after_end="hold")
     sets = source.open(use, probed.assembler.tokenizer.picture, video_only=True)
@@ -97,12 +102,13 @@ def progress_of(source: DataSource, probed: Probed, count: int) -> Progress:
     chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
     picked = [places[place] for place in dict.fromkeys(chosen.tolist())]
     reach = max(probed.assembler.windows.future)
-    left = [max(0, _length(sets[n], at) - 1 - at.step - reach * sets[n].stride) for n, at in picked]
+    # Frame t is seen before action t, so that a whole episode is left at frame 0.
+    left = [max(0, _length(sets[n], at) - at.step - reach * sets[n].stride) for n, at in picked]
     episodes = np.array([n * 1_000_000 + at.episode for n, at in picked])
     if len(np.unique(episodes)) < 4:
         raise UserError(f"{sets[0].source}: a value needs at least four demonstrations.")
     windows = stack([sets[n].window(at) for n, at in picked])
-    return Progress(windows, episodes, np.asarray(left, dtype=np.float64))
+    return StepsLeft(windows, episodes, np.asarray(left, dtype=np.float64))
 
 
 def _length(data: DataSet, place: WindowIndex) -> int:
@@ -115,19 +121,23 @@ class Fitted:
 
     value: Value
     explained: Sequence[float]
-    """R² of every layer on held-out demonstrations."""
+    """R² of every layer on held-out demonstrations, of which the best is chosen."""
     truth: np.ndarray
     read: np.ndarray
 
 
-def fit(probed: Probed, progress: Progress, seed: int) -> Fitted:
+def fit(probed: Probed, demonstrations: StepsLeft, seed: int) -> Fitted:
     """Fit every layer on most demonstrations, choose the best on the rest, then fit it on all."""
     generator = numpy_generator(seed, _SPLIT)
-    train, test = split_groups(progress.episodes, _TESTED, generator)
-    left, groups = progress.left[:, None], progress.episodes
-    features = pooled(probed, progress.windows, 0.0, seed)
+    train, test = split_groups(demonstrations.episodes, _TESTED, generator)
+    left, groups = demonstrations.left[:, None], demonstrations.episodes
+    if not (np.ptp(left[train]) and np.ptp(left[test])):
+        raise UserError("every demonstration is over within a window: a value needs longer ones.")
+    features = pooled(probed, demonstrations.windows, 0.0, seed)
     answers = {
-        layer: ridge(each[train], left[train], groups[train], each[test], generator)[:, 0]
+        layer: ridge(
+            each[train], left[train], groups[train], each[test], numpy_generator(seed, _RIDGE)
+        )[:, 0]
         for layer, each in features.items()
     }
     scores = [
@@ -141,4 +151,6 @@ def fit(probed: Probed, progress: Progress, seed: int) -> Fitted:
         :, 0
     ]
     weights = np.concatenate([said[1:] - said[0], said[:1]])
-    return Fitted(Value(probed, best, scale, weights), scores, progress.left[test], answers[best])
+    return Fitted(
+        Value(probed, best, scale, weights), scores, demonstrations.left[test], answers[best]
+    )

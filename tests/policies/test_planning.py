@@ -17,7 +17,7 @@ from policies import value
 from policies.checkpoint import load_policy
 from policies.evaluation.settings import EvalSettings
 from policies.planning.planner import Planner
-from policies.planning.value import progress_of
+from policies.planning.value import steps_left
 from policies.video_action import VideoActionPredictor
 from tests.envs.toy import LIMIT, ToyEnv
 from worldmodel.data.windows import WindowBatch
@@ -48,11 +48,9 @@ class Brightness:
     """Imagines a picture that is brighter the further the chunk moves along x."""
 
     reach = 3
-    given: Any = None
 
     def __call__(self, windows: WindowBatch, *_: Any, actions: bool) -> np.ndarray:
         assert actions
-        self.given = windows
         moved = windows.action[..., 0].sum(1).numpy()
         grey = 5 * moved.argsort().argsort()
         return np.broadcast_to(grey[:, None, None, None, None], (len(moved), 1, 32, 32, 3)).astype(
@@ -79,7 +77,7 @@ def planner_of(checkpoint: Path, candidates: int, judge: Any) -> Planner:
     policy = load_policy(str(checkpoint))
     predictor = cast(VideoActionPredictor, policy._predictor)
     dreamer = cast(Dreamer, Brightness())
-    return Planner(predictor, policy._code.normalisation, dreamer, judge, candidates)
+    return Planner(predictor, policy._code, dreamer, judge, candidates)
 
 
 def darkest(windows: WindowBatch) -> np.ndarray:
@@ -98,7 +96,7 @@ def test_the_chunk_that_is_imagined_to_lead_best_is_executed(checkpoint: Path) -
         chunks[:, 0], planner.predictor.predict(windows, generators(1, 2, 3))
     )
     assert len(np.unique(chunks[0, :, 0, 0])) == 6
-    along = planner.normalisation.action_back(chunks.reshape(-1, *chunks.shape[2:]))[..., 0]
+    along = planner.code.pose_back(chunks.reshape(-1, *chunks.shape[2:]))[..., 0]
     best = along.sum(1).reshape(3, 6).argmin(1)
     assert len(set(best.tolist()) | {0}) > 1
     chosen = planner.predict(windows, generators(1, 2, 3))
@@ -127,21 +125,22 @@ def test_a_value_reads_how_much_of_a_demonstration_is_left(
     policy = load_policy(str(checkpoint), plan={"candidates": 2, "value": str(fitted)})
     read = cast(Planner, policy._predictor).value
     source = compose("value", [f"data.root={toy_demonstrations}"]).data.source
-    progress = progress_of(build(plain(source)), load_probed(checkpoint, CPU), 1000)
-    assert progress.left.max() == LIMIT - 1 - 6
+    progress = steps_left(build(plain(source)), load_probed(checkpoint, CPU), 1000)
+    assert progress.left.max() == LIMIT - 6
     assert progress.left.min() == 0
     assert np.corrcoef(read(progress.windows), progress.left)[0, 1] > 0.8
 
 
 def test_a_planning_policy_acts_and_says_so(fitted: Path, checkpoint: Path) -> None:
     plan = {"candidates": 3, "value": str(fitted)}
-    records = [
-        run_episode(ToyEnv(), load_policy(str(checkpoint), plan=plan), Episode("toy", 0, seed))
-        for seed in (1, 1)
-    ]
-    assert records[0].policy == "video_action, best of 3"
-    assert records[0].steps == LIMIT
-    assert records[0].start == records[1].start
+    ends = []
+    for seed in (1, 1):
+        env, policy = ToyEnv(), load_policy(str(checkpoint), plan=plan)
+        record = run_episode(env, policy, Episode("toy", 0, seed))
+        assert record.policy == "video_action, best of 3"
+        assert record.steps == LIMIT
+        ends.append(env.state)
+    np.testing.assert_array_equal(ends[0], ends[1])
 
 
 def test_impossible_plans_are_refused(fitted: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -151,14 +150,16 @@ def test_impossible_plans_are_refused(fitted: Path, checkpoint: Path, tmp_path: 
 
     refused("at least 1", candidates=0)
     refused("plan.value: name a run", candidates=2)
-    refused("was not found", candidates=2, value=str(tmp_path / "none"))
+    refused("plan.value=.* is no run", candidates=2, value=str(tmp_path / "none"))
     refused("is no run of python -m policies.value", candidates=2, value=str(checkpoint))
     refused("candidatess", candidatess=2)
     config = fitted / "checkpoint" / "config.json"
     changed = json.loads(config.read_text()) | {"weights": "0123456789abcdef"}
     config.write_text(json.dumps(changed))
     refused("was fitted on other weights", candidates=2, value=str(fitted))
-    settings = EvalSettings.of(plain(compose("eval", ["policy=oracle", "plan.candidates=4"])))
+    settings = EvalSettings.of(
+        plain(compose("eval", ["policy=oracle", "plan.candidates=4", "plan.value=x"]))
+    )
     with pytest.raises(UserError, match="only policy=checkpoint imagines"):
         settings.completed()
 
