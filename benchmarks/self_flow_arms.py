@@ -4,12 +4,12 @@
     python -m benchmarks.self_flow_arms runs/recipes/self_flow --figure arms.png
 
 Prints Markdown. Arms of one seed learned from the same windows with the same noise and were
-evaluated on the same episodes, so all differences are of pairs; a difference's standard error is
-that over seeds. What is not there yet is left out and counted.
+evaluated on the same episodes, so all differences are of pairs. Of errors and losses they come
+with the standard error over seeds, of success with the 95 % interval over episodes. What is not
+there yet is left out; success is that of the episodes that all arms have.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,7 @@ def read(root: Path, name: str, seeds: Sequence[int]) -> Found:
 
 def _figures(run: Path, name: str) -> dict[int, float]:
     path = run / "log.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return {int(line["step"]): float(line[name]) for line in lines if name in line}
+    return {int(line["step"]): float(line[name]) for line in read_records(path) if name in line}
 
 
 def table(

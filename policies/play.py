@@ -21,7 +21,7 @@ from policies.playing.session import Session
 from worldmodel.device import Compute
 from worldmodel.imagination.dream import load_dreamer
 from worldmodel.sampler import Sampling
-from worldmodel.training.checkpoint import checkpoint_folder, read_config
+from worldmodel.training.checkpoint import checkpoint_folder, read_config, run_name
 
 
 @command("play", __doc__)
@@ -41,8 +41,8 @@ def main(config: DictConfig) -> None:
     session = Session(build(environment), dreamer, policy, int(config.seed))
     about = {
         "task": task,
-        "checkpoint": folder.name,
-        "world": world.name,
+        "checkpoint": run_name(folder),
+        "world": run_name(world),
         "euler_steps": int(config.steps),
     }
     server = PlayServer(session, about, Path(str(config.out)).expanduser())

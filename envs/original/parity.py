@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from tqdm import tqdm
 
 import envs.simpler
 from envs.original.recordings import (
@@ -33,6 +32,7 @@ from envs.original.replay import agreement
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.scenes.contacts import Contacts
 from envs.simpler.tasks.registry import TASKS, TaskSpec, task_spec
+from experiment import progress
 from experiment.errors import UserError, exit_on_user_error
 
 FREE_SPACE_STEPS = 40
@@ -138,7 +138,7 @@ def measure(
     for path in goldens_of(folder, spec.simpler_name, "resets")[:most]:
         rows, arrays, names = read_resets(path)
         each = []
-        for i, row in enumerate(tqdm(rows[:most], desc=path.stem, leave=False)):
+        for i, row in enumerate(progress.each(rows[:most], path.stem, "reset")):
             values = {name: array[i] for name, array in arrays.items()}
             joints = dict(zip(names, map(float, values["reset_qpos"]), strict=True))
             each.append(reset_errors(env, row, joints, values))
@@ -151,7 +151,7 @@ def measure(
         for kind in ("random", "oracle")
         for path in goldens_of(folder, spec.simpler_name, kind)[:most]
     ]
-    for kind, path in tqdm(episodes, desc=spec.name, leave=False):
+    for kind, path in progress.each(episodes, spec.name, "episode"):
         golden = read_episode(path)
         result: dict[str, Any] = {
             "task": spec.name,
@@ -228,7 +228,7 @@ def main() -> None:
     arguments = parser.parse_args()
     specs = [task_spec(name) for name in arguments.task or TASKS]
     results: list[dict[str, Any]] = []
-    for spec in tqdm(specs, desc="tasks"):
+    for spec in progress.each(specs, "comparing", "task"):
         kinds = ("resets", "random", "oracle")
         if not any(goldens_of(arguments.goldens, spec.simpler_name, kind) for kind in kinds):
             continue

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 import envs.simpler
 from envs.original.recordings import reset_options
 from envs.simpler.environment import SimplerEnv
 from envs.simpler.tasks.registry import TASKS, TaskSpec
+from experiment import progress
 from experiment.errors import UserError, exit_on_user_error
 
 AMPLIFIED = 4
@@ -110,7 +110,7 @@ def main() -> None:
         if not renders:
             continue
         env = envs.simpler.make(spec.name, "simpler", arguments.asset_root)
-        for path, row in tqdm(renders, desc=spec.name, leave=False):
+        for path, row in progress.each(renders, spec.name, "picture"):
             results[path.stem], sheet = compare(env, path, row)
             if arguments.out is not None:
                 arguments.out.mkdir(parents=True, exist_ok=True)

@@ -150,5 +150,6 @@ class EvalSettings:
         """Return what a person calls the policy: its run, its class, or "shipped"."""
         if "checkpoint" not in self.policy:
             return str(self.policy["_target_"].rpartition(".")[2])
-        folder = Path(self.checkpoint or self.policy["checkpoint"] or "shipped")
-        return folder.parent.name if folder.name == "checkpoint" else folder.name
+        from worldmodel.training.checkpoint import run_name
+
+        return run_name(Path(self.checkpoint or self.policy["checkpoint"] or "shipped"))

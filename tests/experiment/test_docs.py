@@ -1,13 +1,15 @@
-"""Pages link to what exists."""
+"""Pages link to what exists, and name one version."""
 
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from experiment.settings import ROOT
+from policies.checkpoint import SHIPPED
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "policies").rglob("*.md")]
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -33,3 +35,15 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     first = (tmp_path / "index.html").read_text()
     assert "World model" in first
     assert 'href="tutorials/' in first
+
+
+def test_both_packages_have_one_version() -> None:
+    main, weights = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        for folder in ("", SHIPPED)
+    )
+    version = main["version"]
+    assert weights["version"] == version
+    assert weights["dependencies"] == [f"self-flow-robotics=={version}"]
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()

@@ -4,7 +4,6 @@ import shutil
 import site
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
@@ -97,10 +96,3 @@ def test_checkpoints_are_a_package_of_their_own(python: Path, tmp_path: Path) ->
     answer = run(python, tmp_path, "-c", code)
     assert answer.returncode == 0, answer.stderr
     assert Path(answer.stdout.split()[0]).is_relative_to(python.parents[1])
-
-
-def test_both_packages_have_one_version() -> None:
-    files = [ROOT / "pyproject.toml", ROOT / SHIPPED / "pyproject.toml"]
-    versions = [tomllib.loads(file.read_text())["project"]["version"] for file in files]
-    assert versions[0] == versions[1]
-    assert f"version: {versions[0]}" in (ROOT / "CITATION.cff").read_text()

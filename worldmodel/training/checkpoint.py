@@ -74,6 +74,11 @@ def checkpoint_folder(name: str) -> Path:
     )
 
 
+def run_name(folder: Path) -> str:
+    """Return what a person calls a checkpoint's folder: its run, or its own name."""
+    return folder.parent.name if folder.name == "checkpoint" else folder.name
+
+
 def save(folder: Path, model: WorldModel, sections: Mapping[str, Any]) -> None:
     """Write a checkpoint folder atomically, replacing an earlier one."""
     save_module(folder, model, {"model": model.description()} | dict(sections))
