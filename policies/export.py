@@ -47,6 +47,8 @@ def main(config: DictConfig) -> Path:
     robot_of(source, sections)
     summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
     weights = {n: w.to(_TYPES[config.dtype]) for n, w in read_tensors(source / WEIGHTS)[0].items()}
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise UserError(f"dtype={config.dtype} cannot hold these weights: give dtype=bfloat16.")
     save_tensors(out, weights, sections)
     write_bytes(out / CARD, card(sections, weights, summaries).encode())
     size = (out / WEIGHTS).stat().st_size / 1e6
