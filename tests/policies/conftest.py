@@ -72,3 +72,12 @@ def toy_run(
     out = tmp_path_factory.mktemp(request.param) / "run"
     assert tiny_trainer(toy_demonstrations, out, request.param).run()
     return out
+
+
+@pytest.fixture
+def checkpoint(toy_run: Path) -> Path:
+    """The checkpoint of the toy policy that is a world model, too."""
+    folder = toy_run / "checkpoint"
+    if '"kind": "regression"' in (folder / "config.json").read_text():
+        pytest.skip("a regression dreams nothing")
+    return folder

@@ -27,14 +27,6 @@ from worldmodel.probes.features import load_probed
 
 
 @pytest.fixture
-def checkpoint(toy_run: Path) -> Path:
-    folder = toy_run / "checkpoint"
-    if '"kind": "regression"' in (folder / "config.json").read_text():
-        pytest.skip("a regression imagines nothing")
-    return folder
-
-
-@pytest.fixture
 def fitted(checkpoint: Path, toy_demonstrations: Path, tmp_path: Path) -> Path:
     return value.run(
         f"checkpoint={checkpoint}",

@@ -28,14 +28,6 @@ FORWARD = np.array([0.1, 0, 0, 0, 0, 0, 0], np.float32)
 
 
 @pytest.fixture
-def checkpoint(toy_run: Path) -> Path:
-    folder = toy_run / "checkpoint"
-    if '"kind": "regression"' in (folder / "config.json").read_text():
-        pytest.skip("a regression dreams nothing")
-    return folder
-
-
-@pytest.fixture
 def session(checkpoint: Path) -> Session:
     dreamer = load_dreamer(checkpoint, Sampling(steps=2), CPU)
     return Session(ToyEnv(), dreamer, load_policy(str(checkpoint)), seed=3)
