@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.episode import EpisodeRecord
@@ -87,9 +87,8 @@ def opened(folders: Sequence[str]) -> list[Run]:
         if not records:
             raise UserError(f"{folder} has no {RECORDS}: give the out= of policies.eval.")
         runs.append(Run(folder.name, folder, {(r.task, r.index): r for r in records}))
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):  # the folders' parents then tell them apart
-        runs = [Run(str(r.folder), r.folder, r.records) for r in runs]
+    names = _names([run.folder for run in runs])
+    runs = [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
     shared = shared_episodes(runs)
     if not shared:
         raise UserError(
@@ -173,6 +172,18 @@ def write_comparison(path: Path, runs: Sequence[Run]) -> None:
         )
     )
     write_bytes(path, text.encode())
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Name runs by what their paths do not share: `a/cube`, `b/cube` are `a` and `b`."""
+    parts = [folder.absolute().parts for folder in folders]
+    if len(set(parts)) < len(parts):  # one run beside itself
+        return [folder.name for folder in folders]
+    while len({each[-1] for each in parts}) == 1:
+        parts = [each[:-1] for each in parts]
+    while len({each[0] for each in parts}) == 1 and min(map(len, parts)) > 1:
+        parts = [each[1:] for each in parts]
+    return ["/".join(each) for each in parts]
 
 
 def _row(label: str, keys: Sequence[Key], runs: Sequence[Run]) -> Row:

@@ -34,10 +34,17 @@ def test_runs_that_agree_do_not_differ() -> None:
 
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_page_with_the_episodes_side_by_side(tmp_path: Path, width: int) -> None:
-    first, second = evaluation(tmp_path / "a", "+-++"), evaluation(tmp_path / "b", "++--")
+    long = tmp_path / ("a_policy_with_a_name_" * 5)
+    (long / "old").mkdir(parents=True)
+    (long / "new").mkdir()
+    first, second = (
+        evaluation(long / name / "move_near", marks)
+        for name, marks in (("old", "+-++"), ("new", "++--"))
+    )
     (row,) = run(str(first), str(second), f"out={tmp_path / 'out'}")
     assert row.differences[0].value == -0.25
     text = (tmp_path / "out/compare.html").read_text()
+    assert "<h1>old against new</h1>" in text, "named by what their paths do not share"
     assert "Episodes in which outcomes differ (3)" in text
     assert text.index("move_near #1") < text.index("move_near #0")
     assert text.count("data:video/mp4;base64,") == 8

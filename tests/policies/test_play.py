@@ -212,8 +212,10 @@ def test_a_browser_plays(session: Session, tmp_path: Path, width: int) -> None:
         tab.click("#wait")
         tab.wait_for_function("document.getElementById('figures').textContent.includes('step 3')")
         assert tab.evaluate("document.getElementById('dreamed').src") != first
+        tab.keyboard.press("ArrowUp")
+        tab.wait_for_function("document.getElementById('figures').textContent.includes('step 6')")
         tab.keyboard.down("ArrowUp")
-        tab.wait_for_function("!document.getElementById('figures').textContent.includes('step 3;')")
+        tab.wait_for_function("!document.getElementById('figures').textContent.includes('step 6;')")
         tab.keyboard.up("ArrowUp")
         tab.click("#policy")
         tab.wait_for_function("document.getElementById('figures').textContent.includes('over')")
