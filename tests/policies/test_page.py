@@ -9,7 +9,7 @@ import pytest
 from policies.evaluation.page import Embedded, maps, write_page
 from policies.evaluation.published import Reference
 from policies.evaluation.report import read_records
-from tests.policies.pages import evaluation, opened, record
+from tests.policies.pages import browser, evaluation, opened, record
 
 REFERENCE = Reference("A paper", "other conditions", {"move_near": 0.61})
 
@@ -65,3 +65,16 @@ def test_a_browser_shows_it(page: Path, width: int) -> None:
     assert opened(page, width) == {
         "errors": [], "outside": [], "width": width, "played": [True, 80],
     }  # fmt: skip
+
+
+def test_a_browser_that_cannot_play_says_so(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "run", "--")
+    for video in (folder / "videos").iterdir():
+        video.write_bytes(b"no codec of this browser")
+    records = read_records(folder / "episodes.jsonl")
+    write_page(folder / "report.html", records, "default", None, folder / "videos", "")
+    with browser(1200, offline=True) as (tab, errors):
+        tab.goto((folder / "report.html").resolve().as_uri())
+        tab.wait_for_function("document.querySelectorAll('.unplayable').length == 2")
+        assert "H.264" in tab.inner_text(".unplayable >> nth=0")
+    assert errors == []
