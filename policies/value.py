@@ -18,7 +18,7 @@ from experiment.files import write_bytes
 from experiment.run_folder import open_run, versions
 from experiment.settings import build, plain
 from policies.planning.plots import draw
-from policies.planning.value import fit, steps_left
+from policies.planning.steps_left import fit, steps_left
 from worldmodel.data.source import DataSource, installed
 from worldmodel.device import Compute
 from worldmodel.probes.features import load_probed

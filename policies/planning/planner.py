@@ -9,7 +9,7 @@ import torch
 from experiment.errors import UserError
 from policies.chunking import ActionCode
 from policies.planning.plan import Plan
-from policies.planning.value import KIND, Value
+from policies.planning.steps_left import KIND, Value
 from policies.video_action import VideoActionPredictor
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch

@@ -17,7 +17,7 @@ from policies import value
 from policies.checkpoint import load_policy
 from policies.evaluation.settings import EvalSettings
 from policies.planning.planner import Planner
-from policies.planning.value import steps_left
+from policies.planning.steps_left import steps_left
 from policies.video_action import VideoActionPredictor
 from tests.envs.toy import LIMIT, ToyEnv
 from worldmodel.data.windows import WindowBatch

@@ -104,7 +104,8 @@ def steps_left(source: DataSource, probed: Probed, count: int) -> StepsLeft:
     reach = max(probed.assembler.windows.future)
     # Frame t is seen before action t, so that a whole episode is left at frame 0.
     left = [max(0, _length(sets[n], at) - at.step - reach * sets[n].stride) for n, at in picked]
-    episodes = np.array([n * 1_000_000 + at.episode for n, at in picked])
+    numbers = {each: i for i, each in enumerate(dict.fromkeys((n, at.episode) for n, at in picked))}
+    episodes = np.array([numbers[n, at.episode] for n, at in picked])
     if len(np.unique(episodes)) < 4:
         raise UserError(f"{sets[0].source}: a value needs at least four demonstrations.")
     windows = stack([sets[n].window(at) for n, at in picked])
