@@ -126,6 +126,10 @@ def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
     Raises `UserError` for a checkpoint that names none, or one without a gripper codec.
     """
     robot = sections.get("robot")
+    if robot is None and "normalisation" not in sections and "model" in sections:
+        raise UserError(
+            f"{folder} is a video model, not a policy: run policies.finetune init={folder} first."
+        )
     if not isinstance(robot, str):
         raise UserError(
             f'{folder / CONFIG} does not name a robot: add one of {", ".join(CODECS)} as "robot".'

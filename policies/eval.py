@@ -38,6 +38,7 @@ def main(config: DictConfig) -> list[EpisodeRecord]:
     settings = settings.completed()
     evaluation = settings.evaluation()
     out = open_run("evaluation", asdict(settings), _FREE, results=(RECORDS,))
+    ran = {(record.task, record.index) for record in report.read_records(out / RECORDS)}
     started = time.perf_counter()
     records = evaluate(evaluation, out)
     console = Console()
@@ -45,6 +46,10 @@ def main(config: DictConfig) -> list[EpisodeRecord]:
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
     many = "episode" if len(records) == 1 else "episodes"
     console.print(f"{len(records)} {many}, {time.perf_counter() - started:.0f} s: {out}")
+    if ran >= {(record.task, record.index) for record in records}:
+        console.print(
+            "All episodes were there already and none was run; a changed policy needs another out=."
+        )
     return records
 
 

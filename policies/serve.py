@@ -14,15 +14,15 @@ from omegaconf import DictConfig
 
 from experiment.command import command
 from experiment.settings import plain
-from policies.serving.batcher import Batcher
 from policies.serving.extra import require_packages
-from policies.serving.settings import ServeSettings
 
 
 @command("serve", __doc__)
 def main(config: DictConfig) -> None:
     require_packages()
+    from policies.serving.batcher import Batcher
     from policies.serving.server import PolicyServer
+    from policies.serving.settings import ServeSettings
 
     settings = ServeSettings.of(plain(config))
     say = functools.partial(print, flush=True)

@@ -109,13 +109,18 @@ class EvalSettings:
             episodes=[*self.chosen()],
             env=self._environment(),
             policy=self.policy,
-            reference=self.protocol.reference or self.task.reference,
+            reference=self.protocol.reference or self._reference_of_task(),
             videos=self.videos,
             recorders=self._recorders(),
             workers=self.workers,
             time_limit=self.time_limit,
             protocol=self.protocol.name,
         )
+
+    def _reference_of_task(self) -> Reference | None:
+        # A task of somebody's own name keeps the settings of the one that it was made from.
+        reference = self.task.reference
+        return reference if reference and self.task.name in reference.rates else None
 
     def _recorders(self) -> Sequence[Description]:
         if self.dreams == 0:

@@ -13,5 +13,5 @@ def require_packages() -> None:
         except ImportError as error:
             raise UserError(
                 f"serving needs the package {name}, which is not installed: "
-                "pip install 'self-flow-robotics[serve]'."
+                "pip install -e '.[serve]' in the clone."
             ) from error

@@ -167,7 +167,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read `config.json` of a checkpoint folder; raises `UserError` naming the file."""
     path = folder / CONFIG
     if not path.is_file():
-        raise UserError(f"{folder} is not a checkpoint: it has no {CONFIG}.")
+        inside = folder / "checkpoint"
+        hint = f" Did you mean {inside}?" if (inside / CONFIG).is_file() else ""
+        raise UserError(f"{folder} is not a checkpoint: it has no {CONFIG}.{hint}")
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise ValueError("it is far too large")

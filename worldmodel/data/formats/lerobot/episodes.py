@@ -24,6 +24,8 @@ from worldmodel.data.formats.lerobot.video import Videos
 from worldmodel.data.formats.storage import MissingFile, Storage
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_OUR_FOLDERS = ("datasets", "runs")
+"""What our commands write into: no user of the hub has such a name."""
 _HUB = "hf://datasets/"
 
 
@@ -78,8 +80,10 @@ class LeRobotEpisodes:
 
 def _address(source: str, revision: str | None) -> str:
     if "://" not in source:
+        first = source.split("/", 1)[0]
         # Not Path.exists, which raises an error where a folder may not be looked into.
-        if os.path.exists(source) or not _REPOSITORY.fullmatch(source):  # noqa: PTH110
+        here = os.path.exists(source) or os.path.isdir(first) or first in _OUR_FOLDERS  # noqa: PTH110, PTH112
+        if here or not _REPOSITORY.fullmatch(source):
             return source
         source = _HUB + source
     source = source.rstrip("/")
