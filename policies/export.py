@@ -41,7 +41,8 @@ def main(config: DictConfig) -> Path:
     source, out = checkpoint_folder(config.checkpoint), Path(str(config.out)).expanduser()
     if config.dtype not in _TYPES:
         raise UserError(f"unknown dtype {config.dtype!r}.{nearest(config.dtype, _TYPES)}")
-    if out.exists() and not (out / CONFIG).is_file():
+    empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not empty and not (out / CONFIG).is_file():
         raise UserError(f"out={out} holds other things than a checkpoint: give another out=FOLDER.")
     sections = _without_folders(read_config(source))
     robot_of(source, sections)

@@ -91,6 +91,11 @@ def test_slips_leave_nothing(trained: Path, setting: str, sentence: str, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_folder_is_filled(trained: Path, tmp_path: Path) -> None:
+    run(f"checkpoint={trained}", f"out={tmp_path}")
+    assert (tmp_path / "config.json").is_file()
+
+
 def test_a_folder_of_other_things_is_kept(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other things"):
