@@ -79,12 +79,7 @@ def load_policy(
 
 def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -> ChunkedPolicy:
     sections = read_config(folder)
-    kind = sections.get("kind")
-    if kind is None:
-        raise UserError(
-            f"{folder / CONFIG} does not name a kind of policy: it is a pretrained model, which "
-            f"policies.finetune turns into a policy (init={folder})."
-        )
+    kind = _kind_of(folder, sections)
     if kind not in _PREDICTORS:
         raise UserError(f"{folder / CONFIG} has kind '{kind}'.{nearest(str(kind), _PREDICTORS)}")
     stored = {**_OLDER.get(kind, {}), **sections["inference"]}
@@ -120,16 +115,23 @@ def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:
     return normalisation
 
 
+def _kind_of(folder: Path, sections: Mapping[str, Any]) -> Any:
+    kind = sections.get("kind")
+    if kind is None:
+        raise UserError(
+            f"{folder / CONFIG} does not name a kind of policy: it is a pretrained model, which "
+            f"policies.finetune turns into a policy (init={folder})."
+        )
+    return kind
+
+
 def robot_of(folder: Path, sections: Mapping[str, Any]) -> str:
     """Return the robot that a checkpoint's policy acts on.
 
     Raises `UserError` for a checkpoint that names none, or one without a gripper codec.
     """
+    _kind_of(folder, sections)
     robot = sections.get("robot")
-    if robot is None and "normalisation" not in sections and "model" in sections:
-        raise UserError(
-            f"{folder} is a video model, not a policy: run policies.finetune init={folder} first."
-        )
     if not isinstance(robot, str):
         raise UserError(
             f'{folder / CONFIG} does not name a robot: add one of {", ".join(CODECS)} as "robot".'

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from envs.episode import EpisodeRecord
@@ -81,14 +81,14 @@ def opened(folders: Sequence[str]) -> list[Run]:
     """
     if len(folders) < 2:
         raise UserError("policies.compare needs two or more runs of policies.eval: RUN RUN ...")
+    paths = [Path(name).expanduser() for name in folders]
+    names = _names(paths)
     runs = []
-    for folder in (Path(str(name)).expanduser() for name in folders):
+    for name, folder in zip(names, paths, strict=True):
         records = read_records(folder / RECORDS)
         if not records:
             raise UserError(f"{folder} has no {RECORDS}: give the out= of policies.eval.")
-        runs.append(Run(folder.name, folder, {(r.task, r.index): r for r in records}))
-    names = _names([run.folder for run in runs])
-    runs = [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
+        runs.append(Run(name, folder, {(r.task, r.index): r for r in records}))
     shared = shared_episodes(runs)
     if not shared:
         raise UserError(

@@ -201,6 +201,9 @@ def test_a_checkpoint_is_refused_on_a_task_of_another_robot(tmp_path: Path) -> N
     check_robot(SHIPPED, ["open_and_place", "pick_coke_can", "not a task of ours"])
     with pytest.raises(UserError, match="policy of robot google_robot, but task stack_cube has"):
         check_robot(SHIPPED, ["open_and_place", "stack_cube"])
+    (tmp_path / "video").mkdir()
+    with pytest.raises(UserError, match=r"policies\.finetune turns into a policy"):
+        check_robot(altered(tmp_path / "video", kind=None, robot=None), ["open_and_place"])
     widowx = altered(tmp_path, robot="widowx", gripper="absolute")
     check_robot(widowx, ["stack_cube", "eggplant_in_basket"])
     with pytest.raises(UserError, match="task open_drawer has robot google_robot"):

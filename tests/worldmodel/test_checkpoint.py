@@ -141,6 +141,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def test_a_run_is_told_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    folder.rename(tmp_path / "run/checkpoint")
+    with pytest.raises(UserError, match=r"Did you mean .*run/checkpoint"):
+        checkpoint.load(tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_file_that_does_not_fit_is_named(folder: Path, name: str) -> None:
     damage, sentence = DAMAGES[name]

@@ -101,6 +101,13 @@ def test_a_request_that_fails_is_made_again(hub: type[Hub]) -> None:
     assert_read(LeRobotEpisodes("somebody/some-set"))
 
 
+def test_a_folder_of_ours_that_is_not_there_is_not_asked_for(hub: type[Hub]) -> None:
+    asked = hub.requests
+    with pytest.raises(UserError, match="datasets/nothing is no LeRobot data set"):
+        LeRobotEpisodes("datasets/nothing")
+    assert hub.requests == asked
+
+
 def test_a_network_that_is_down_is_no_damage(hub: type[Hub]) -> None:
     episodes = LeRobotEpisodes("somebody/some-set")
     hub.works, hub.fails = 0, 1
