@@ -40,7 +40,7 @@ _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
 # objective it was made for, a stem can be added, and what conditions attend to has no weights.
-_NOT_COMPARED = ("modalities", "projected", "stem", "conditions")
+_NOT_COMPARED = ("modalities", "projected", "stem", "conditions", "difference")
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,10 @@ class VideoActionSettings:
         model = pretrained.model
         model.config = replace(model.config, conditions=self.model.conditions)
         self._add_stem(model, init, generator)
+        told = sections["tokenizer"].get("difference", 0.0)
+        if self.tokenizer.config().get("difference", 0.0) != told:
+            # Its layers read and predict values that mean something else now.
+            model.replace_modality(self.tokenizer.modalities[1], generator)
         return model
 
     def _add_stem(self, model: WorldModel, init: str, generator: torch.Generator) -> None:

@@ -187,6 +187,13 @@ class WorldModel(nn.Module):
             self.outputs[modality.name] = output
         self.modalities[modality.name] = modality
 
+    def replace_modality(self, modality: Modality, generator: torch.Generator | None) -> None:
+        """Begin a modality's input and output layers anew; it keeps its place in the order."""
+        order = list(self.modalities)
+        del self.modalities[modality.name]
+        self.add_modality(modality, generator)
+        self.modalities = {name: self.modalities[name] for name in order}
+
     def add_stem(self, modality: Modality, generator: torch.Generator | None) -> None:
         """Give a modality convolutions beside its input layer; at first they add nothing."""
         stem = ConvolutionalStem(modality, self.config.width)

@@ -149,7 +149,7 @@ def test_other_weights_are_other_settings(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"some")
-    (checkpoint / "config.json").write_text('{"robot": "google_robot"}')
+    (checkpoint / "config.json").write_text('{"kind": "video_action", "robot": "google_robot"}')
     of = ("policy=checkpoint", f"checkpoint={checkpoint}", "out=x")
     before = settings(*of)
     (checkpoint / "model.safetensors").write_bytes(b"others")

@@ -143,6 +143,30 @@ def test_a_stem_and_the_first_picture_can_be_added_and_stay(
     assert "start" in policy._predictor.model.modalities  # type: ignore[attr-defined]
 
 
+def test_video_told_as_differences_begins_its_layers_anew(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    pretrained(tmp_path / "pretrained")
+    run, init = tmp_path / "run", f"init={tmp_path / 'pretrained'}"
+    more = ("tokenizer.difference=2",)
+    trainer = tiny_trainer(toy_demonstrations, run, "video_action", init, *more, steps=1)
+    before, _ = checkpoint.read_tensors(tmp_path / "pretrained" / checkpoint.WEIGHTS)
+    now = trainer.state.model.state_dict()
+    changed = {name for name, tensor in before.items() if not torch.equal(now[name], tensor)}
+    # Those of the output begin at zero, as they are in this pretrained model.
+    assert {".".join(name.split(".")[:2]) for name in changed} == {"inputs.video"}
+    assert list(trainer.state.model.modalities)[:3] == ["text", "frame", "video"]
+    assert trainer.run()
+    # The next run keeps what this one learned.
+    config = compose("finetune", with_initial([f"init={run / 'checkpoint'}"]))
+    assert config.tokenizer.difference == 2
+    settings = build(config.learner.settings, VideoActionSettings)
+    normalisation = Normalisation.of(np.zeros((2, 10)), np.zeros((2, 7)))
+    again = settings.learner(WindowConfig(), normalisation, 1).model.state_dict()
+    after, _ = checkpoint.read_tensors(run / "checkpoint" / checkpoint.WEIGHTS)
+    assert all(torch.equal(again[name], tensor) for name, tensor in after.items())
+
+
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [

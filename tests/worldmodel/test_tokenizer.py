@@ -1,5 +1,7 @@
 """What every tokenizer keeps to, and pixel patches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,13 +26,29 @@ def clip(length: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return frames[:, 0], frames[:, 1:]
 
 
-def test_frames_come_back_exactly() -> None:
+@pytest.mark.parametrize("difference", [0.0, 2.0])
+def test_frames_come_back_exactly(difference: float) -> None:
     frame, future = clip()
-    condition, video = TOKENIZER.encode(frame, future)
+    used = replace(TOKENIZER, difference=difference)
+    condition, video = used.encode(frame, future)
     assert video.shape == (2, 2 * 6, 2 * 16 * 16 * 3)
-    assert torch.equal(TOKENIZER.decode(condition, video), future)
-    assert torch.equal(TOKENIZER.decode_frame(condition), frame)
-    assert torch.equal(TOKENIZER.encode_frame(frame), condition)
+    assert torch.equal(used.decode(condition, video), future)
+    assert torch.equal(used.decode_frame(condition), frame)
+    assert torch.equal(used.encode_frame(frame), condition)
+
+
+def test_what_stands_still_is_no_difference() -> None:
+    used = replace(TOKENIZER, difference=2.0)
+    frame, _ = clip()
+    future = frame[:, None].repeat(1, 4, 1, 1, 1)
+    future[:, 2:, :16, 16:32] //= 2
+    condition, video = used.encode(frame, future)
+    moves = video.abs().amax(-1).view(2, 2, 6) > 0
+    assert torch.equal(moves, torch.tensor([[0] * 6, [0, 1, 0, 0, 0, 0]]).bool().expand(2, -1, -1))
+    still = used.decode(condition, torch.zeros_like(video))
+    assert torch.equal(still, frame[:, None].expand(-1, 4, -1, -1, -1))
+    with pytest.raises(UserError, match=r"tokenizer\.difference=-1"):
+        replace(TOKENIZER, difference=-1.0)
 
 
 def test_values_lie_between_minus_one_and_one() -> None:

@@ -1,6 +1,7 @@
 """Pixel patches: frames <-> tokens without loss and without a decoder.
 
-A frame is cut into patches, the future into tubelets; values are in [-1, 1].
+A frame is cut into patches, the future into tubelets; values are in [-1, 1], or, where video is
+told as differences from the condition frame, multiples of those.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ class PixelTokenizer:
 
     `hidden` is the width of the hidden layer with which the model reads a patch. With `stem`
     channels, convolutions over the whole condition frame are added to it (`worldmodel.stem`).
+    With `difference` video tokens are so many times the difference between their pictures and the
+    condition frame, so that what stands still is zero and need not be copied; 0: the pictures.
     """
 
     kind: ClassVar[str] = "pixel"
@@ -31,6 +34,7 @@ class PixelTokenizer:
     tubelet: int = 2
     hidden: int = 256
     stem: int = 0
+    difference: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "patch", "tubelet", "hidden"):
@@ -40,6 +44,10 @@ class PixelTokenizer:
             raise UserError(
                 f"tokenizer.patch={self.patch} must divide tokenizer.height={self.height} and "
                 f"tokenizer.width={self.width}."
+            )
+        if not self.difference >= 0:
+            raise UserError(
+                f"tokenizer.difference={self.difference} must be positive, or 0 for whole pictures."
             )
         if self.stem < 0 or (self.stem and self.patch.bit_count() != 1):
             raise UserError(
@@ -79,10 +87,15 @@ class PixelTokenizer:
         return self._encode(frame[:, None], depth=1)
 
     def encode(self, frame: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encode_frame(frame), self._encode(future, self.tubelet)
+        now, video = self.encode_frame(frame), self._encode(future, self.tubelet)
+        if self.difference:
+            video = (video - self._repeated(now, video)) * self.difference
+        return now, video
 
-    def decode(self, frame: Tensor, video: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the future frames uint8 `(b, t, h, w, 3)`; the frame is not needed."""
+    def decode(self, frame: Tensor, video: Tensor) -> Tensor:
+        """Return the future frames uint8 `(b, t, h, w, 3)`."""
+        if self.difference:
+            video = self._repeated(frame, video) + video / self.difference
         return self._decode(video, self.tubelet)
 
     def decode_frame(self, frame: Tensor) -> Tensor:
@@ -97,6 +110,11 @@ class PixelTokenizer:
             frames, "b (t d) (h p) (w q) c -> b (t h w) (d p q c)", d=depth, p=p, q=p
         )
         return patches.float().div_(127.5).sub_(1.0)
+
+    def _repeated(self, frame: Tensor, video: Tensor) -> Tensor:
+        """Return tokens like `video` of a future in which nothing moves."""
+        tubelets = video.shape[1] // frame.shape[1]
+        return frame.to(video).repeat(1, tubelets, self.tubelet)
 
     def _decode(self, values: Tensor, depth: int) -> Tensor:
         p, (rows, columns) = self.patch, self.grid
