@@ -5,10 +5,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from experiment.errors import UserError
 
 DEMONSTRATIONS = "demos"
 """The protocol that names demonstration episodes; their seeds never meet an evaluation's."""
@@ -98,6 +100,17 @@ class Policy(Protocol):
     def act(self, observation: Observation) -> ArrayLike:
         """Return `(k, 7)`, k >= 1: the actions to execute before the next observation."""
         ...
+
+
+def checked_policy(built: object) -> Policy:
+    """Return `built`; raises `UserError` if it lacks a method of a policy."""
+    for method in ("reset(instruction, seed)", "act(observation)"):
+        if not callable(getattr(built, method.partition("(")[0], None)):
+            raise UserError(
+                f"the policy {type(built).__name__} has no {method}: policies/contract.py says "
+                "what a policy needs."
+            )
+    return cast(Policy, built)
 
 
 def policy_name(policy: Policy) -> str:

@@ -23,7 +23,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from envs.descriptions import CachedFactory
-from envs.episode import Episode, EpisodeRecord
+from envs.episode import Episode, EpisodeRecord, checked_policy
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from experiment.processes import die_with_parent
@@ -227,7 +227,7 @@ class _EpisodeRunner:
 
     def play(self, episode: Episode) -> EpisodeRecord:
         # The policy first: it is quicker to say what is wrong with its settings.
-        policy = self._policy(episode)
+        policy = checked_policy(self._policy(episode))
         return run_episode(self._env(episode), policy, episode, self._recorders, self._max_steps)
 
     def close(self) -> None:

@@ -31,8 +31,8 @@ STAGES = "stages.jsonl"
 class Stage:
     """A command `python -m module settings`, or one for all combinations of the values in `each`.
 
-    In the settings `{name}` stands for the value of `name`. `hours` is what the stage took on two
-    cores; None where it was not measured.
+    In the settings `{name}` stands for the value of `name`. `hours` is about what it takes on
+    two cores, from what its episodes and steps took; None where that is not known.
     """
 
     name: str
@@ -126,7 +126,7 @@ def _line(arguments: Sequence[str]) -> str:
 def _print(recipe: Recipe, stages: Sequence[Stage]) -> None:
     print(recipe.about)
     for stage in stages:
-        cost = "not measured" if stage.hours is None else f"{stage.hours:.2f} h on two cores"
+        cost = "not measured" if stage.hours is None else f"about {stage.hours:g} h on two cores"
         print(f"\n{stage.name} ({cost})")
         for _, arguments in stage.commands():
             print(f"  {_line(arguments)}")

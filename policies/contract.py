@@ -12,13 +12,14 @@ fingers are; SIMPLER's WidowX takes +1 to open, absolute.
 """
 
 from envs.actions import ACTION_SIZE, STATE_SIZE, validated_chunk
-from envs.episode import Observation, Policy, policy_name
+from envs.episode import Observation, Policy, checked_policy, policy_name
 
 __all__ = [
     "ACTION_SIZE",
     "STATE_SIZE",
     "Observation",
     "Policy",
+    "checked_policy",
     "policy_name",
     "validated_chunk",
 ]

@@ -118,6 +118,6 @@ def _transformers() -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             f"objective=repa needs {error.name}, which is not installed: "
-            "pip install 'self-flow-robotics[text]'."
+            "pip install -e '.[text]' in the clone."
         ) from error
     return transformers

@@ -81,7 +81,7 @@ def write_page(
         .get_template("report.html")
         .render(
             title=f"{', '.join(policies)} in {label}",
-            lead=f"{len(records)} episodes; protocol {protocol}; success by SIMPLER's rule.",
+            lead=f"{len(records)} episodes; protocol {protocol}; success by the task's rule.",
             lines=report.lines(records, protocol),
             published=_published(reference),
             notes=report.notes(records, reference),

@@ -102,7 +102,7 @@ def table(records: Sequence[EpisodeRecord], protocol: str, reference: Reference 
 def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list[str]:
     """Return what readers of the table must know, a line each."""
     lines = [
-        "at end: SIMPLER's rule at the last step, as in its tables; ever: at any step.",
+        "at end: the task's rule (SIMPLER's for its tasks) at the last step; ever: at any step.",
         "strict, at any step: what is placed is released and rests, a can is 2 cm up in the grasp.",
         "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
         _shapes(records),

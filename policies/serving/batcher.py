@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from experiment.errors import UserError
 from experiment.settings import Description, build
 from policies.chunking import ChunkedPolicy, act_together
-from policies.contract import Observation, Policy, policy_name, validated_chunk
+from policies.contract import Observation, Policy, checked_policy, policy_name, validated_chunk
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Batcher:
     def __init__(self, description: Description, batch: int) -> None:
         """Build the first policy; raises `UserError` for one that cannot be built."""
         self._description, self._batch = description, batch
-        self._first: Policy = build(description)
+        self._first = checked_policy(build(description))
         self.name = policy_name(self._first)
         self._free: list[Policy] = [self._first]
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -127,8 +127,7 @@ class Batcher:
     def _another(self) -> Policy:
         if isinstance(self._first, ChunkedPolicy):
             return self._first.another()
-        policy: Policy = build(self._description)
-        return policy
+        return checked_policy(build(self._description))
 
     def _answer(self, jobs: Sequence[_Job]) -> None:
         started = time.perf_counter()

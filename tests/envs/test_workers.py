@@ -56,6 +56,17 @@ def test_an_environment_is_built_once_and_closed(tmp_path: Path) -> None:
     assert log.read_text().splitlines()[1:] == ["closed toy visual_matching"]
 
 
+def test_a_policy_without_act_is_said_before_a_scene_is_built(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    env = {"_target_": "tests.envs.toy_tasks.ToyTask", "task": "toy", "log": str(log)}
+    with (
+        Workers(env, {"_target_": "threading.Event"}) as workers,
+        pytest.raises(UserError, match=r"Event has no reset\(instruction, seed\)"),
+    ):
+        list(workers.run(EPISODES))
+    assert not log.exists()
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_bad_input_stays_one_sentence(count: int) -> None:
     with (

@@ -143,5 +143,5 @@ def _imported(module: str) -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             f"this text encoder needs {error.name}, which is not installed: "
-            "pip install 'self-flow-robotics[text]'."
+            "pip install -e '.[text]' in the clone."
         ) from error

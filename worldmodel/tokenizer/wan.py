@@ -156,6 +156,6 @@ def _autoencoder() -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             f"tokenizer=wan22 needs {error.name}, which is not installed: "
-            "pip install 'self-flow-robotics[wan]'."
+            "pip install -e '.[wan]' in the clone."
         ) from error
     return AutoencoderKLWan

@@ -27,7 +27,8 @@ def draw(log: Path, picture: Path) -> None:
         figure.subplots_adjust(hspace=0.45, left=0.06, right=0.98)
         for axis, name in zip(axes, names, strict=False):
             points = [(r["step"], r[name]) for r in records if r.get(name) is not None]
-            axis.plot(*zip(*points, strict=True), linewidth=1)
+            # A line through one point would not be seen.
+            axis.plot(*zip(*points, strict=True), "." if len(points) == 1 else "-", linewidth=1)
             axis.set_title(name)
             axis.grid(alpha=0.3)
         for axis in axes[len(names) :]:
