@@ -87,7 +87,7 @@ class StagedEpisode:
         """
         path = _path(self.folder, self.index, "parquet")
         try:
-            return pq.read_table(path)
+            return pq.ParquetFile(path).read(use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{path} is no readable table ({error}): delete the .json beside it and start "
