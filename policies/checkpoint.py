@@ -47,6 +47,16 @@ def shipped(task: str) -> Path:
     return found
 
 
+def shipped_world(policy: Path) -> Path:
+    """Return the world model that this package brings for the robot of a policy, else the policy.
+
+    A policy's own dreams hardly follow their actions.
+    """
+    robot = robot_of(policy, read_config(policy))
+    world = ROOT / SHIPPED / f"{robot}_world"
+    return world if (world / CONFIG).is_file() else policy
+
+
 def load_policy(
     checkpoint: str | None,
     device: str = "cpu",

@@ -51,7 +51,7 @@ def main(config: DictConfig) -> Path:
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise UserError(f"dtype={config.dtype} cannot hold these weights: give dtype=bfloat16.")
     save_tensors(out, weights, sections)
-    write_bytes(out / CARD, card(sections, weights, summaries).encode())
+    write_bytes(out / CARD, card(sections, weights, summaries, config.about).encode())
     size = (out / WEIGHTS).stat().st_size / 1e6
     print(f"{out}: {_count(weights) / 1e6:.1f} million weights, {size:.1f} MB")
     return out
@@ -64,9 +64,11 @@ def card(
     sections: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor],
     summaries: Sequence[Mapping[str, Any]],
+    about: str | None = None,
 ) -> str:
     """Return the model card: what the model is, what it learned from, what was measured."""
-    return "\n".join(_card(sections, weights, summaries)) + "\n"
+    title, *lines = _card(sections, weights, summaries)
+    return "\n".join([title, *(["", about] if about else []), *lines]) + "\n"
 
 
 def _card(
@@ -78,7 +80,7 @@ def _card(
     size = f"{tokenizer.get('width')} x {tokenizer.get('height')}"
     state = "with" if sections.get("with_state", True) else "without"
     hours = training["seconds"] / 3600
-    yield f"# {sections['robot']}: a {sections['kind']} policy"
+    yield f"# {sections['robot']}: {sections['kind']}"
     yield ""
     yield f"- {_count(weights):,} weights, {_dtypes(weights)}; gripper code {sections['gripper']}."
     yield f"- Sees pictures of {size}, {state} proprioception; reads text as {text['kind']}."

@@ -15,7 +15,7 @@ from experiment.address import Address
 from experiment.command import command
 from experiment.errors import UserError
 from experiment.settings import build, plain
-from policies.checkpoint import check_robot, load_policy, shipped
+from policies.checkpoint import check_robot, load_policy, shipped, shipped_world
 from policies.playing.server import PlayServer
 from policies.playing.session import Session
 from worldmodel.device import Compute
@@ -29,7 +29,10 @@ def main(config: DictConfig) -> None:
     address = Address(str(config.host), int(config.port))
     task = str(config.task.name)
     folder = shipped(task) if config.checkpoint is None else checkpoint_folder(config.checkpoint)
-    world = folder if config.world is None else checkpoint_folder(config.world)
+    if config.world is not None:
+        world = checkpoint_folder(config.world)
+    else:
+        world = shipped_world(folder) if config.checkpoint is None else folder
     if read_config(world).get("kind") != "video_action":
         raise UserError(f"{world} has no world model that actions drive: give another as world=.")
     for each in (folder, world):

@@ -43,7 +43,12 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     evaluation = tmp_path / "eval"
     evaluation.mkdir()
     (evaluation / "summary.json").write_text(json.dumps(SUMMARY))
-    out = run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", f"evaluations=[{evaluation}]")
+    out = run(
+        f"checkpoint={trained}",
+        f"out={tmp_path / 'out'}",
+        f"evaluations=[{evaluation}]",
+        "about=A toy.",
+    )
     weights, before = (read_tensors(f / WEIGHTS)[0] for f in (out, trained / "checkpoint"))
     assert {weight.dtype for weight in weights.values()} == {torch.float16}
     assert (out / WEIGHTS).stat().st_size < 0.6 * (trained / "checkpoint" / WEIGHTS).stat().st_size
@@ -61,6 +66,7 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
     assert card.count("| open_and_place") == card.count("| primitives") == 1
     assert "3 episodes" in card
+    assert "\n\nA toy.\n\n" in card
     said = read_config(out)["training"]
     assert said["data"] == "demonstrations"
     assert "/" not in json.dumps(said)

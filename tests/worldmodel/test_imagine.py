@@ -25,6 +25,7 @@ from worldmodel.imagination import inverse
 from worldmodel.imagination.clips import Clips, with_actions
 from worldmodel.imagination.dream import Dreamer, load_dreamer
 from worldmodel.imagination.errors import (
+    FOLLOWS,
     Counterfactuals,
     Interval,
     psnr,
@@ -268,6 +269,9 @@ def test_the_command_writes_every_picture(
         "frame and actions", "frame alone", "actions of another clip", "nothing moves",
     }  # fmt: skip
     assert figures["branches"]["families"] == 6
+    # What is shipped follows its actions, beyond doubt, from one step of denoising as well.
+    grown = figures["branches"]["error with the actions of another branch, relative"]
+    assert grown["low"] > FOLLOWS
     assert set(figures["inverse dynamics"]) == {"demonstrations", "other actions"}
     assert figures["inverse dynamics"]["other actions"]["constant"]["x (mm)"] > 1
     names = ("dreams", "horizon", "actions", "other_actions", "inverse_dynamics")
