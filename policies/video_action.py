@@ -39,7 +39,8 @@ _STATE = Modality("state", STATE_SIZE, predicted=False)
 _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
-# objective it was made for, a stem can be added, and what conditions attend to has no weights.
+# objective it was made for, a stem can be added, what conditions attend to has no weights, and a
+# video that is told otherwise gets its layers anew.
 _NOT_COMPARED = ("modalities", "projected", "stem", "conditions", "difference")
 
 

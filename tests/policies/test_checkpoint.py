@@ -11,7 +11,8 @@ import pytest
 
 from envs.rollout import run_episode
 from experiment.errors import UserError
-from policies.checkpoint import SHIPPED, load_policy, shipped
+from experiment.settings import ROOT
+from policies.checkpoint import SHIPPED, load_policy, shipped, shipped_world
 from policies.chunking import act_together
 from policies.contract import Observation
 from policies.evaluation.protocol import Protocol, episodes
@@ -260,3 +261,14 @@ def test_a_bad_checkpoint_is_named(
         load_policy(str(folder))
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value) or "'normalisation'" in sentence
+
+
+def test_the_google_robots_policies_have_a_world_model_beside_them() -> None:
+    world = ROOT / SHIPPED / "google_robot_world"
+    for task in ("move_near", "open_and_place"):
+        assert shipped_world(shipped(task)) == world
+
+
+def test_a_robot_without_one_dreams_with_its_policy() -> None:
+    policy = shipped("stack_cube")
+    assert shipped_world(policy) == policy
