@@ -52,12 +52,14 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """Stages in their order. `about` says what they make; `demos`: sets they learn from."""
+    """Stages in their order. `about` says what they make; `demos`: sets they learn from; `values`:
+    numbers that settings name, which a recipe built on this one may change."""
 
     name: str
     about: str
     stages: list[Stage]
     demos: str = ""
+    values: dict[str, float] = field(default_factory=dict)
 
     def chosen(self, only: Sequence[str] | None) -> list[Stage]:
         """Return the stages named by `only`, all for None; raises `UserError` for an unknown."""
