@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transforms3d.quaternions import quat2mat
 
 from envs.actions import spaces, validated_action
+from envs.simpler.scenes.saved_state import SavedState, restore, save
 from envs.simpler.scenes.scene import SimplerScene
 from envs.simpler.scenes.state import privileged, snapshot
 from envs.simpler.tasks.registry import TaskSpec
@@ -123,8 +124,7 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         Raises: `UserError` for an action of another shape or with NaN or infinity,
         `gymnasium.error.ResetNeeded` before the first reset.
         """
-        if not self._has_begun:
-            raise gymnasium.error.ResetNeeded("call reset() before the first step().")
+        self._check_begun("step")
         action = validated_action(action, int(self.scene.rule.elapsed_steps[0]))
         observation, *_ = self.scene.step(action)
         state = privileged(self.scene, snapshot(self.scene), 0)
@@ -137,9 +137,30 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             info,
         )
 
+    def _check_begun(self, method: str) -> None:
+        if not self._has_begun:
+            raise gymnasium.error.ResetNeeded(f"call reset() before the first {method}().")
+
     def advance_to_next_subtask(self) -> None:
         """Advance to the next subtask, if there is one; the instruction changes with it."""
         self.scene.advance_to_next_subtask()
+
+    def save_state(self) -> SavedState:
+        """Return the state between two control steps; raises `ResetNeeded` before the first reset.
+
+        Episodes can branch from it, here or in another environment of this task.
+        """
+        self._check_begun("save_state")
+        return save(self.scene)
+
+    def restore_state(self, state: SavedState) -> None:
+        """Return to a state of the episode that the last `reset` (same seed and options) began.
+
+        What follows agrees with what followed there to micrometres in free space, and to about two
+        millimetres in six control steps where something is held: PhysX starts its contacts anew.
+        """
+        self._check_begun("restore_state")
+        restore(self.scene, state)
 
     def get_language_instruction(self) -> str:
         return self.scene.instruction(0)

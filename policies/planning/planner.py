@@ -66,11 +66,7 @@ class Planner:
         """Return the control steps that are left after each of the `chunks` `(b, k, ...)`."""
         samples, count = chunks.shape[:2]
         repeated = windows.repeated(count)
-        actions = self.code.pose_back(chunks.reshape(samples * count, *chunks.shape[2:]))
-        imagined = replace(repeated, action=torch.from_numpy(actions.astype(np.float32)))
-        reach = self.dreamer.reach
-        generator = torch.Generator().manual_seed(0)
-        frames = self.dreamer(imagined, reach, generator, actions=True)
+        frames = self.imagined(repeated, chunks.reshape(samples * count, *chunks.shape[2:]))
         seen = replace(
             repeated,
             frame=_resized(repeated.frame, frames),
@@ -79,6 +75,13 @@ class Planner:
             future_valid=torch.ones(frames.shape[:2], dtype=torch.bool),
         )
         return self.value(seen).reshape(samples, count)
+
+    def imagined(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:
+        """Return the frames uint8 `(n, t, h, w, 3)` that the `chunks` `(n, chunk, 7)` lead to."""
+        actions = self.code.pose_back(chunks).astype(np.float32)
+        told = replace(windows, action=torch.from_numpy(actions))
+        generator = torch.Generator().manual_seed(0)
+        return self.dreamer(told, self.dreamer.reach, generator, actions=True)
 
 
 def planned(

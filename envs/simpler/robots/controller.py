@@ -9,6 +9,7 @@ Drive targets are written to SAPIEN's own joint objects: ManiSkill's batched set
 as much per control step on the CPU.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,6 +30,17 @@ Vector = NDArray[np.float64]
 # PhysX reports a wrong velocity for a stalled joint (one velocity iteration), so the start velocity
 # of a path is taken from positions, over this many simulation steps.
 VELOCITY_WINDOW = 8
+
+_STATE = (
+    "_step",
+    "_path",
+    "_path_velocity",
+    "_window_start",
+    "target_positions",
+    "target_pose",
+    "last_drive_positions",
+)
+"""What a controller remembers from one control step to the next."""
 
 
 def rotation_vector_to_quaternion(rotation: Vector) -> Vector:
@@ -114,6 +126,22 @@ class PlannedJointController(BaseController):
         for joint in self._joints:
             joint.set_drive_velocity_target(0.0)
 
+    def memory(self) -> dict[str, Any]:
+        """What the next control step follows from, beside the measured joints."""
+        return {name: copy.deepcopy(getattr(self, name, None)) for name in _STATE}
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Take over what `memory` returned, and drive there as it did."""
+        for name, value in state.items():
+            setattr(self, name, copy.deepcopy(value))
+        self._drive(self.last_drive_positions)
+        if self.config.drive_velocity and self._path_velocity is not None:
+            self._drive_velocity(self._path_velocity[self._step])
+
+    def _drive_velocity(self, velocities: Vector) -> None:
+        for joint, velocity in zip(self._joints, velocities, strict=True):
+            joint.set_drive_velocity_target(velocity)
+
     def _drive(self, positions: Vector) -> None:
         self.last_drive_positions = positions
         # PhysX 4 under the original keeps a drive's target within the joint's limits (seen in the
@@ -146,8 +174,7 @@ class PlannedJointController(BaseController):
         self._step = min(self._step + 1, self._sim_steps)
         self._drive(self._path[self._step])
         if self.config.drive_velocity:
-            for joint, velocity in zip(self._joints, self._path_velocity[self._step], strict=True):
-                joint.set_drive_velocity_target(velocity)
+            self._drive_velocity(self._path_velocity[self._step])
 
     def _action(self, action: torch.Tensor) -> Vector:
         return action[0].detach().cpu().numpy().astype(np.float64)
