@@ -32,6 +32,7 @@ from policies.evaluation.comparison import difference
 from policies.evaluation.rates import rate_of
 from policies.evaluation.settings import EvalSettings
 from policies.planning.planner import Planner
+from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch
 from worldmodel.sampler import Randomness
 
@@ -88,7 +89,8 @@ class Simulated(Planner):
                 self.twin.step(action)[0]["image"]
                 for action in self.code.decoded(chunk[: times[-1]], decoder)
             ]
-            parts.append(np.stack([seen[time - 1] for time in times]))
+            frames = np.stack([seen[time - 1] for time in times])
+            parts.append(resized(frames, self.dreamer.assembler.tokenizer.picture))
         return np.stack(parts)
 
 

@@ -4,11 +4,12 @@
     python -m worldmodel.imagine checkpoint=runs/finetune data.root=datasets/open_and_place_branches
     python -m worldmodel.imagine checkpoint=runs/pretrain actions=false data.root=datasets/demos
 
-Without settings: the shipped policy, on a few demonstrations that are part of the package. The
+Without settings: the shipped world model, on a few demonstrations that are part of the package. The
 folder `out` holds real beside dreamed video (`dreams.mp4`, `dreams.png`), error against horizon
 beside a picture in which nothing moves (`horizon.png`), dreams of the same and of other actions
 (`actions.png`, and where the data has branches of `envs.branch` also `other_actions.mp4` and
-`other_actions.png`), the error of inverse dynamics beside a regression (`inverse_dynamics.png`),
+`other_actions.png`), what is left to foresee and what actions are worth by how noisy the video is
+(`noise_levels.png`), the error of inverse dynamics beside a regression (`inverse_dynamics.png`),
 and all figures (`figures.json`).
 """
 

@@ -34,6 +34,7 @@ from worldmodel.imagination.errors import (
     squared_errors,
     verdict,
 )
+from worldmodel.imagination.noise_levels import TIMES, by_noise_level, in_words
 from worldmodel.imagine import run
 from worldmodel.sampler import Sampling
 from worldmodel.tokenizer.pixel import PixelTokenizer
@@ -121,6 +122,49 @@ def test_actions_of_others_tell_who_follows(attentive: bool) -> None:
     else:
         assert grown.value == pytest.approx(1)
         assert said.startswith("the dream ignores its actions: error x1.00 [1.00, 1.00]")
+
+
+@pytest.mark.parametrize("attentive", [True, False])
+def test_by_noise_what_is_left_and_what_actions_are_worth(attentive: bool) -> None:
+    clips = world(16, steps=6)
+    levels = by_noise_level(dreamer(attentive), clips, np.repeat(np.arange(4), 4), True, 0)
+    assert [level.time for level in levels] == list(TIMES)
+    for level in levels:
+        assert level.other is not None
+        if attentive:
+            assert level.error.value < 0.05
+            assert level.other.low > 10
+        else:
+            assert level.error.value == pytest.approx(1, abs=0.05)
+            assert level.other.value == 1
+    if attentive:
+        assert in_words(levels).startswith("actions are worth something from t = 0.5 on")
+    else:
+        assert in_words(levels) == "actions are worth nothing at any noise of the video"
+
+
+class Cleaned(ToyWorld):
+    """Knows what the noisy video says where it is not mostly noise, and the actions elsewhere."""
+
+    def forward(self, batch: Batch) -> SimpleNamespace:
+        noisy = batch["video"]
+        if float(noisy.tau.max()) > 0.85:
+            return super().forward(batch)
+        return SimpleNamespace(prediction={"video": noisy.values})
+
+
+def test_noise_says_where_actions_are_worth_something() -> None:
+    model = replace(dreamer(), model=Cleaned(attentive=True))  # type: ignore[arg-type]
+    episodes = np.repeat(np.arange(4), 4)
+    levels = by_noise_level(model, world(16, steps=6), episodes, True, 0)
+    worth = {level.time: level.other.value for level in levels if level.other is not None}
+    assert worth[0.5] == worth[0.8] == 1
+    assert min(worth[t] for t in TIMES if t >= 0.9) > 10
+    assert "from t = 0.9 on" in in_words(levels)
+    # Noise of half the range is worse than a picture in which nothing moves.
+    assert levels[1].error.value > levels[0].error.value > 1
+    alone = by_noise_level(model, world(16, steps=6), episodes, False, 0)
+    assert all(level.other is None for level in alone)
 
 
 def test_a_doubtful_verdict_says_so() -> None:
@@ -274,7 +318,11 @@ def test_the_command_writes_every_picture(
     assert grown["low"] > FOLLOWS
     assert set(figures["inverse dynamics"]) == {"demonstrations", "other actions"}
     assert figures["inverse dynamics"]["other actions"]["constant"]["x (mm)"] > 1
-    names = ("dreams", "horizon", "actions", "other_actions", "inverse_dynamics")
+    names = (
+        "dreams", "horizon", "actions", "other_actions", "inverse_dynamics", "noise_levels",
+    )  # fmt: skip
+    levels = figures["by noise of the video"]
+    assert levels[-1]["other actions"]["value"] > 1.1 > levels[0]["other actions"]["value"]
     for name in names:
         with Image.open(out / f"{name}.png") as picture:
             assert min(picture.size) > 100
@@ -297,6 +345,7 @@ def test_a_pretrained_model_dreams_without_actions(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "out/figures.json").read_text())
     assert set(figures["psnr"]) == {"frame alone", "nothing moves"}
     assert "inverse dynamics" not in figures
+    assert {level["other actions"] for level in figures["by noise of the video"]} == {None}
     with pytest.raises(UserError, match=r"longest episode has 20 steps.*lower horizon"):
         run(*given[:-2], "actions=false", f"out={tmp_path / 'far'}", "horizon=24")
 

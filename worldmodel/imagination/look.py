@@ -22,9 +22,11 @@ from worldmodel.imagination.errors import (
     squared_errors,
     verdict,
 )
+from worldmodel.imagination.noise_levels import by_noise_level, in_words
 
 _DREAM, _DRAWN = 1, 2
 _INVERSE_WINDOWS = 6  # a clip: they are short
+_LEVEL_WINDOWS = 3
 _FIT_WINDOWS = 1500  # of other data, for the regression
 _OTHER = "actions of another clip"
 _GIVEN, _POLICY = "world model, video given", "the same without video (policy)"
@@ -49,6 +51,7 @@ class Look:
     def __call__(self) -> dict[str, Any]:
         """Write the pictures; return the figures."""
         figures = self._demonstrations()
+        figures["by noise of the video"] = self._noise_levels(figures["in words"])
         if self.actions:
             figures["inverse dynamics"] = self._inverse_dynamics(figures["in words"])
         return figures
@@ -177,6 +180,17 @@ class Look:
             if families:
                 return families, horizon
         return [], self.horizon
+
+    def _noise_levels(self, words: list[str]) -> list[dict[str, Any]]:
+        windows = self.dreamer.assembler.windows
+        needed = windows.chunk if self.actions else 0
+        data = Clips(self.source, self.dreamer, windows.future, needed)
+        clips, episodes = data.spread(_LEVEL_WINDOWS * self.clips)
+        levels = by_noise_level(self.dreamer, clips, episodes, self.actions, self.seed)
+        plots.noise_levels(self.folder / "noise_levels.png", levels, clips.samples)
+        if self.actions:
+            words.append(in_words(levels))
+        return [level.section() for level in levels]
 
     def _inverse_dynamics(self, words: list[str]) -> dict[str, Any]:
         """Infer actions from video, of demonstrations and of branches, whose actions no policy

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from experiment.files import write_bytes
 from worldmodel.imagination.errors import Counterfactuals, psnr
 from worldmodel.imagination.inverse import DIMENSIONS, UNITS, ActionErrors
+from worldmodel.imagination.noise_levels import NoiseLevel
 
 _COLOURS = {
     "frame and actions": "C0",
@@ -106,6 +107,33 @@ def _matrix(axis: object, found: Counterfactuals) -> None:
     axis.set_title(  # type: ignore[attr-defined]
         "from one state: error x 1000 (bold: the same actions)", fontsize=9
     )
+
+
+def noise_levels(path: Path, levels: Sequence[NoiseLevel], windows: int) -> None:
+    """Draw what is left to foresee and what actions are worth there, by the video's time."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    places = range(len(levels))
+    for axis, chosen, colour in (
+        (left, [level.error for level in levels], "C0"),
+        (right, [level.other for level in levels], "C3"),
+    ):
+        there = [(place, each) for place, each in zip(places, chosen, strict=True) if each]
+        at = [place for place, _ in there]
+        axis.plot(at, [each.value for _, each in there], "o-", ms=4, color=colour)
+        low, high = ([getattr(each, end) for _, each in there] for end in ("low", "high"))
+        axis.fill_between(at, low, high, color=colour, alpha=0.15)
+        axis.axhline(1.0, color="0.6", lw=0.8)
+        axis.set_xticks(places, [f"{level.time:g}" for level in levels])
+        axis.set_xlabel("time of the video's tokens (1 is noise)")
+        axis.grid(alpha=0.25)
+    left.set_ylim(bottom=0)
+    left.set_ylabel("error over that of nothing moves")
+    left.set_title("what is left to foresee", fontsize=9)
+    right.set_ylabel("error with other actions over error")
+    right.set_title("what the actions are worth", fontsize=9)
+    figure.suptitle(f"one denoising step, {windows} windows, 95 % interval", fontsize=9)
+    save(figure, path)
 
 
 def inverse_dynamics(path: Path, tables: Mapping[str, Mapping[str, ActionErrors]]) -> None:
