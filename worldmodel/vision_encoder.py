@@ -14,6 +14,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from experiment.errors import UserError, nearest
+from experiment.extras import imported
 from worldmodel.tokenizer import Tokenizer
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -113,11 +114,4 @@ class VisionEncoder:
 
 
 def _transformers() -> Any:
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"objective=repa needs {error.name}, which is not installed: "
-            "pip install -e '.[text]' in the clone."
-        ) from error
-    return transformers
+    return imported("transformers", "objective=repa", "text")

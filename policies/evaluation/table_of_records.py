@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from envs.episode import EpisodeRecord
 from experiment.errors import UserError
+from experiment.extras import imported
 from policies.evaluation.report import read_records
 from policies.evaluation.run import RECORDS
 
@@ -18,10 +19,7 @@ _NESTED = ("statistics", "options", "start", "versions")
 
 def table_of(records: Iterable[EpisodeRecord] | str | Path) -> "DataFrame":
     """See `policies.table`."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError("a table of records needs pandas: pip install pandas.") from error
+    pandas = imported("pandas", "a table of records")
     if isinstance(records, str | Path):
         folder = Path(records)
         found = read_records(folder / RECORDS)

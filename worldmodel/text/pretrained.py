@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from experiment.errors import UserError, nearest
+from experiment.extras import imported
 from worldmodel.registry import described
 from worldmodel.tokens import Modality
 
@@ -138,10 +138,4 @@ def _transformers() -> Any:
 
 
 def _imported(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"this text encoder needs {error.name}, which is not installed: "
-            "pip install -e '.[text]' in the clone."
-        ) from error
+    return imported(module, "this text encoder", "text")

@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from experiment.errors import UserError
+from experiment.extras import imported
 from worldmodel.registry import described
 from worldmodel.tokens import Modality
 
@@ -151,11 +152,4 @@ class WanTokenizer:
 
 
 def _autoencoder() -> Any:
-    try:
-        from diffusers import AutoencoderKLWan
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"tokenizer=wan22 needs {error.name}, which is not installed: "
-            "pip install -e '.[wan]' in the clone."
-        ) from error
-    return AutoencoderKLWan
+    return imported("diffusers", "tokenizer=wan22", "wan").AutoencoderKLWan
