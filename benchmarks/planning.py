@@ -2,10 +2,12 @@
 
     python -m benchmarks.planning --task move_near --value runs/value --out runs/planning
 
-The same episodes four ways: the policy alone (`alone`); the best of K chunks by what the world
+The same episodes several ways: the policy alone (`alone`); the best of K chunks by what the world
 model imagines (`dreamed`, what `policies.eval plan.candidates=K` does); by what the simulator does
-with each, in a twin of the environment that is brought into its state (`simulated`: perfect
-imagination, the same value); and one chunk that begins at noise (`drawn`: what drawing costs).
+with each, in a twin of the environment that is brought into its state: judged by the same value
+(`simulated`: perfect imagination), or by how many control steps the scripted expert then takes to
+success (`expert`: a perfect judge as well, the bound of any planner over these candidates). `drawn`
+is one chunk that begins at noise, as the other candidates do.
 At each decision of `simulated` the dream judges as well: how alike the two orders of the candidates
 are, and by how many control steps the candidates differ at all. The records are in
 `OUT/episodes.jsonl`; started again, what is there is not repeated.
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 import envs
 from envs.episode import Episode
-from envs.rollout import run_episode
+from envs.rollout import observe, run_episode
 from experiment.files import append_record, read_records
 from experiment.settings import compose, plain
 from policies.checkpoint import load_policy, shipped
@@ -31,12 +33,15 @@ from policies.chunking import ChunkedPolicy
 from policies.evaluation.comparison import difference
 from policies.evaluation.rates import rate_of
 from policies.evaluation.settings import EvalSettings
+from policies.experts.registry import make_expert
 from policies.planning.planner import Planner
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch
 from worldmodel.sampler import Randomness
 
-ARMS = ("alone", "drawn", "dreamed", "simulated")
+ARMS = ("alone", "drawn", "dreamed", "simulated", "expert")
+_PATIENCE = 60
+"""Control steps that the expert may take; a state from which it takes longer is as bad as any."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +86,48 @@ class Simulated(Planner):
         times = self.dreamer.times(self.dreamer.reach)
         parts = []
         for chunk in chunks:
-            decoder = self.code.gripper.decoder()
-            if self.executed:
-                decoder(np.concatenate(self.executed))
-            self.twin.unwrapped.restore_state(state)
-            seen = [
-                self.twin.step(action)[0]["image"]
-                for action in self.code.decoded(chunk[: times[-1]], decoder)
-            ]
+            seen = [raw["image"] for raw, _ in self.followed(state, chunk[: times[-1]])]
             frames = np.stack([seen[time - 1] for time in times])
             parts.append(resized(frames, self.dreamer.assembler.tokenizer.picture))
         return np.stack(parts)
 
+    def followed(self, state: Any, chunk: np.ndarray) -> list[tuple[Any, Any]]:
+        """Execute predictions `(k, 7)` in the twin, from `state`; return what came of each."""
+        decoder = self.code.gripper.decoder()
+        if self.executed:
+            decoder(np.concatenate(self.executed))
+        self.twin.unwrapped.restore_state(state)
+        came = [self.twin.step(action) for action in self.code.decoded(chunk, decoder)]
+        return [(raw, info) for raw, _, _, _, info in came]
 
-def policies(given: argparse.Namespace, real: Any, twin: Any) -> dict[str, ChunkedPolicy]:
+
+@dataclass(frozen=True)
+class ByExpert(Simulated):
+    """Takes the chunk after whose executed part the expert is done soonest."""
+
+    task: str = ""
+
+    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        state = self.real.unwrapped.save_state()
+        steps = np.array([self._steps_left(state, chunk) for chunk in chunks[0]])
+        self.decisions.append({"spread_true": float(steps.std()), "first": float(steps[0])})
+        return steps[None]
+
+    def _steps_left(self, state: Any, chunk: np.ndarray) -> float:
+        raw, info = self.followed(state, chunk[: self.execute])[-1]
+        expert = make_expert(self.task, jitter=0.0)
+        expert.reset(info["instruction"], 0)
+        for step in range(_PATIENCE):
+            if info["success"]:
+                return float(step)
+            action = np.asarray(expert.act(observe(raw, info, step)))[0]
+            raw, _, _, _, info = self.twin.step(action)
+        return float(_PATIENCE)
+
+
+def policies(
+    given: argparse.Namespace, real: Any, twin: Any, blind: Any
+) -> dict[str, ChunkedPolicy]:
     """Return the policy of each arm."""
     checkpoint = given.checkpoint or str(shipped(given.task))
     plan = {"candidates": given.candidates, "value": given.value}
@@ -102,13 +135,14 @@ def policies(given: argparse.Namespace, real: Any, twin: Any) -> dict[str, Chunk
     planner, code, execute = planning._predictor, planning._code, planning._execute
     assert isinstance(planner, Planner)
     same = {each.name: getattr(planner, each.name) for each in dataclasses.fields(Planner)}
-    predictors = {
+    predictors: dict[str, Any] = {
         "alone": planner.predictor,
         "drawn": replace(
             planner.predictor, inference=replace(planner.predictor.inference, start="noise")
         ),
         "dreamed": planner,
         "simulated": Simulated(**same, real=real, twin=twin, execute=execute),
+        "expert": ByExpert(**same, real=real, twin=blind, execute=execute, task=given.task),
     }
     return {name: ChunkedPolicy(each, code, execute) for name, each in predictors.items()}
 
@@ -127,7 +161,9 @@ def measure(given: argparse.Namespace) -> None:
     ]
     made: dict[str, Any] = {"terminate_on_success": False, "resolution": (160, 128)}
     real, twin = (envs.make(given.task, **made) for _ in range(2))
-    by_arm = policies(given, real, twin)
+    # What the expert does need not be drawn.
+    blind = envs.make(given.task, **{**made, "resolution": None})
+    by_arm = policies(given, real, twin, blind)
     for arm, episode in tqdm(todo, desc=given.task):
         predictor = by_arm[arm]._predictor
         decisions: list[dict[str, float]] = []
