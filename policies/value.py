@@ -45,14 +45,21 @@ def main(config: DictConfig) -> Path:
     figures = {
         "windows": len(demonstrations.left),
         "R2 by layer": [round(each, 4) for each in fitted.explained],
+        "R2 without what the window leads to": round(fitted.before, 4),
         "layer": fitted.value.layer,
         "mean error, steps": round(float(off), 3),
     }
     write_bytes(folder / "figures.json", json.dumps(figures, indent=1).encode() + b"\n")
     print(
         f"steps left of held-out demonstrations: R² {max(fitted.explained):.2f} after layer "
-        f"{fitted.value.layer}, off by {off:.1f} steps"
+        f"{fitted.value.layer}, off by {off:.1f} steps; without what a window leads to R² "
+        f"{fitted.before:.2f}"
     )
+    if max(fitted.explained) <= fitted.before:
+        print(
+            "what a window leads to says no more than the picture before it: such a value chooses "
+            "hardly better than chance. More demonstrations help."
+        )
     print(f"{folder}: value.png, figures.json")
     return folder
 

@@ -5,7 +5,7 @@ fitted on demonstrations alone: each ends when its task is done, so what is left
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,9 @@ class Fitted:
     value: Value
     explained: Sequence[float]
     """R² of every layer on held-out demonstrations, of which the best is chosen."""
+    before: float
+    """The best R² of the same readout where the window's future is its first picture again: what
+    is known without seeing what the window leads to."""
     truth: np.ndarray
     read: np.ndarray
 
@@ -134,16 +137,23 @@ def fit(probed: Probed, demonstrations: StepsLeft, seed: int) -> Fitted:
     left, groups = demonstrations.left[:, None], demonstrations.episodes
     if not (np.ptp(left[train]) and np.ptp(left[test])):
         raise UserError("every demonstration is over within a window: a value needs longer ones.")
-    features = pooled(probed, demonstrations.windows, 0.0, seed)
-    answers = {
-        layer: ridge(
-            each[train], left[train], groups[train], each[test], numpy_generator(seed, _RIDGE)
-        )[:, 0]
-        for layer, each in features.items()
-    }
-    scores = [
-        float(explained(left[test], answer[:, None])[0]) for _, answer in sorted(answers.items())
-    ]
+
+    def read(windows: WindowBatch) -> tuple[dict[int, Numbers], list[Numbers], list[float]]:
+        """Return features by layer, and what every layer says of the held-out ones, and its R²."""
+        features = pooled(probed, windows, 0.0, seed)
+        answers = [
+            ridge(
+                each[train], left[train], groups[train], each[test], numpy_generator(seed, _RIDGE)
+            )[:, 0]
+            for _, each in sorted(features.items())
+        ]
+        scores = [float(explained(left[test], answer[:, None])[0]) for answer in answers]
+        return features, answers, scores
+
+    windows = demonstrations.windows
+    features, answers, scores = read(windows)
+    unmoved = windows.frame[:, None].expand_as(windows.future)
+    *_, before = read(replace(windows, future=unmoved))
     best = int(np.argmax(scores))
     # A linear readout is known from what it says of the origin and of the unit vectors.
     scale = Scale.of(features[best])
@@ -153,5 +163,9 @@ def fit(probed: Probed, demonstrations: StepsLeft, seed: int) -> Fitted:
     ]
     weights = np.concatenate([said[1:] - said[0], said[:1]])
     return Fitted(
-        Value(probed, best, scale, weights), scores, demonstrations.left[test], answers[best]
+        Value(probed, best, scale, weights),
+        scores,
+        max(before),
+        demonstrations.left[test],
+        answers[best],
     )

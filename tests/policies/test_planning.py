@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from policies import value
 from policies.checkpoint import load_policy
 from policies.evaluation.settings import EvalSettings
 from policies.planning.planner import Planner
-from policies.planning.steps_left import steps_left
+from policies.planning.steps_left import StepsLeft, fit, steps_left
 from policies.video_action import VideoActionPredictor
 from tests.envs.toy import LIMIT, ToyEnv
 from worldmodel.data.windows import WindowBatch
@@ -80,6 +81,24 @@ def generators(*seeds: int) -> Sequence[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
+def test_a_value_that_needs_what_a_window_leads_to_is_told_apart(checkpoint: Path) -> None:
+    probed = load_probed(checkpoint, CPU)
+    height, width = probed.assembler.tokenizer.picture
+    count, times = 80, len(probed.assembler.windows.future)
+    generator = np.random.default_rng(0)
+    left = generator.uniform(0, 40, count)
+    grey = (100 + left).round().astype(np.uint8)[:, None, None, None, None]
+    future = torch.from_numpy(np.tile(grey, (1, times, height, width, 3)))
+    frame = torch.from_numpy(generator.integers(0, 255, (count, height, width, 3), dtype=np.uint8))
+    windows = replace(
+        windows_like(count), frame=frame, future=future,
+        future_valid=torch.ones(count, times, dtype=torch.bool),
+    )  # fmt: skip
+    fitted = fit(probed, StepsLeft(windows, np.arange(count) // 8, left), 0)
+    assert max(fitted.explained) > 0.9
+    assert fitted.before < 0.3
+
+
 def test_the_chunk_that_is_imagined_to_lead_best_is_executed(checkpoint: Path) -> None:
     planner, windows = planner_of(checkpoint, 6, darkest), windows_like(3)
     chunks = planner.candidates_of(windows, generators(1, 2, 3))
@@ -111,6 +130,8 @@ def test_a_value_reads_how_much_of_a_demonstration_is_left(
     figures = json.loads((fitted / "figures.json").read_text())
     # The toy's pictures brighten with every step.
     assert max(figures["R2 by layer"]) > 0.7
+    # Where a demonstration is, its first picture says as well.
+    assert 0.5 < figures["R2 without what the window leads to"] <= 1
     assert (fitted / "value.png").stat().st_size > 1000
     sections = json.loads((fitted / "checkpoint" / "config.json").read_text())
     assert sections["checkpoint"] == str(checkpoint)
