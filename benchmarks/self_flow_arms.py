@@ -127,6 +127,7 @@ def draw(path: Path, arms: Sequence[Found], step: int) -> None:
     """Draw the open-loop error of every seed while it is fine-tuned, and the means at `step`."""
     from matplotlib.figure import Figure
 
+    arms = [arm for arm in arms if arm.errors]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     curves, means = figure.subplots(1, 2)
     for number, arm in enumerate(arms):
@@ -143,7 +144,7 @@ def draw(path: Path, arms: Sequence[Found], step: int) -> None:
     curves.legend(fontsize=7)
     means.set(xlabel=f"open-loop error at step {step}, mm (a dot a seed)")
     means.set_yticks(range(len(arms)), [LABELS.get(arm.name, arm.name) for arm in arms])
-    means.invert_yaxis()
+    means.set_ylim(len(arms) - 0.5, -0.5)
     for axis in (curves, means):
         axis.grid(alpha=0.25)
     figure.savefig(path, dpi=110)
