@@ -6,8 +6,9 @@ The same episodes several ways: the policy alone (`alone`); the best of K chunks
 model imagines (`dreamed`, what `policies.eval plan.candidates=K` does); by what the simulator does
 with each, in a twin of the environment that is brought into its state: judged by the same value
 (`simulated`: perfect imagination), or by how many control steps the scripted expert then takes to
-success (`expert`: a perfect judge as well, the bound of any planner over these candidates). `drawn`
+success (`expert`: the perfect judge if the expert went on, which in truth the policy does). `drawn`
 is one chunk that begins at noise, as the other candidates do.
+
 At each decision of `simulated` the dream judges as well: how alike the two orders of the candidates
 are, and by how many control steps the candidates differ at all. The records are in
 `OUT/episodes.jsonl`; started again, what is there is not repeated.
@@ -110,7 +111,13 @@ class ByExpert(Simulated):
     def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:  # noqa: ARG002
         state = self.real.unwrapped.save_state()
         steps = np.array([self._steps_left(state, chunk) for chunk in chunks[0]])
-        self.decisions.append({"spread_true": float(steps.std()), "first": float(steps[0])})
+        self.decisions.append(
+            {
+                "spread_true": float(steps.std()),
+                "first": float(steps[0]),
+                "out_of_reach": float(steps[0] >= _PATIENCE),
+            }
+        )
         return steps[None]
 
     def _steps_left(self, state: Any, chunk: np.ndarray) -> float:
@@ -195,13 +202,13 @@ def table(lines: Sequence[dict[str, Any]]) -> list[str]:
             took = np.mean([x["seconds"] for x in found[arm].values()])
             rate = rate_of([bool(x["success_at_end"]) for x in found[arm].values()])
             rows.append(f"| {task} | {arm} | {rate} | {less} | {took:.0f} |")
-        decisions = [each for line in found["simulated"].values() for each in line["decisions"]]
-        if decisions:
-            mean = {name: np.nanmean([d[name] for d in decisions]) for name in decisions[0]}
-            said.append(
-                f"{task}, {len(decisions)} decisions: "
-                + ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in mean.items())
-            )
+        for arm in ("simulated", "expert"):
+            decisions = [each for line in found[arm].values() for each in line["decisions"]]
+            if decisions:
+                mean = {name: np.nanmean([d[name] for d in decisions]) for name in decisions[0]}
+                mean["no_spread"] = np.mean([d["spread_true"] == 0 for d in decisions])
+                figures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in mean.items()]
+                said.append(f"{task}, {arm}, {len(decisions)} decisions: {', '.join(figures)}")
     return [*rows, "", *said]
 
 
