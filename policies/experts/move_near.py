@@ -16,6 +16,12 @@ ROOM = 0.10
 """Distance that the place should keep from the third object's circle (m)."""
 TABLE_LOW, TABLE_HIGH = np.array([-0.42, 0.0]), np.array([-0.08, 0.42])
 LET_GO, ASKEW = 0.004, 0.025
+STANDS = 0.015
+"""Higher than this above where it stood (m), the source is not set down."""
+MOVED = 0.04
+"""The source was moved if it is this far (m) from where it stood; SIMPLER asks for 0.03."""
+NEAR = 0.08
+"""Distance of the two objects' circles (m) that is near enough to leave them there."""
 LEAVE = 0.10
 
 
@@ -25,16 +31,20 @@ class MoveNearExpert(PickingExpert):
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
         self._place: Vector | None = None
-        self._letting_go = False
         self._touching = 0
+        self._start: Vector | None = None
 
     def _goal(self, state: TableState) -> Goal:
         risen = self.risen(state.item)
-        if self._letting_go:
-            return self._leave(state)
+        if self._start is None:
+            self._start = state.item.centre[:2]
         if self.holds(state):
             return self._carry(state, risen)
         self._place = None
+        # Whoever put it there: what a learner has done well is left alone, and a bad place is not.
+        moved = float(np.linalg.norm(state.item.centre[:2] - self._start))
+        if risen < STANDS and moved > MOVED and beside(state.privileged):
+            return self._leave(state)
         return self.grasp(state)
 
     def _carry(self, state: TableState, risen: float) -> Goal:
@@ -49,7 +59,6 @@ class MoveNearExpert(PickingExpert):
             lower = state.hand[2] < self._last_hand[2] - 0.002
             self._touching = 0 if lower or risen > ASKEW else self._touching + 1
             if risen < LET_GO or self._touching > 1:
-                self._letting_go = True
                 return self._leave(state)
             down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
             at = np.array([*(state.hand[:2] + way), state.hand[2] + down])
@@ -69,6 +78,15 @@ class MoveNearExpert(PickingExpert):
             up = state.hand + np.array([0.0, 0.0, 0.06])
             return Goal(up, state.rotation, OPEN, "leave")
         return state.stay(OPEN, "rest")
+
+
+def beside(privileged: Mapping[str, Any]) -> bool:
+    """Whether the source is near the target, and nearer to it than to the third object."""
+    objects = {name: item_of(each) for name, each in privileged["objects"].items()}
+    source, target = objects.pop(privileged["source"]), objects.pop(privileged["target"])
+    distance = float(np.linalg.norm(target.centre[:2] - source.centre[:2]))
+    others = [float(np.linalg.norm(o.centre[:2] - source.centre[:2])) for o in objects.values()]
+    return distance < source.reach + target.reach + NEAR and distance < min(others, default=np.inf)
 
 
 def place_beside(source: Item, privileged: Mapping[str, Any]) -> Vector:
