@@ -103,6 +103,7 @@ def main(config: DictConfig) -> None:
         "shard": int(config.shard),
         "dtype": str(config.dtype),
         "after_end": use.after_end,
+        "after_departure": use.after_departure,
         "on_error": source.on_error,
         **settings_of(tokenizer, use.windows),
     }

@@ -9,7 +9,8 @@ import pytest
 from experiment.errors import UserError
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
 from tests.worldmodel.toy_streams import SIZE, WINDOWS, same, toy_set, window_at
-from worldmodel.data.formats.episode import DamagedRecord
+from worldmodel.data.adapter import ActionMap
+from worldmodel.data.formats.episode import Column, DamagedRecord
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import EpochOrder
 from worldmodel.data.pictures import Memory, cropped
@@ -196,3 +197,36 @@ def test_decoding_once_stops_at_damage_or_remembers_it(tmp_path: Path) -> None:
     assert window_at(data, 0, 3).frame[0, 0, 0, 0] == 3
     with pytest.raises(DamagedRecord, match="picture 1"):
         window_at(data, 1, 3)
+
+
+EXECUTED = ActionMap("executed[0:3]", "executed[3:6]", "axis_angle", "executed[6]", "closing")
+
+
+def departing(step: int, by: np.ndarray) -> ToyEpisodes:
+    """An episode of eight steps whose robot did something else at one of them."""
+    rows = np.full((8, 7), 0.1, dtype=np.float32)
+    executed = rows.copy()
+    executed[step] += by
+    columns = dict(ToyEpisodes((8,)).columns) | {"executed": Column("array", (7,), "float32")}
+    return ToyEpisodes((8,), values={"action": rows, "executed": executed}, columns=columns)
+
+
+@pytest.mark.parametrize("place", [0, 4, 6])
+def test_after_a_departure_the_other_actions_do_not_count(place: int) -> None:
+    by = 0.2 * np.eye(7)[place]
+    adapter = toy_adapter(executed=EXECUTED)
+    data = toy_set(departing(3, by), adapter=adapter, after_end="hold", after_departure="mask")
+    valid = [window_at(data, 0, step).action_valid[0].tolist() for step in (1, 2, 3, 4, 6)]
+    # The action of the step itself answers a state that the recorded ones lead to.
+    assert valid == [[True] * 3, [True, True, False], [True, False, False], [True] * 3, [True] * 3]
+    kept = toy_set(departing(3, by), adapter=adapter, after_end="hold")
+    assert window_at(kept, 0, 3).action_valid.all()
+    hardly = toy_set(departing(3, by / 100), adapter=adapter, after_departure="mask")
+    assert window_at(hardly, 0, 3).action_valid.all()
+
+
+def test_a_set_need_not_say_what_was_executed() -> None:
+    data = toy_set(
+        ToyEpisodes((8,)), adapter=toy_adapter(executed=EXECUTED), after_departure="mask"
+    )
+    assert window_at(data, 0, 3).action_valid.all()

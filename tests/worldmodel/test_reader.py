@@ -180,6 +180,8 @@ def test_settings_that_cannot_be_are_refused() -> None:
         DataConfig(batch_size=0)
     with pytest.raises(UserError, match=r"unknown data.use.after_end 'holds'. Did you mean 'hold'"):
         DataConfig(after_end="holds")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"unknown data.use.after_departure 'masks'. Did you mean"):
+        DataConfig(after_departure="masks")  # type: ignore[arg-type]
     huge = dataclasses.replace(USE, batch_size=10_000_000, windows=WINDOWS)
     with pytest.raises(UserError, match=r"batch_size=10000000: a batch would take .* at most"):
         reader("9,9", use=huge)

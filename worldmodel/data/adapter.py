@@ -31,6 +31,8 @@ InstructionKind = Literal["text", "bytes"]
 Channels = Literal["rgb", "bgr"]
 
 ACTION_SIZE = 7
+DEPARTURE = np.array([0.003] * 3 + [0.03] * 3 + [0.1])
+"""From here on (m, rad, gripper) a robot did something other than the recorded action."""
 _SLICE = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<first>-?\d+)?(?P<colon>:)?(?P<last>-?\d+)?\])?$")
 # Demonstrations: adapters by LeRobot's robot_type, for sets whose action is named as ours.
 _RECORDED = {"google_robot": "simpler_google_robot", "widowx": "simpler_widowx"}
@@ -205,7 +207,8 @@ class Adapter:
     codec is found. channels: in which order colours were stored (some sets of Open-X have red and
     blue swapped). instruction: a column of text ("" for none), or of the `instruction_kind`.
     state: slices that make up the proprioception, in order. skip_first: steps to leave out at the
-    start (Bridge begins with an action of zeros).
+    start (Bridge begins with an action of zeros). executed: the action that the robot was given, in
+    sets that say so, where `action` is what it should have done.
     """
 
     name: str
@@ -218,6 +221,7 @@ class Adapter:
     channels: Channels = "rgb"
     state: tuple[str, ...] = ()
     skip_first: int = 0
+    executed: ActionMap | None = None
     slices: tuple[ColumnSlice, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -250,6 +254,8 @@ class Adapter:
                 )
         if action is not None:
             action.check(columns, source)
+            if self.executed is not None and self._says_executed(columns):
+                self.executed.check(columns, source)
         for column_slice in state:
             column_slice.check(columns[column_slice.column], "a state", (1, None), source)
 
@@ -259,6 +265,19 @@ class Adapter:
             return np.zeros((len(episode) - self.skip_first, 0), dtype=np.float32)
         values = {name: each.read(episode) for name, each in self.action.slices.items()}
         return self._finite(self.action.canonical(values), "action", episode)
+
+    def departures(self, episode: Episode, columns: Mapping[str, Column]) -> np.ndarray:
+        """Return at which steps `(t,)` the robot did something other than the recorded action."""
+        action = self.actions(episode)
+        if self.executed is None or not action.shape[1] or not self._says_executed(columns):
+            return np.zeros(len(action), dtype=bool)
+        values = {name: each.read(episode) for name, each in self.executed.slices.items()}
+        executed = self._finite(self.executed.canonical(values), "executed action", episode)
+        return (np.abs(executed - action) > DEPARTURE).any(-1)
+
+    def _says_executed(self, columns: Mapping[str, Column]) -> bool:
+        named = () if self.executed is None else self.executed.slices.values()
+        return all(each.column in columns for each in named)
 
     def states(self, episode: Episode) -> np.ndarray:
         """Return `(t, s)` float32; s is 0 where the adapter names no state."""

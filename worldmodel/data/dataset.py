@@ -15,7 +15,7 @@ from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.pictures import KeptPictures, Memory, PictureFile, Size, fitted
-from worldmodel.data.windows import AfterEnd, Window, WindowConfig
+from worldmodel.data.windows import AfterDeparture, AfterEnd, Window, WindowConfig
 
 _KEPT_EPISODES = 64
 
@@ -34,13 +34,15 @@ class ActionTransform(Protocol):
 class EpisodeArrays:
     """What an episode holds beside its pictures: `(t, a)`, `(t, s)`, t instructions.
 
-    Where the robot rests after the end, `action` has one more row, the resting action.
+    Where the robot rests after the end, `action` has one more row, the resting action. `departs`
+    `(t,)`: at which steps the robot did something else, None where that changes nothing.
     """
 
     episode: Episode
     action: np.ndarray
     state: np.ndarray
     instructions: list[str]
+    departs: np.ndarray | None = None
 
 
 class DataSet:
@@ -59,6 +61,7 @@ class DataSet:
         size: Size,
         *,
         after_end: AfterEnd = "drop",
+        after_departure: AfterDeparture = "keep",
         frame_rate: float | None = None,
         crop: bool = False,
         video_only: bool = False,
@@ -83,7 +86,7 @@ class DataSet:
         self.lengths = adapter.lengths(np.asarray(episodes.lengths, dtype=np.int64))
         if not self.lengths.sum():
             raise UserError(f"{episodes.source} holds no step: it is empty, fetch it again.")
-        self.after_end = after_end
+        self.after_end, self.after_departure = after_end, after_departure
         self.action_transform: ActionTransform | None = None
         self.normalisation: Normalisation | None = None
         self.picture_file: PictureFile | None = None
@@ -197,6 +200,9 @@ class DataSet:
             valid = np.ones_like(valid)
         elif not valid.all():
             action = np.where(valid[:, None], action, np.float32(0))
+        if arrays.departs is not None:
+            left = arrays.departs[np.minimum(actions, length - 1)]
+            valid = valid & (np.cumsum(left) - left == 0)
         return Window(
             pictures=[pictures[step] for step in steps],
             future_valid=(frames < length)[1:],
@@ -220,7 +226,10 @@ class DataSet:
         if self.normalisation is not None:
             action, state = self.normalisation.action(action), self.normalisation.state(state)
         state = np.pad(state, ((0, 0), (0, max(0, self.state_width - state.shape[1]))))
-        return EpisodeArrays(arrays.episode, action, state, arrays.instructions)
+        departs = None
+        if self.after_departure == "mask" and self.has_actions:
+            departs = self.adapter.departures(arrays.episode, self.episodes.columns)
+        return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs)
 
     def _at(self, number: int, episode: Episode, steps: list[int]) -> dict[int, np.ndarray]:
         if self.picture_file is not None:

@@ -20,6 +20,7 @@ from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.order import BatchOrder, SetOrder, Slot, WindowIndex, shards_of_a_process
 from worldmodel.data.pictures import Memory
 from worldmodel.data.windows import (
+    AfterDeparture,
     AfterEnd,
     Empty,
     Window,
@@ -41,13 +42,15 @@ class DataConfig:
     """How data sets are used.
 
     held_out: share of the episodes not learned from, 0 for none. episodes: of each set only the
-    first so many are learned from, None for all. after_end: see `AfterEnd`.
+    first so many are learned from, None for all. after_end: see `AfterEnd`. after_departure: see
+    `AfterDeparture`.
     """
 
     batch_size: int = 64
     held_out: float = 0.03
     episodes: int | None = None
     after_end: AfterEnd = "drop"
+    after_departure: AfterDeparture = "keep"
     windows: WindowConfig = field(default_factory=WindowConfig)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
 
@@ -56,11 +59,10 @@ class DataConfig:
             raise UserError("data.use: batch_size must be at least 1 and held_out in [0, 1).")
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"data.use.episodes={self.episodes} must be at least 1, null for all.")
-        known = get_args(AfterEnd)
-        if self.after_end not in known:
-            raise UserError(
-                f"unknown data.use.after_end {self.after_end!r}.{nearest(self.after_end, known)}"
-            )
+        for name, kind in (("after_end", AfterEnd), ("after_departure", AfterDeparture)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise UserError(f"unknown data.use.{name} {value!r}.{nearest(value, known)}")
 
     def split(self, episodes: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the episodes of a set to learn from, and of those held out."""

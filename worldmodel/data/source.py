@@ -125,6 +125,7 @@ class DataSource(Reading):
                 use.windows,
                 size,
                 after_end=use.after_end,
+                after_departure=use.after_departure,
                 frame_rate=self.frame_rate,
                 crop=self.crop,
                 video_only=video_only,

@@ -14,6 +14,11 @@ AfterEnd = Literal["drop", "mask", "hold"]
 """Windows that reach beyond the end of their episode: drop leaves them out; mask: steps after the
 end do not count; hold: the robot rests there, which is learned (frames do not count)."""
 
+AfterDeparture = Literal["keep", "mask"]
+"""Actions of a window after a step at which the robot did something other than the recorded action
+(it was disturbed, or a learner drove): they answer states that the recorded actions do not lead to.
+keep: they count all the same; mask: they do not."""
+
 Empty = Callable[[tuple[int, ...]], Tensor]
 """Returns an uninitialised uint8 tensor of a shape."""
 

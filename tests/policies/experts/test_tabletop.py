@@ -1,15 +1,19 @@
 """The experts at the table and at the drawers: how they grasp, and whole episodes."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 import envs.simpler
-from envs.episode import Episode
+from envs.episode import Episode, Observation
 from envs.rollout import run_episode
 from policies.experts.grasp import GraspExpert
+from policies.experts.move_near import MoveNearExpert
 from policies.experts.registry import make_expert
 from policies.experts.tabletop import grasp_rotation, item_of
-from tests.policies.experts.states import CAN, table
+from tests.policies.experts.states import CAN, table, thing
 
 
 def test_a_lying_can_is_gripped_across() -> None:
@@ -47,6 +51,35 @@ def test_the_hand_goes_to_the_can_open_shuts_and_lifts_it() -> None:
     assert expert.phase == "lift"
     assert action[2] > 0
     assert action[6] == 1.0
+
+
+def standing(x: float, y: float) -> dict[str, Any]:
+    return thing((x, y, 0.93), np.array([0.067, 0.067, 0.123]))
+
+
+def near(source: dict[str, Any]) -> Observation:
+    """A source, its target and a third can; the open hand is 30 cm above the source."""
+    seen = table(source["center"] + [0.0, 0.0, 0.3])
+    assert seen.privileged is not None
+    others = {"target": standing(-0.3, 0.3), "third": standing(-0.1, 0.05)}
+    named = {"objects": {"source": source, **others}, "source": "source", "target": "target"}
+    return replace(seen, privileged={**seen.privileged, **named})
+
+
+def test_an_object_is_left_where_somebody_else_put_it_well() -> None:
+    expert = MoveNearExpert(jitter=0.0)
+    start, away = standing(-0.1, 0.3), standing(-0.2, 0.1)
+    expert.act(near(start))
+    assert expert.phase == "go above"
+    for source, phase in ((standing(-0.17, 0.3), "rest"), (away, "go above"), (start, "go above")):
+        expert.act(near(source))
+        assert (expert.phase, expert.done) == (phase, phase == "rest")
+
+
+def test_an_object_that_began_near_is_moved_all_the_same() -> None:
+    expert = MoveNearExpert(jitter=0.0)
+    expert.act(near(standing(-0.17, 0.3)))
+    assert expert.phase == "go above"
 
 
 @pytest.mark.simulator
