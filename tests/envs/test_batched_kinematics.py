@@ -13,7 +13,7 @@ from transforms3d.quaternions import mat2quat, qmult
 
 import envs.simpler
 from envs.simpler.robots.batched.kinematics import Chain, rotation_matrix
-from envs.simpler.robots.controller import rotation_vector_to_quaternion
+from envs.simpler.robots.joint_path import rotation_vector_to_quaternion
 
 pytestmark = pytest.mark.simulator
 

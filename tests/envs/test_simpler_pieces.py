@@ -12,7 +12,7 @@ from envs.simpler.assets.choice import asset_pack
 from envs.simpler.assets.rests import PRIMITIVES, TABLE, key, rests
 from envs.simpler.robots import google_robot, widowx
 from envs.simpler.robots.camera import RobotCamera
-from envs.simpler.robots.controller import plan_path, rotation_vector_to_quaternion
+from envs.simpler.robots.joint_path import plan_path, rotation_vector_to_quaternion
 from envs.simpler.scenes.rendering import Overlay
 from envs.simpler.tasks.layouts import Layout
 from envs.simpler.tasks.registry import TASKS, task_spec

@@ -17,9 +17,8 @@ from envs.simpler.robots.controller import (
     CartesianDeltaController,
     PlannedJointConfig,
     PlannedJointController,
-    Vector,
-    rotation_vector_to_quaternion,
 )
+from envs.simpler.robots.joint_path import Vector, rotation_vector_to_quaternion
 
 
 class TargetDeltaController(CartesianDeltaController):
