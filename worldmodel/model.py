@@ -12,7 +12,7 @@ from worldmodel.embedding import axis_channels
 from worldmodel.path import Prediction
 from worldmodel.stem import ConvolutionalStem
 from worldmodel.tokens import TEXT, Batch, Modality
-from worldmodel.transformer import Transformer
+from worldmodel.transformer import Recall, Transformer
 
 
 @dataclass(frozen=True)
@@ -209,12 +209,13 @@ class WorldModel(nn.Module):
         capture: Sequence[int] = (),
         project: int | None = None,
         stop: int | None = None,
+        recall: Sequence[Recall] | None = None,
     ) -> Output:
         """Run the sequence, the text first and the other modalities in the model's order.
 
         Layers count from 1. The features after the layers in `capture` are returned, those after
         layer `project` through the head h; with `stop` only that many blocks run and nothing is
-        predicted.
+        predicted. The conditions of `recall`, which `remember` made, need not be in `batch`.
         """
         for name in batch:
             if name not in self.modalities:
@@ -240,7 +241,8 @@ class WorldModel(nn.Module):
         sequence, features = self.trunk(
             torch.cat(embedded, 1), torch.cat(levels, 1), torch.cat(index, 1),
             torch.cat(position, 1), tuple(layers), stop,
-            spans[TEXT].stop if TEXT in spans else 0, self._seen(batch, spans),
+            spans[TEXT].stop if TEXT in spans else 0,
+            None if recall is not None else self._seen(batch, spans), recall,
         )  # fmt: skip
         predicted = {name: spans[name] for name in self.outputs if name in spans}
         features = {
@@ -255,6 +257,19 @@ class WorldModel(nn.Module):
                 for name, span in predicted.items():
                     prediction[name] = self.outputs[name](sequence[:, span])
         return Output(prediction, features, projected)
+
+    def remember(self, known: Batch) -> tuple[Sequence[Recall] | None, Batch]:
+        """Run the conditions among `known` once, for several passes of one draw of the others.
+
+        Return what `forward` takes as `recall` and the tokens that are still to be given with it.
+        Where conditions attend to what is denoised nothing can be known of them beforehand.
+        """
+        conditions = {name: each for name, each in known.items() if name not in self.outputs}
+        if self.config.conditions == "all" or not conditions:
+            return None, known
+        recall = [Recall() for _ in range(self.config.depth)]
+        self(conditions, recall=recall)
+        return recall, {name: each for name, each in known.items() if name not in conditions}
 
     def _seen(self, batch: Batch, spans: Mapping[str, slice]) -> Tensor | None:
         """Return which tokens each token attends to, `(n, n)`; None for all.

@@ -99,6 +99,8 @@ def sample(
     guided = sampling.guidance != 1.0
     given = _with_and_without_text(known) if guided else known
     kind = model.config.prediction
+    with compute.autocast():
+        recall, given = model.remember(given)
 
     def field(state: State, t: float) -> State:
         tokens = dict(given)
@@ -109,7 +111,7 @@ def sample(
                 position = torch.cat([position, position])
             tokens[name] = Tokens.at(twice, twice.new_full((len(twice),), t), position)
         with compute.autocast():
-            output = model(tokens).prediction
+            output = model(tokens, recall=recall).prediction
         if not guided:
             return {name: velocity(output[name], x, t, kind) for name, x in state.items()}
         slopes = {}

@@ -54,6 +54,22 @@ class Modulation:
     final: Sequence[Tensor]
 
 
+class Recall:
+    """The keys and values `(b, n, h, c)` that some tokens had in a block, for later ones to read.
+
+    What is joined first is kept, and put before everything that is joined afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def join(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        if self._kept is None:
+            self._kept = k, v
+            return self._kept
+        return torch.cat([self._kept[0], k], 1), torch.cat([self._kept[1], v], 1)
+
+
 class Stream(nn.Module):
     """The weights with which a block reads its tokens: attention's projections and a SwiGLU."""
 
@@ -85,11 +101,16 @@ class SingleStream(Stream):
     """Attention and SwiGLU over `(b, n, d)`, each modulated per token."""
 
     def forward(
-        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+        self,
+        x: Tensor,
+        modulation: Sequence[Tensor],
+        rotation: Rotation,
+        seen: Tensor | None,
+        recall: Recall | None = None,
     ) -> Tensor:
         """Return `(b, n, d)`; `modulation` is shift, scale, gate of both halves."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
-        heads = attend(*self.heads_of(modulate(x, shift1, scale1), rotation), seen)
+        heads = attend(*self.heads_of(modulate(x, shift1, scale1), rotation), seen, recall)
         x = torch.addcmul(x, gate1, self.attended(heads))
         return torch.addcmul(x, gate2, self.mlp(modulate(x, shift2, scale2)))
 
@@ -98,12 +119,17 @@ class ParallelSingleStream(Stream):
     """Attention and SwiGLU side by side, of the same input and added together (FLUX)."""
 
     def forward(
-        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+        self,
+        x: Tensor,
+        modulation: Sequence[Tensor],
+        rotation: Rotation,
+        seen: Tensor | None,
+        recall: Recall | None = None,
     ) -> Tensor:
         """Return `(b, n, d)`; `modulation` is one shift, scale and gate."""
         shift, scale, gate = modulation
         inner = modulate(x, shift, scale)
-        heads = attend(*self.heads_of(inner, rotation), seen)
+        heads = attend(*self.heads_of(inner, rotation), seen, recall)
         return torch.addcmul(x, gate, self.attended(heads) + self.mlp(inner))
 
 
@@ -116,7 +142,12 @@ class DoubleStream(nn.Module):
         self.other = Stream(width, heads, hidden, biases=biases)
 
     def forward(
-        self, x: Tensor, modulation: Sequence[Tensor], rotation: Rotation, seen: Tensor | None
+        self,
+        x: Tensor,
+        modulation: Sequence[Tensor],
+        rotation: Rotation,
+        seen: Tensor | None,
+        recall: Recall | None = None,
     ) -> Tensor:
         """Return `(b, n, d)`, the text first.
 
@@ -134,7 +165,7 @@ class DoubleStream(nn.Module):
             )
         ]
         q, k, v = (torch.cat(both, 1) for both in zip(*projected, strict=True))
-        heads = attend(q, k, v, seen)
+        heads = attend(q, k, v, seen, recall)
         done = []
         for stream, part, attended, (_, _, gate1, shift2, scale2, gate2) in zip(
             streams, parts, (heads[:, :count], heads[:, count:]), own, strict=True
@@ -144,11 +175,16 @@ class DoubleStream(nn.Module):
         return torch.cat(done, 1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None, recall: Recall | None = None
+) -> Tensor:
     """Return what `(b, n, h, c)` queries read, `(b, n, d)`.
 
-    `seen` bool `(n, n)` says which tokens (columns) each query (row) reads, None for all.
+    `seen` bool `(n, n)` says which tokens (columns) each query (row) reads, None for all. Tokens of
+    `recall` are read as well.
     """
+    if recall is not None:
+        k, v = recall.join(k, v)
     q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
     if q.device.type == "cpu":
         # On the CPU the backward pass of attention is three times slower in bfloat16.
@@ -217,11 +253,12 @@ class Transformer(nn.Module):
         stop: int | None = None,
         text: int = 0,
         seen: Tensor | None = None,
+        recall: Sequence[Recall] | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Return the output and the features after the layers in `capture` (1 is the first block).
 
-        The first `text` tokens are the text; `seen` is as in `attend`. With `stop` only that many
-        blocks run and the output is the last one's, not normalised.
+        The first `text` tokens are the text; `seen` and, one a block, `recall` are as in `attend`.
+        With `stop` only that many blocks run and the output is the last one's, not normalised.
         """
         modulation = self.modulations(levels, index, text)
         rotation = self.rotary(position)
@@ -229,7 +266,8 @@ class Transformer(nn.Module):
         features = {0: x} if 0 in capture else {}
         for layer, block in enumerate(self.blocks[:stop], start=1):
             parts = modulation.double if layer <= self.double_stream else modulation.single
-            x = self._applied(block, x, parts, rotation, seen)
+            own = None if recall is None else recall[layer - 1]
+            x = self._applied(block, x, parts, rotation, seen, own)
             if layer in capture:
                 features[layer] = x
         return (x if stop is not None else modulate(x, *modulation.final)), features

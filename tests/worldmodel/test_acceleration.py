@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 import torch
@@ -103,21 +103,25 @@ def test_the_compiler_of_this_machine_gives_the_same_gradients() -> None:
 
 
 @pytest.mark.slow
-def test_sampling_compiles_each_kind_of_block_once() -> None:
-    """Levels, index and positions have the same shapes at every step."""
+@pytest.mark.parametrize(("conditions", "passes"), [("all", 1), ("conditions", 2)])
+def test_sampling_compiles_each_kind_of_block_once_a_kind_of_pass(
+    conditions: Literal["all", "conditions"], passes: int
+) -> None:
+    """Levels, index and positions have the same shapes at every step; conditions have their own."""
     graphs: list[torch.fx.GraphModule] = []
 
     def count(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
         graphs.append(graph)
         return graph
 
-    model = tiny.model(config=tiny.FLUX)
+    model = tiny.model(config=dataclasses.replace(tiny.FLUX, conditions=conditions))
     for block in model.trunk.blocks:
         block.compile(fullgraph=True, backend=count)
     batch = dict(tiny.batch())
     unknown = {name: batch.pop(name).position for name in ("video", "action")}
     sample(model, batch, unknown, Sampling(steps=3), tiny.generator())
-    assert len(graphs) == len({type(block) for block in model.trunk.blocks}) == 2
+    assert len({type(block) for block in model.trunk.blocks}) == 2
+    assert len(graphs) == 2 * passes
 
 
 def test_what_cannot_be_accelerated_is_refused() -> None:

@@ -56,7 +56,10 @@ class ToyWorld(nn.Module):
         text, (frame, video) = tiny.TEXT.modality, TOKENIZER.modalities
         self.modalities = {m.name: m for m in (text, frame, video, Modality("action", 7))}
 
-    def forward(self, batch: Batch) -> SimpleNamespace:
+    def remember(self, known: Batch) -> tuple[None, Batch]:
+        return None, known
+
+    def forward(self, batch: Batch, **_: object) -> SimpleNamespace:
         frame = batch["frame"].values
         video = torch.cat([frame, frame], -1)
         if self.attentive and "action" in batch:
@@ -146,7 +149,7 @@ def test_by_noise_what_is_left_and_what_actions_are_worth(attentive: bool) -> No
 class Cleaned(ToyWorld):
     """Knows what the noisy video says where it is not mostly noise, and the actions elsewhere."""
 
-    def forward(self, batch: Batch) -> SimpleNamespace:
+    def forward(self, batch: Batch, **_: object) -> SimpleNamespace:
         noisy = batch["video"]
         if float(noisy.tau.max()) > 0.85:
             return super().forward(batch)

@@ -10,7 +10,7 @@ import torch
 from experiment.errors import UserError
 from tests.worldmodel import tiny
 from worldmodel.device import CPU, Compute
-from worldmodel.model import Output, WorldModel
+from worldmodel.model import ModelConfig, Output, WorldModel
 from worldmodel.sampler import Sampling, grid, integrate, sample
 from worldmodel.tokens import Batch
 
@@ -125,3 +125,25 @@ def test_samples_have_the_moments_of_the_data(shift: float) -> None:
     assert found.var().item() == pytest.approx(0.5, rel=0.05)
     skewness = ((found - found.mean()) / found.std()).pow(3).mean()
     assert abs(skewness.item()) < 0.05
+
+
+@pytest.mark.parametrize("unknown", [("action",), ("video",), ("video", "action")])
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.FLUX], ids=["nano", "paper"])
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
+def test_conditions_that_see_nothing_else_run_once_for_all_steps(
+    config: ModelConfig,
+    unknown: tuple[str, ...],
+    guidance: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny.model(config=dataclasses.replace(config, conditions="conditions"))
+    tokens: list[int] = []
+    model.trunk.register_forward_pre_hook(lambda _, given: tokens.append(given[0].shape[1]))
+    sampling = Sampling(steps=3, guidance=guidance)
+    once = draw(model, sampling, unknown)
+    assert tokens == [10, 10, 10, 10]  # text 5, frame 4, state 1; then video 4 and actions 6
+    monkeypatch.setattr(WorldModel, "remember", lambda _, known: (None, known))
+    every_time = draw(model, sampling, unknown)
+    assert tokens[4:] == [20, 20, 20]
+    for name, values in once.items():
+        torch.testing.assert_close(values, every_time[name], rtol=1e-4, atol=1e-5)
