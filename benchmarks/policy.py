@@ -2,12 +2,14 @@
 
 `python -m benchmarks.policy [--checkpoint FOLDER] [--repeats 20]` measures every variant in one
 process, one thread, so the ratios are comparable. The floor is one pass of the network: about
-2 FLOPs a weight and token.
+2 FLOPs a weight and token. Beside it the same with the conditions run at every step, as they were
+before models whose conditions see nothing else ran them once.
 """
 
 import argparse
 import statistics
 import time
+from unittest import mock
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from tqdm import tqdm
 from envs.episode import Observation
 from experiment.settings import ROOT
 from policies.checkpoint import load_policy
+from worldmodel.model import WorldModel
 
 VARIANTS = [
     {"steps": steps, "predict_video": video} for steps in (1, 5, 10) for video in (False, True)
@@ -38,6 +41,12 @@ def milliseconds(checkpoint: str, repeats: int, **inference: object) -> float:
     return 1e3 * statistics.median(spent[2:])
 
 
+def milliseconds_again(checkpoint: str, repeats: int, **inference: object) -> float:
+    """Return the same where the conditions run at every step."""
+    with mock.patch.object(WorldModel, "remember", lambda _, known: (None, known)):
+        return milliseconds(checkpoint, repeats, **inference)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--checkpoint", default=str(ROOT / "policies/checkpoints/google_robot"))
@@ -46,14 +55,19 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = [
-        (variant, milliseconds(arguments.checkpoint, arguments.repeats, **variant))
+        (
+            variant,
+            milliseconds(arguments.checkpoint, arguments.repeats, **variant),
+            milliseconds_again(arguments.checkpoint, arguments.repeats, **variant),
+        )
         for variant in tqdm(VARIANTS, desc="variants", leave=False)
     ]
-    shortest = rows[0][1]
-    print("Euler steps  video  ms a chunk  of the first")
-    for variant, cost in rows:
+    print("Euler steps  video  ms a chunk  conditions at every step  ratio")
+    for variant, cost, again in rows:
         video = "yes" if variant["predict_video"] else "no"
-        print(f"{variant['steps']:11d}  {video:5s}  {cost:10.1f}  {cost / shortest:12.2f}")
+        print(
+            f"{variant['steps']:11d}  {video:5s}  {cost:10.1f}  {again:24.1f}  {again / cost:5.2f}"
+        )
 
 
 if __name__ == "__main__":
