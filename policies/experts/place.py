@@ -30,8 +30,9 @@ then; a drawer is wide, and low down the arm drifts."""
 LOWER = 0.055
 """How far (m) below the object the goal is at most while it is lowered."""
 LOWERING = ("lower", "release")
-DEEPER = 0.012
-"""How much lower (m) than at the table an object is grasped: full cans slip from a slanted hand."""
+DEEPER = np.array([-0.010, 0.0, -0.012])
+"""Where from the place at the table an object is grasped (m), lower and further from the robot: full
+cans slip forward out of a slanted hand that holds them by the finger tips."""
 GENTLE = np.array([0.005, 0.0, 0.025])
 """How far (m) the hand goes up in a step while it lifts an object."""
 SLOW = 0.008
@@ -66,7 +67,7 @@ class PlaceExpert(AnyDrawerExpert):
 
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
-        offset = self._varied["grasp"] - [0.0, 0.0, DEEPER]
+        offset = self._varied["grasp"] + DEEPER
         self._from_above = GraspFromAbove(offset, self._varied["lean"], SLANT)
         self._held_up = 0
 
