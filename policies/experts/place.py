@@ -31,8 +31,8 @@ LOWER = 0.055
 """How far (m) below the object the goal is at most while it is lowered."""
 LOWERING = ("lower", "release")
 DEEPER = np.array([-0.010, 0.0, -0.012])
-"""Where from the place at the table an object is grasped (m), lower and further from the robot: full
-cans slip forward out of a slanted hand that holds them by the finger tips."""
+"""Where from the place at the table an object is grasped (m), lower and further from the robot:
+full cans slip forward out of a slanted hand that holds them by the finger tips."""
 GENTLE = np.array([0.005, 0.0, 0.025])
 """How far (m) the hand goes up in a step while it lifts an object."""
 SLOW = 0.008
