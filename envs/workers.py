@@ -109,7 +109,7 @@ class Workers:
         successes = 0
         with bar(total=len(episodes), desc=progress, unit="episode") as shown:
             for done, record in enumerate(records, start=1):
-                successes += record.success_ever
+                successes += record.success_at_end
                 shown.set_postfix_str(f"success {successes}/{done}", refresh=False)
                 shown.update()
                 yield record
