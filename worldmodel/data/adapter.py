@@ -266,10 +266,11 @@ class Adapter:
         values = {name: each.read(episode) for name, each in self.action.slices.items()}
         return self._finite(self.action.canonical(values), "action", episode)
 
-    def departures(self, episode: Episode, columns: Mapping[str, Column]) -> np.ndarray:
-        """Return at which steps `(t,)` the robot did something other than the recorded action."""
-        action = self.actions(episode)
-        if self.executed is None or not action.shape[1] or not self._says_executed(columns):
+    def departures(
+        self, episode: Episode, action: np.ndarray, columns: Mapping[str, Column]
+    ) -> np.ndarray:
+        """Return at which steps `(t,)` the robot did something other than its `action` `(t, 7)`."""
+        if self.executed is None or not self._says_executed(columns):
             return np.zeros(len(action), dtype=bool)
         values = {name: each.read(episode) for name, each in self.executed.slices.items()}
         executed = self._finite(self.executed.canonical(values), "executed action", episode)

@@ -228,7 +228,7 @@ class DataSet:
         state = np.pad(state, ((0, 0), (0, max(0, self.state_width - state.shape[1]))))
         departs = None
         if self.after_departure == "mask" and self.has_actions:
-            departs = self.adapter.departures(arrays.episode, self.episodes.columns)
+            departs = self.adapter.departures(arrays.episode, arrays.action, self.episodes.columns)
         return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs)
 
     def _at(self, number: int, episode: Episode, steps: list[int]) -> dict[int, np.ndarray]:
