@@ -5,7 +5,7 @@ proprioception too), future video and a chunk of actions are denoised jointly. I
 is left out of a share of the batches, so a policy need not pay for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
+from worldmodel.finer_pictures import refine
 from worldmodel.loss import losses
 from worldmodel.model import ModelConfig, WorldModel
 from worldmodel.objective import Objective
@@ -30,7 +31,7 @@ from worldmodel.schedule import TimestepDensity
 from worldmodel.teacher import Teacher
 from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
-from worldmodel.tokens import Batch, Modality
+from worldmodel.tokens import TEXT, Batch, Modality
 from worldmodel.training import checkpoint
 
 KIND = "video_action"
@@ -42,6 +43,7 @@ _MODEL = 1
 # objective it was made for, a stem can be added, what conditions attend to has no weights, and a
 # video that is told otherwise gets its layers anew.
 _NOT_COMPARED = ("modalities", "projected", "stem", "conditions", "difference")
+_SIZES = ("height", "width", "patch")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class VideoActionSettings:
             config = self.objective.headed(self.model)
             model = WorldModel(assembler.modalities, config, generator)
         else:
-            model = self._pretrained(self.init, generator)
+            model = self._pretrained(self.init, assembler.modalities, generator)
         added = (_STATE, _ACTION) if self.with_state else (_ACTION,)
         for modality in (*assembler.modalities, *added):
             if modality.name not in model.modalities:
@@ -151,15 +153,19 @@ class VideoActionSettings:
         objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
-    def _pretrained(self, init: str, generator: torch.Generator) -> WorldModel:
+    def _pretrained(
+        self, init: str, modalities: Sequence[Modality], generator: torch.Generator
+    ) -> WorldModel:
         pretrained = checkpoint.load(init)
         # An older checkpoint does not say what was the same for all of its time.
         sections = {**pretrained.sections, "model": asdict(pretrained.model.config)}
+        # A picture and its patches that are both so many times finer have as many tokens.
+        tokenizer = self.tokenizer.config()
+        times = _times_finer(tokenizer, sections["tokenizer"])
+        alike = {name: size // times for name, size in tokenizer.items() if name in _SIZES}
         settings_here = {
             "model": {k: v for k, v in asdict(self.model).items() if k not in _NOT_COMPARED},
-            "tokenizer": {
-                k: v for k, v in self.tokenizer.config().items() if k not in _NOT_COMPARED
-            },
+            "tokenizer": {k: v for k, v in (tokenizer | alike).items() if k not in _NOT_COMPARED},
             "text": self.text.config(),
         }
         for name, here in settings_here.items():
@@ -167,9 +173,13 @@ class VideoActionSettings:
             compare(here, there, name, f"init={init}")
         model = pretrained.model
         model.config = replace(model.config, conditions=self.model.conditions)
+        if times > 1:
+            for each in modalities:
+                if each.name in model.modalities and each.name != TEXT:
+                    refine(model, each, self.tokenizer.depth if each.predicted else 1)
         self._add_stem(model, init, generator)
         told = sections["tokenizer"].get("difference", 0.0)
-        if self.tokenizer.config().get("difference", 0.0) != told:
+        if tokenizer.get("difference", 0.0) != told:
             # Its layers read and predict values that mean something else now.
             model.replace_modality(self.tokenizer.modalities[1], generator)
         return model
@@ -231,6 +241,15 @@ class VideoActionLearner:
             "inference": asdict(self.inference),
             "objective": asdict(self.objective),
         }
+
+
+def _times_finer(here: Mapping[str, Any], there: Mapping[str, Any]) -> int:
+    """Return how many times as fine picture and patches are, 1 if not by one whole number."""
+    if not all(name in each for name in _SIZES for each in (here, there)):
+        return 1
+    times = {divmod(int(here[name]), int(there[name])) for name in _SIZES}
+    whole, rest = times.pop()
+    return whole if not times and not rest and whole else 1
 
 
 def predictor_of(

@@ -17,9 +17,9 @@ KERNEL = 3
 _WIDEST = 4
 
 
-def patch_width(modality: Modality) -> int:
-    """Return the pixels along a patch of a modality of pictures."""
-    return round((modality.channels / 3) ** 0.5)
+def patch_width(modality: Modality, depth: int = 1) -> int:
+    """Return the pixels along a patch of a modality of pictures, `depth` of them in a token."""
+    return round((modality.channels / depth / 3) ** 0.5)
 
 
 def layer_channels(modality: Modality) -> list[int]:

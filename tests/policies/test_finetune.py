@@ -167,6 +167,27 @@ def test_video_told_as_differences_begins_its_layers_anew(
     assert all(torch.equal(again[name], tensor) for name, tensor in after.items())
 
 
+def test_pictures_can_become_finer_and_stay(toy_demonstrations: Path, tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrained")
+    sizes = ("tokenizer.height=64", "tokenizer.width=64", "tokenizer.patch=32")
+    run = tmp_path / "run"
+    init = f"init={tmp_path / 'pretrained'}"
+    trainer = tiny_trainer(toy_demonstrations, run, "video_action", init, *sizes, steps=1)
+    before, _ = checkpoint.read_tensors(tmp_path / "pretrained" / checkpoint.WEIGHTS)
+    now = trainer.state.model.state_dict()
+    grown = {name for name, tensor in before.items() if now[name].shape != tensor.shape}
+    assert grown == {
+        "inputs.frame.0.weight", "inputs.video.0.weight", "outputs.video.weight",
+        "outputs.video.bias",
+    }  # fmt: skip
+    assert all(torch.equal(now[name], before[name]) for name in before.keys() - grown)
+    first = before["inputs.frame.0.weight"]
+    torch.testing.assert_close(now["inputs.frame.0.weight"].sum(1), first.sum(1))
+    assert trainer.run()
+    config = compose("finetune", with_initial([f"init={run / 'checkpoint'}"]))
+    assert (config.tokenizer.width, config.tokenizer.patch) == (64, 32)
+
+
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
