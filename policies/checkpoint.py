@@ -1,5 +1,6 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from worldmodel.device import Compute
 from worldmodel.training.checkpoint import CONFIG, checkpoint_folder, read_config
 
 SHIPPED = "policies/checkpoints"
+CAMERA = (160, 128)
+"""Width and height of the camera, as `configs/eval.yaml` has it."""
 
 Load = Callable[[Path, Mapping[str, Any], Normalisation, Compute], Predictor]
 
@@ -45,6 +48,17 @@ def shipped(task: str) -> Path:
             "policies.finetune wrote."
         )
     return found
+
+
+def camera_size(checkpoint: str | Path) -> list[int]:
+    """Return width and height of a camera whose pictures are no coarser than a policy's.
+
+    It is a multiple of `CAMERA`, with which policies of small pictures were made.
+    """
+    picture = read_config(checkpoint_folder(str(checkpoint))).get("tokenizer") or {}
+    sizes = zip((picture.get("width"), picture.get("height")), CAMERA, strict=True)
+    times = max(math.ceil(size / base) if isinstance(size, int) else 1 for size, base in sizes)
+    return [times * base for base in CAMERA]
 
 
 def shipped_world(policy: Path) -> Path:

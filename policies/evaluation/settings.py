@@ -32,6 +32,7 @@ class EvalSettings:
     """What `configs/eval.yaml` says, setting by setting; `env`, `original` and `policy` are built.
 
     `weights` is the digest of the weights of a policy with a checkpoint: it decides the outcome.
+    `resolution`, left as it is, becomes as many times that as the finest policy's pictures need.
     """
 
     task: Task
@@ -72,9 +73,10 @@ class EvalSettings:
         """
         tasks = sorted({episode.task for episode in self.chosen()})
         policy, weights = dict(self.policy), None
+        resolution = self.resolution
         if "checkpoint" in policy:
             # Loads torch, which policies without a checkpoint do not need.
-            from policies.checkpoint import check_robot, shipped
+            from policies.checkpoint import CAMERA, camera_size, check_robot, shipped
             from worldmodel.training.checkpoint import checkpoint_folder, weights_digest
 
             given = self.checkpoint or policy["checkpoint"]
@@ -85,6 +87,9 @@ class EvalSettings:
                 weights = weights_digest(folder)
                 check_robot(folder, tasks)
                 policy["checkpoint"] = str(folder)
+            if resolution == [*CAMERA]:
+                folders = [shipped(task) for task in tasks] if given is None else [folder]
+                resolution = max(camera_size(each) for each in folders)
         elif self.checkpoint is not None:
             raise UserError(
                 f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "
@@ -95,12 +100,16 @@ class EvalSettings:
                 raise UserError("plan.candidates: only policy=checkpoint imagines what it does.")
             from policies.planning.planner import value_folders
 
-            folders = value_folders(str(self.plan.value))
-            weights = " ".join([str(weights), *map(weights_digest, folders)])
-            policy["plan"] = {"candidates": self.plan.candidates, "value": str(folders[0])}
+            values = value_folders(str(self.plan.value))
+            weights = " ".join([str(weights), *map(weights_digest, values)])
+            policy["plan"] = {"candidates": self.plan.candidates, "value": str(values[0])}
         workers = available_cores() if self.workers is None else self.workers
         out = self.out or str(self._dated_folder())
-        return replace(self, policy=policy, weights=weights, workers=workers, out=out)
+        env, original = ({**each, "resolution": resolution} for each in (self.env, self.original))
+        return replace(
+            self, policy=policy, weights=weights, workers=workers, out=out, resolution=resolution,
+            env=env, original=original,
+        )  # fmt: skip
 
     def evaluation(self) -> Evaluation:
         """Return the evaluation that completed settings mean; raises `UserError`."""

@@ -15,6 +15,7 @@ from envs.rollout import run_episode
 from envs.workers import grouped
 from experiment.errors import UserError
 from experiment.settings import ROOT, compose, plain
+from policies.checkpoint import shipped
 from policies.eval import main
 from policies.evaluation import run
 from policies.evaluation.protocol import Protocol, episodes
@@ -53,6 +54,19 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def indices(path: Path) -> list[int]:
     return [int(line.split('"index": ')[1].split(",")[0]) for line in path.read_text().splitlines()]
+
+
+def test_the_camera_is_as_fine_as_the_pictures_of_the_policy(tmp_path: Path) -> None:
+    assert settings().resolution == [160, 128]
+    assert settings("resolution=null").env["resolution"] is None
+    folder = shutil.copytree(shipped("stack_cube"), tmp_path / "policy")
+    sections = json.loads((folder / "config.json").read_text())
+    for width, height, camera in ((128, 96, [160, 128]), (256, 192, [320, 256])):
+        sections["tokenizer"] |= {"width": width, "height": height}
+        (folder / "config.json").write_text(json.dumps(sections))
+        made = ("task=stack_cube", "policy=checkpoint", f"checkpoint={folder}")
+        assert settings(*made).env["resolution"] == camera
+        assert settings(*made, "resolution=[64,48]").original["resolution"] == [64, 48]
 
 
 def test_records_videos_sheet_and_summary(tmp_path: Path) -> None:
