@@ -23,6 +23,8 @@ TIP = 0.0156
 TABLE = 0.87
 READY, RETREAT = 0.05, 0.09
 """Above a grasp before it, and above the source after its release (m)."""
+# More than the room of a release by so little (m) is not worth going on downwards.
+TOUCHING = 0.004
 # Room between finger tips and table.
 TIP_ROOM = 0.003
 # From the gripper point to the outside of an open finger, and to a finger's side.
@@ -115,7 +117,9 @@ class PutOnExpert(Expert[PutOnState]):
             return Goal(state.hand, state.rotation, OPEN, "lost")
         if state.holds(self._last_fingers):
             return self._carry(state, handling)
-        if state.on_target(handling.slack) and not state.told_to_shut:
+        # Shut fingers that do not hold it lift what it lies on, if they grasp once more.
+        slack = handling.room + TOUCHING if state.told_to_shut else handling.slack
+        if state.on_target(slack):
             return self._retreat(state)
         return self._pick(state, handling)
 
@@ -158,7 +162,7 @@ class PutOnExpert(Expert[PutOnState]):
         high = level + handling.carry + self._varied["carry"]
         over = aside < handling.aside and abs(error) < SQUARE
         if over:
-            touches = self._stands(state) and state.gap < handling.room + 0.004
+            touches = self._stands(state) and state.gap < handling.room + TOUCHING
             if state.gap < handling.room + 0.0015 or touches:
                 return self._still(OPEN, "release")
             return Goal(
@@ -175,7 +179,7 @@ class PutOnExpert(Expert[PutOnState]):
     def _retreat(self, state: PutOnState) -> Goal:
         height = state.source[2] + RETREAT + self._varied["retreat"]
         if state.hand[2] < height - 0.02:
-            opening = state.fingers - self._last_fingers > STALLED
+            opening = state.told_to_shut or state.fingers - self._last_fingers > STALLED
             if state.fingers < LOOSE and opening:
                 return self._still(OPEN, "open hand")
             up = np.array([*state.hand[:2], height])

@@ -180,6 +180,16 @@ def test_done_after_letting_go_and_going_up(expert: PutOnExpert) -> None:
     assert expert.done
 
 
+@pytest.mark.parametrize("height", [0.0, -0.028])
+def test_a_hand_that_shuts_around_a_stack_is_opened(expert: PutOnExpert, height: float) -> None:
+    """Around either cube, while the fingers still move, and at once from where they are."""
+    stack: dict[str, Any] = {"source": thing(ONTO, CUBE), "shut": True}
+    for fingers in (0.030, 0.024, 0.0155):
+        told = expert.act(cubes(ONTO + height * UP, fingers=fingers, **stack))[0]
+        np.testing.assert_allclose(told[:6], 0.0, atol=1e-6)
+        assert told[6] == 1.0
+
+
 def test_gives_up_when_the_object_fell_from_the_table(expert: PutOnExpert) -> None:
     expert.act(cubes(ONTO, source=thing(np.array([-0.2, 0.6, 0.2]), CUBE)))
     assert (expert.phase, expert.done) == ("lost", True)
