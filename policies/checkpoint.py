@@ -55,10 +55,16 @@ def camera_size(checkpoint: str | Path) -> list[int]:
 
     It is a multiple of `CAMERA`, with which policies of small pictures were made.
     """
-    picture = read_config(checkpoint_folder(str(checkpoint))).get("tokenizer") or {}
-    sizes = zip((picture.get("width"), picture.get("height")), CAMERA, strict=True)
-    times = max(math.ceil(size / base) if isinstance(size, int) else 1 for size, base in sizes)
+    picture = picture_size(read_config(checkpoint_folder(str(checkpoint)))) or CAMERA
+    times = max(math.ceil(size / base) for size, base in zip(picture, CAMERA, strict=True))
     return [times * base for base in CAMERA]
+
+
+def picture_size(sections: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return width and height of the pictures that a model sees; None if its tokenizer has none."""
+    tokenizer = sections.get("tokenizer") or {}
+    width, height = tokenizer.get("width"), tokenizer.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def shipped_world(policy: Path) -> Path:
@@ -120,7 +126,9 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
                 f"plan.candidates={plan.candidates}: {folder} is no video-action policy."
             )
         predictor = planned(predictor, code, (robot, gripper), plan, compute)
-    return ChunkedPolicy(predictor, code, int(inference["execute"]))
+    picture = picture_size(sections)
+    seen = None if picture is None else (picture[1], picture[0])
+    return ChunkedPolicy(predictor, code, int(inference["execute"]), seen)
 
 
 def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:

@@ -1,5 +1,6 @@
 """From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -56,9 +57,18 @@ class Predictor(Protocol):
 
 
 class ChunkedPolicy:
-    """Executes the first `execute` actions of each predicted chunk, then predicts anew."""
+    """Executes the first `execute` actions of each predicted chunk, then predicts anew.
 
-    def __init__(self, predictor: Predictor, code: ActionCode, execute: int) -> None:
+    `picture` is height and width of what the model sees; coarser cameras are warned of.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        code: ActionCode,
+        execute: int,
+        picture: tuple[int, int] | None = None,
+    ) -> None:
         if not 1 <= execute <= predictor.chunk:
             raise UserError(
                 f"execute={execute} must lie between 1 and the {predictor.chunk} actions that "
@@ -66,6 +76,7 @@ class ChunkedPolicy:
             )
         self.name = predictor.name
         self._predictor, self._code, self._execute = predictor, code, execute
+        self._picture = picture
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
@@ -76,7 +87,7 @@ class ChunkedPolicy:
 
     def another(self) -> "ChunkedPolicy":
         """Return a policy of the same model with a state of its own."""
-        return ChunkedPolicy(self._predictor, self._code, self._execute)
+        return ChunkedPolicy(self._predictor, self._code, self._execute, self._picture)
 
     def _start_like(self, observation: Observation) -> np.ndarray:
         """Return the episode's first picture, or this one where the camera's size changed."""
@@ -84,6 +95,13 @@ class ChunkedPolicy:
         assert now is not None
         if self._start is None or self._start.shape != now.shape:
             self._start = now
+            (height, width), seen = now.shape[:2], self._picture
+            if seen is not None and (height < seen[0] or width < seen[1]):
+                warnings.warn(
+                    f"policy '{self.name}' sees pictures of {seen[1]} x {seen[0]}, the camera's "
+                    f"have only {width} x {height}: give a finer resolution.",
+                    stacklevel=3,
+                )
         return self._start
 
     def act(self, observation: Observation) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Predicted rows to executed actions."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,6 +135,17 @@ class Remembers:
 def seen(level: int, size: int = 8) -> Observation:
     picture = np.full((size, size, 3), level, np.uint8)
     return Observation(picture, np.zeros(2, np.float32), "do", 0, {})
+
+
+def test_a_camera_coarser_than_the_pictures_of_the_model_is_warned_of() -> None:
+    code = ActionCode(UNITS, TargetLevel())
+    policy = ChunkedPolicy(Remembers(), code, execute=1, picture=(6, 12)).another()
+    with pytest.warns(UserWarning, match=r"pictures of 12 x 6, the camera's have only 8 x 8"):
+        policy.act(seen(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.act(seen(1))
+        policy.act(seen(1, size=12))
 
 
 def test_a_policy_is_shown_the_first_picture_of_its_episode() -> None:
