@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
+from worldmodel.blocks import SingleStream, modulate
 from worldmodel.cost import Flops, Weights, flops
 from worldmodel.device import Compute, peak_rate
 from worldmodel.embedding import Rotary, Timestep, sinusoids
@@ -48,7 +49,7 @@ from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer
 from worldmodel.tokens import Batch, Modality, Tokens
 from worldmodel.training.trainer import TrainerConfig
-from worldmodel.transformer import SingleStream, Transformer, modulate
+from worldmodel.transformer import Transformer
 
 ARMS: tuple[Arm, ...] = ("flow_matching", "self_flow")
 

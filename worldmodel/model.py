@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from experiment.errors import UserError, nearest
+from worldmodel.blocks import Recall
 from worldmodel.embedding import axis_channels
 from worldmodel.path import Prediction
 from worldmodel.stem import ConvolutionalStem
 from worldmodel.tokens import TEXT, Batch, Modality
-from worldmodel.transformer import Recall, Transformer
+from worldmodel.transformer import Transformer
 
 
 @dataclass(frozen=True)
