@@ -12,7 +12,7 @@ import yaml
 from experiment.errors import UserError
 from experiment.settings import ROOT
 from policies.checkpoint import check_robot, load_policy
-from worldmodel.data.adapter import to_closing
+from worldmodel.data.action_map import to_closing
 from worldmodel.data.gripper import (
     CLOSED,
     CODECS,

@@ -13,14 +13,8 @@ from experiment.errors import UserError
 from experiment.settings import CONFIGS, build, compose
 from tests.worldmodel import rlds_records as made
 from tests.worldmodel.toy_episodes import ToyEpisode, ToyEpisodes, toy_adapter
-from worldmodel.data.adapter import (
-    ActionMap,
-    Adapter,
-    ColumnSlice,
-    adapter_for,
-    rotation_vectors,
-    to_closing,
-)
+from worldmodel.data.action_map import ActionMap, ColumnSlice, rotation_vectors, to_closing
+from worldmodel.data.adapter import Adapter, adapter_for
 from worldmodel.data.formats.episode import Column, DamagedRecord
 from worldmodel.data.formats.rlds import RldsEpisodes
 from worldmodel.data.formats.storage import Storage

@@ -9,7 +9,7 @@ import pytest
 from experiment.errors import UserError
 from tests.worldmodel.toy_episodes import ToyEpisodes, toy_adapter
 from tests.worldmodel.toy_streams import SIZE, WINDOWS, same, toy_set, window_at
-from worldmodel.data.adapter import ActionMap
+from worldmodel.data.action_map import ActionMap
 from worldmodel.data.formats.episode import Column, DamagedRecord
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import EpochOrder

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from worldmodel.data.adapter import ActionMap, Adapter
+from worldmodel.data.action_map import ActionMap
+from worldmodel.data.adapter import Adapter
 from worldmodel.data.formats.episode import Column, DamagedRecord
 
 

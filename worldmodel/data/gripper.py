@@ -1,7 +1,7 @@
 """Gripper codecs, one or more a robot: canonical commands to what is learned, predictions to robot.
 
-The canonical command is +1 to close, -1 to open (`worldmodel.data.adapter`). A codec knows what the
-robot takes instead, and which form of it a model learns best. The table is closed: a checkpoint
+The canonical command is +1 to close, -1 to open (`worldmodel.data.action_map`). A codec knows what
+the robot takes instead, and which form of it a model learns best. The table is closed: a checkpoint
 names its robot and codec, and nothing else can be chosen by a file.
 """
 

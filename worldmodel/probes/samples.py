@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiment.errors import UserError, nearest
-from worldmodel.data.adapter import ColumnSlice
+from worldmodel.data.action_map import ColumnSlice
 from worldmodel.data.dataset import DataSet
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.reader import DataConfig
