@@ -6,7 +6,8 @@ The same episodes several ways: the policy alone (`alone`); the best of K chunks
 model imagines (`dreamed`, what `policies.eval plan.candidates=K` does); by what the simulator does
 with each, in a twin of the environment that is brought into its state: judged by the same value
 (`simulated`: perfect imagination), or by how many control steps the scripted expert then takes to
-success (`expert`: the perfect judge if the expert went on, which in truth the policy does). `drawn`
+success (`expert`: the perfect judge if the expert went on, which in truth the policy does), or by
+how the episode ends if the policy goes on alone (`policy`: what K draws can give at all). `drawn`
 is one chunk that begins at noise, as the other candidates do.
 
 At each decision of `simulated` the dream judges as well: how alike the two orders of the candidates
@@ -17,7 +18,7 @@ are, and by how many control steps the candidates differ at all. The records are
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,111 +26,19 @@ import numpy as np
 from tqdm import tqdm
 
 import envs
-from envs.episode import Episode
-from envs.rollout import observe, run_episode
+from benchmarks.planning_judges import ByExpert, ByPolicy, Simulated
+from envs.rollout import run_episode
 from experiment.files import append_record, read_records
 from experiment.settings import compose, plain
-from policies.checkpoint import load_policy, shipped
+from policies.checkpoint import camera_size, load_policy, shipped
 from policies.chunking import ChunkedPolicy
 from policies.evaluation.comparison import difference
 from policies.evaluation.rates import rate_of
 from policies.evaluation.settings import EvalSettings
-from policies.experts.registry import make_expert
 from policies.planning.planner import Planner
-from worldmodel.data.pictures import resized
-from worldmodel.data.windows import WindowBatch
-from worldmodel.sampler import Randomness
+from policies.video_action import VideoActionPredictor
 
-ARMS = ("alone", "drawn", "dreamed", "simulated", "expert")
-_PATIENCE = 60
-"""Control steps that the expert may take; a state from which it takes longer is as bad as any."""
-
-
-@dataclass(frozen=True)
-class Simulated(Planner):
-    """A planner that asks the simulator in place of the dream; of one environment at a time."""
-
-    real: Any = None
-    twin: Any = None
-    execute: int = 1
-    executed: list[np.ndarray] = field(default_factory=list)
-    """Predictions of the gripper that were executed, whose codec follows the episode."""
-    decisions: list[dict[str, float]] = field(default_factory=list)
-
-    def begin(self, episode: Episode) -> None:
-        self.twin.reset(seed=episode.seed, options=episode.reset_options())
-        self.executed.clear()
-        self.decisions.clear()
-
-    def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
-        chunk = super().predict(windows, generator)
-        self.executed.append(chunk[0, : self.execute, 6])
-        return chunk
-
-    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:
-        true = super().judged(windows, chunks)
-        dream = Planner(self.predictor, self.code, self.dreamer, self.value, self.candidates)
-        dreamed = dream.judged(windows, chunks)
-        ranks = [each[0].argsort().argsort() for each in (true, dreamed)]
-        self.decisions.append(
-            {
-                "rank_correlation": float(np.corrcoef(*ranks)[0, 1]),
-                "same_choice": float(true.argmin() == dreamed.argmin()),
-                "spread_true": float(true.std()),
-                "spread_dreamed": float(dreamed.std()),
-                "lost_by_dream": float(true[0, dreamed.argmin()] - true.min()),
-            }
-        )
-        return true
-
-    def imagined(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        state = self.real.unwrapped.save_state()
-        times = self.dreamer.times(self.dreamer.reach)
-        parts = []
-        for chunk in chunks:
-            seen = [raw["image"] for raw, _ in self.followed(state, chunk[: times[-1]])]
-            frames = np.stack([seen[time - 1] for time in times])
-            parts.append(resized(frames, self.dreamer.assembler.tokenizer.picture))
-        return np.stack(parts)
-
-    def followed(self, state: Any, chunk: np.ndarray) -> list[tuple[Any, Any]]:
-        """Execute predictions `(k, 7)` in the twin, from `state`; return what came of each."""
-        decoder = self.code.gripper.decoder()
-        if self.executed:
-            decoder(np.concatenate(self.executed))
-        self.twin.unwrapped.restore_state(state)
-        came = [self.twin.step(action) for action in self.code.decoded(chunk, decoder)]
-        return [(raw, info) for raw, _, _, _, info in came]
-
-
-@dataclass(frozen=True)
-class ByExpert(Simulated):
-    """Takes the chunk after whose executed part the expert is done soonest."""
-
-    task: str = ""
-
-    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        state = self.real.unwrapped.save_state()
-        steps = np.array([self._steps_left(state, chunk) for chunk in chunks[0]])
-        self.decisions.append(
-            {
-                "spread_true": float(steps.std()),
-                "first": float(steps[0]),
-                "out_of_reach": float(steps[0] >= _PATIENCE),
-            }
-        )
-        return steps[None]
-
-    def _steps_left(self, state: Any, chunk: np.ndarray) -> float:
-        raw, info = self.followed(state, chunk[: self.execute])[-1]
-        expert = make_expert(self.task, jitter=0.0)
-        expert.reset(info["instruction"], 0)
-        for step in range(_PATIENCE):
-            if info["success"]:
-                return float(step)
-            action = np.asarray(expert.act(observe(raw, info, step)))[0]
-            raw, _, _, _, info = self.twin.step(action)
-        return float(_PATIENCE)
+ARMS = ("alone", "drawn", "dreamed", "simulated", "expert", "policy")
 
 
 def policies(
@@ -137,20 +46,22 @@ def policies(
 ) -> dict[str, ChunkedPolicy]:
     """Return the policy of each arm."""
     checkpoint = given.checkpoint or str(shipped(given.task))
-    plan = {"candidates": given.candidates, "value": given.value}
-    planning = load_policy(checkpoint, plan=plan)
-    planner, code, execute = planning._predictor, planning._code, planning._execute
-    assert isinstance(planner, Planner)
-    same = {each.name: getattr(planner, each.name) for each in dataclasses.fields(Planner)}
-    predictors: dict[str, Any] = {
-        "alone": planner.predictor,
-        "drawn": replace(
-            planner.predictor, inference=replace(planner.predictor.inference, start="noise")
-        ),
-        "dreamed": planner,
-        "simulated": Simulated(**same, real=real, twin=twin, execute=execute),
-        "expert": ByExpert(**same, real=real, twin=blind, execute=execute, task=given.task),
-    }
+    alone = load_policy(checkpoint)
+    predictor, code, execute = alone._predictor, alone._code, alone._execute
+    assert isinstance(predictor, VideoActionPredictor)
+    noise = replace(predictor, inference=replace(predictor.inference, start="noise"))
+    predictors: dict[str, Any] = {"alone": predictor, "drawn": noise}
+    same: dict[str, Any] = {"predictor": predictor, "code": code, "candidates": given.candidates}
+    same |= {"dreamer": None, "value": None, "real": real, "twin": twin, "execute": execute}
+    predictors["expert"] = ByExpert(**{**same, "twin": blind}, task=given.task)
+    predictors["policy"] = ByPolicy(**same)
+    if given.value is not None:
+        plan = {"candidates": given.candidates, "value": given.value}
+        planner = load_policy(checkpoint, plan=plan)._predictor
+        assert isinstance(planner, Planner)
+        predictors["dreamed"] = planner
+        judges = {"dreamer": planner.dreamer, "value": planner.value}
+        predictors["simulated"] = Simulated(**{**same, **judges})
     return {name: ChunkedPolicy(each, code, execute) for name, each in predictors.items()}
 
 
@@ -166,7 +77,8 @@ def measure(given: argparse.Namespace) -> None:
         for arm in given.arms
         if (arm, episode.task, episode.index) not in done
     ]
-    made: dict[str, Any] = {"terminate_on_success": False, "resolution": (160, 128)}
+    width, height = camera_size(given.checkpoint or shipped(given.task))
+    made: dict[str, Any] = {"terminate_on_success": False, "resolution": (width, height)}
     real, twin = (envs.make(given.task, **made) for _ in range(2))
     # What the expert does need not be drawn.
     blind = envs.make(given.task, **{**made, "resolution": None})
@@ -202,7 +114,7 @@ def table(lines: Sequence[dict[str, Any]]) -> list[str]:
             took = np.mean([x["seconds"] for x in found[arm].values()])
             rate = rate_of([bool(x["success_at_end"]) for x in found[arm].values()])
             rows.append(f"| {task} | {arm} | {rate} | {less} | {took:.0f} |")
-        for arm in ("simulated", "expert"):
+        for arm in ("simulated", "expert", "policy"):
             decisions = [each for line in found[arm].values() for each in line["decisions"]]
             if decisions:
                 mean = {name: np.nanmean([d[name] for d in decisions]) for name in decisions[0]}
@@ -217,13 +129,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--task", default="move_near")
-    parser.add_argument("--value", required=True, help="run of policies.value")
+    parser.add_argument("--value", help="run of policies.value, for dreamed and simulated")
     parser.add_argument("--checkpoint", help="policy; the shipped one of the task by default")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--out", type=Path, default=Path("runs/planning"))
     given = parser.parse_args()
+    if given.value is None and {"dreamed", "simulated"} & set(given.arms):
+        parser.error("give --value, or --arms without dreamed and simulated")
     given.out.mkdir(parents=True, exist_ok=True)
     measure(given)
     print(*table(read_records(given.out / "episodes.jsonl")), sep="\n")
