@@ -3,7 +3,8 @@
     python -m policies.export checkpoint=runs/finetune out=policies/checkpoints/google_robot
     python -m policies.export checkpoint=runs/finetune out=FOLDER evaluations=[runs/eval/A]
 
-Weights are rounded to `dtype`, data sets and runs are named without their folders. The card,
+Weights are averaged with those of `average`, checkpoints that were trained from one another, and
+rounded to `dtype`; data sets and runs are named without their folders. The card,
 README.md, is written from the checkpoint and from the summaries of the evaluations of these
 weights, or of those they were rounded from.
 """
@@ -47,7 +48,10 @@ def main(config: DictConfig) -> Path:
     sections = _without_folders(read_config(source))
     robot_of(source, sections)
     summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
-    weights = {n: w.to(_TYPES[config.dtype]) for n, w in read_tensors(source / WEIGHTS)[0].items()}
+    others = [checkpoint_folder(str(folder)) for folder in config.average]
+    sections["averaged"] = [_named(folder) for folder in others]
+    mean = _mean(source, others)
+    weights = {name: weight.to(_TYPES[config.dtype]) for name, weight in mean.items()}
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise UserError(f"dtype={config.dtype} cannot hold these weights: give dtype=bfloat16.")
     save_tensors(out, weights, sections)
@@ -88,6 +92,8 @@ def _card(
     yield f"- Learned from {training['episodes']:,} episodes in {training['steps']:,} steps,"
     yield f"  {hours:.2f} hours in {training['precision']}, seed {training['seed']}."
     yield f"- Started from {training.get('init') or 'random weights'}; data: {training['data']}."
+    if sections.get("averaged"):
+        yield f"- Its weights are averaged with those of {', '.join(sections['averaged'])}."
     yield f"- Versions: {shown(dict(sections['versions']))}."
     if not summaries:
         return
@@ -105,13 +111,28 @@ def _card(
             yield f"| {' | '.join(map(str, values))} |"
 
 
+def _mean(source: Path, others: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Return the mean of the weights, in float32; raises `UserError` for models of other shapes."""
+    mean = {name: weight.float() for name, weight in read_tensors(source / WEIGHTS)[0].items()}
+    for folder in others:
+        weights = read_tensors(folder / WEIGHTS)[0]
+        if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in mean.items()}:
+            raise UserError(f"average={folder} has weights of other shapes than {source}.")
+        for name, weight in weights.items():
+            mean[name] += weight.float()
+    return {name: weight / (1 + len(others)) for name, weight in mean.items()}
+
+
+def _named(folder: Path) -> str:
+    return folder.parent.name if folder.name == "checkpoint" else folder.name
+
+
 def _without_folders(sections: dict[str, Any]) -> dict[str, Any]:
     """Return the sections with data sets and runs by their names: folders are the machine's own."""
     training = dict(sections["training"])
     training["data"] = ", ".join(Path(root).name for root in str(training["data"]).split(", "))
     if training.get("init"):
-        init = Path(str(training["init"]))
-        training["init"] = init.parent.name if init.name == "checkpoint" else init.name
+        training["init"] = _named(Path(str(training["init"])))
     return {**sections, "training": training}
 
 

@@ -72,6 +72,24 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     assert "/" not in json.dumps(said)
 
 
+def test_weights_are_averaged(trained: Path, tmp_path: Path) -> None:
+    before = read_tensors(trained / "checkpoint" / WEIGHTS)[0]
+    others = [tmp_path / "first" / "checkpoint", tmp_path / "second"]
+    for times, other in ((3, others[0]), (5, others[1])):
+        shutil.copytree(trained / "checkpoint", other)
+        tensors = {name: times * weight for name, weight in before.items()}
+        write_tensors(other / WEIGHTS, tensors, {})
+    given = f"average=[{','.join(map(str, others))}]"
+    out = run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", given, "dtype=float32")
+    for name, weight in read_tensors(out / WEIGHTS)[0].items():
+        torch.testing.assert_close(weight, 3 * before[name])
+    assert "averaged with those of first, second." in (out / "README.md").read_text()
+    write_tensors(others[1] / WEIGHTS, {"alone": torch.zeros(3)}, {})
+    with pytest.raises(UserError, match=r"second has weights of other shapes"):
+        run(f"checkpoint={trained}", f"out={tmp_path / 'none'}", given)
+    assert not (tmp_path / "none").exists()
+
+
 def test_weights_that_float16_cannot_hold_are_refused(trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(trained / "checkpoint", copy)
