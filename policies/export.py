@@ -49,7 +49,8 @@ def main(config: DictConfig) -> Path:
     robot_of(source, sections)
     summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
     others = [checkpoint_folder(str(folder)) for folder in config.average]
-    sections["averaged"] = [_named(folder) for folder in others]
+    if others:
+        sections["averaged"] = [_named(folder) for folder in others]
     mean = _mean(source, others)
     weights = {name: weight.to(_TYPES[config.dtype]) for name, weight in mean.items()}
     if not all(weight.isfinite().all() for weight in weights.values()):
