@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
+from envs.dataset.true_state import EXECUTED
 from envs.episode import Episode, EpisodeRecord, Observation, Policy, Recorder, policy_name
 from experiment.run_folder import package_versions
 
@@ -98,11 +99,17 @@ def _versions() -> dict[str, str]:
 
 
 def observe(raw: Mapping[str, Any], info: Mapping[str, Any], step: int) -> Observation:
-    """Return what a policy sees after an environment's `reset` or `step` returned `raw`, `info`."""
+    """Return what a policy sees after an environment's `reset` or `step` returned `raw`, `info`.
+
+    An action that was executed instead of the given one is part of the privileged state.
+    """
+    privileged = info.get("privileged", {})
+    if EXECUTED in info:
+        privileged = {**privileged, EXECUTED: info[EXECUTED]}
     return Observation(
         image=raw.get("image"),
         state=np.asarray(raw["state"], dtype=np.float32),
         instruction=str(info["instruction"]),
         step=step,
-        privileged=info.get("privileged", {}),
+        privileged=privileged,
     )

@@ -58,7 +58,7 @@ class AnyDrawerExpert(OpenAndPlaceExpert):
         """Another pitch (rad) to try while the arm stands still for want of a joint solution."""
         moved = float(np.linalg.norm(state.hand - self._last_hand)) > 0.002
         waiting = self.phase in ("pinch", "let go", "rest")
-        self._frozen = 0 if moved or waiting else self._frozen + 1
+        self._frozen = 0 if moved or waiting or self._idle else self._frozen + 1
         if self._frozen < 3:
             return 0.0
         size = 0.08 * (1 + (self._frozen - 3) // 4)

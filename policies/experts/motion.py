@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from envs.dataset.true_state import EXECUTED
 from policies.contract import Observation
 
 Vector = NDArray[np.float64]
+IDLE = 0.01, 0.05
+"""Below this translation (m) and rotation (rad) an action asks the hand to stay where it is."""
 
 
 def matrix_of(pose: Any) -> Vector:
@@ -35,6 +38,13 @@ def rotation_between(current: Vector, goal: Vector) -> Vector:
 def shortened(vector: Vector, limit: float) -> Vector:
     length = float(np.linalg.norm(vector))
     return vector if length <= limit else vector * (limit / length)
+
+
+def idle(action: Any) -> bool:
+    """Whether an action `(7,)` asks for no movement; None, of which nothing is known, does not."""
+    if action is None:
+        return False
+    return bool(np.linalg.norm(action[:3]) < IDLE[0] and np.linalg.norm(action[3:6]) < IDLE[1])
 
 
 class Goal(NamedTuple):
@@ -117,10 +127,13 @@ class Expert(ABC, Generic[S]):
         self._offset = np.zeros(3)
         self._last_fingers = np.inf
         self._last_hand = np.full(3, np.inf)
+        self._idle = False
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """One action `(1, 7)` towards the goal of the present state."""
         state = self._state(observation.privileged)
+        # A learner that drives may stand still by itself, which is not for want of a way.
+        self._idle = idle(observation.privileged.get(EXECUTED))
         goal = self._with_drift(state, self._goal(state))
         self.phase = goal.phase
         self._finish_step(state, observation)

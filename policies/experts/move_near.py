@@ -24,7 +24,11 @@ NEAR, CLOSEST_SLACK = 0.095, 0.005
 """Distance of the two objects' circles (m) at which they are left there, and how much nearer than
 that the third object may be. Just inside SIMPLER's own 0.10 and 0.01: to put down once more what
 counts already teaches to undo it."""
-LEAVE = 0.10
+UP, BACK = np.array([0.0, 0.0, 0.06]), np.array([0.035, 0.0, 0.06])
+CLEAR, AWAY = 0.07, 0.20
+"""How high above a grasp (m) the hand, leaving straight up, may draw back to the robot as well, and
+how high it rests: higher than any hand that is about to grasp, and out of the picture of what it
+has put down. Where one pose could mean both, a learner comes to rest before it has begun."""
 
 
 class MoveNearExpert(PickingExpert):
@@ -76,9 +80,9 @@ class MoveNearExpert(PickingExpert):
         if state.fingers > 0.35:
             return state.stay(OPEN, "let go")
         risen = state.hand[2] - state.item.grasp[2]
-        if risen < LEAVE - 0.03 and self._frozen < 3:
-            up = state.hand + np.array([0.0, 0.0, 0.06])
-            return Goal(up, state.rotation, OPEN, "leave")
+        if risen < AWAY and self._frozen < 3:
+            way = UP if risen < CLEAR else BACK
+            return Goal(state.hand + way, state.rotation, OPEN, "leave")
         return state.stay(OPEN, "rest")
 
 

@@ -228,5 +228,5 @@ class PickingExpert(Expert[TableState]):
     def _unstuck(self, state: TableState, goal: Goal) -> Goal:
         moved = float(np.linalg.norm(state.hand - self._last_hand)) > 0.002
         near = float(np.linalg.norm(goal.position - state.hand)) < 0.01
-        self._frozen = 0 if moved or near else self._frozen + 1
+        self._frozen = 0 if moved or near or self._idle else self._frozen + 1
         return smaller(goal, state, self._frozen)
