@@ -7,6 +7,7 @@ import pytest
 
 from envs.collect import Collection
 from envs.dataset.corrective import STRETCH, LearnerDrives
+from envs.dataset.true_state import EXECUTED
 from envs.episode import Episode, Observation
 from envs.rollout import run_episode
 from experiment.errors import UserError
@@ -70,6 +71,19 @@ def test_the_learner_is_executed_and_the_teacher_recorded() -> None:
         learners += len(steps)
     assert 0.2 * 8 * LIMIT < learners < 0.8 * 8 * LIMIT
     assert STRETCH[0] > 3
+
+
+def test_the_teacher_is_told_what_was_executed() -> None:
+    told: list[np.ndarray | None] = []
+
+    class Teacher(ToyPolicy):
+        def act(self, observation: Observation) -> np.ndarray:
+            told.append(observation.privileged.get(EXECUTED))
+            return super().act(observation)
+
+    run_episode(LearnerDrives(ToyEnv(), Learner(), 1.0), Teacher(), Episode("toy", 0, 3))
+    assert told[0] is None
+    assert all(action is not None and (action >= 0.15).all() for action in told[1:])
 
 
 def test_nobody_else_drives_at_the_ends_of_the_range() -> None:

@@ -78,6 +78,15 @@ def test_after_the_end_the_robot_may_rest() -> None:
     np.testing.assert_allclose(window.state[0], [1, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("success", [True, False])
+def test_a_robot_rests_only_after_an_episode_that_succeeded(success: bool) -> None:
+    columns = {**ToyEpisodes((8,)).columns, "next.success": Column("array", (1,), "bool")}
+    ended = np.repeat([[False], [success]], [7, 1], axis=0)
+    episodes = ToyEpisodes((8,), values={"next.success": ended}, columns=columns)
+    window = window_at(toy_set(episodes, after_end="hold"), 0, 6)
+    assert window.action_valid[0].tolist() == [True, True, success]
+
+
 def test_windows_that_end_in_time_are_counted_or_all() -> None:
     counts = {
         kind: toy_set(ToyEpisodes((8, 2)), after_end=kind).counts

@@ -18,6 +18,8 @@ from worldmodel.data.pictures import KeptPictures, Memory, PictureFile, Size, fi
 from worldmodel.data.windows import AfterDeparture, AfterEnd, Window, WindowConfig
 
 _KEPT_EPISODES = 64
+SUCCESS = "next.success"
+"""LeRobot's column of whether the task is done after a step."""
 
 
 class ActionTransform(Protocol):
@@ -217,7 +219,7 @@ class DataSet:
         action, state = arrays.action, arrays.state
         if action.shape[1] and self.action_transform is not None:
             action = self.action_transform(action)
-        if action.shape[1] and self.after_end == "hold":
+        if action.shape[1] and self.after_end == "hold" and not self._cut_off(arrays.episode):
             rest = np.zeros_like(action[-1])
             rest[6] = action[-1, 6]
             if self.action_transform is not None:
@@ -230,6 +232,12 @@ class DataSet:
         if self.after_departure == "mask" and self.has_actions:
             departs = self.adapter.departures(arrays.episode, arrays.action, self.episodes.columns)
         return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs)
+
+    def _cut_off(self, episode: Episode) -> bool:
+        """Whether an episode is known to have ended before its task was done."""
+        if SUCCESS not in self.episodes.columns:
+            return False
+        return not np.asarray(episode.array(SUCCESS)).reshape(-1)[-1]
 
     def _at(self, number: int, episode: Episode, steps: list[int]) -> dict[int, np.ndarray]:
         if self.picture_file is not None:

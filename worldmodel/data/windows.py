@@ -12,7 +12,8 @@ from experiment.errors import UserError
 
 AfterEnd = Literal["drop", "mask", "hold"]
 """Windows that reach beyond the end of their episode: drop leaves them out; mask: steps after the
-end do not count; hold: the robot rests there, which is learned (frames do not count)."""
+end do not count; hold: the robot rests there, which is learned (frames do not count), unless the
+data set records that the episode had no success when it was cut off."""
 
 AfterDeparture = Literal["keep", "mask"]
 """Actions of a window after a step at which the robot did something other than the recorded action

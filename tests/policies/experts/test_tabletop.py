@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import envs.simpler
+from envs.dataset.true_state import EXECUTED
 from envs.episode import Episode, Observation
 from envs.rollout import run_episode
 from policies.experts.grasp import GraspExpert
@@ -80,6 +81,35 @@ def test_an_object_that_began_near_is_moved_all_the_same() -> None:
     expert = MoveNearExpert(jitter=0.0)
     expert.act(near(standing(-0.17, 0.3)))
     assert expert.phase == "go above"
+
+
+def test_the_hand_rests_higher_than_one_that_is_about_to_grasp() -> None:
+    expert = MoveNearExpert(jitter=0.0)
+    expert.act(near(standing(-0.1, 0.3)))
+    phases = []
+    for height in (0.05, 0.15, 0.25):
+        seen = near(standing(-0.17, 0.3))
+        assert seen.privileged is not None
+        at = item_of(seen.privileged["objects"]["source"]).grasp + np.array([0, 0, height])
+        hand = table(at).privileged["gripper_pose_world"]
+        placed = {**seen.privileged, "gripper_pose_world": hand}
+        action = expert.act(replace(seen, privileged=placed))[0]
+        phases.append(expert.phase)
+        # The base looks towards smaller x: straight up first, then back to the robot as well.
+        assert (action[0] < -0.01) == (height == 0.15)
+    assert phases == ["leave", "leave", "rest"]
+
+
+@pytest.mark.parametrize("executed", [None, np.zeros(7), np.full(7, 0.05)])
+def test_a_learner_that_waits_is_not_a_stuck_arm(executed: np.ndarray | None) -> None:
+    expert = GraspExpert(jitter=0.0)
+    seen = table()
+    assert seen.privileged is not None
+    if executed is not None:
+        seen = replace(seen, privileged={**seen.privileged, EXECUTED: executed})
+    actions = np.concatenate([expert.act(seen) for _ in range(8)])
+    waits = executed is not None and not executed.any()
+    assert np.allclose(actions, actions[0]) == waits
 
 
 @pytest.mark.simulator
