@@ -42,7 +42,8 @@ from worldmodel.cost import Flops, Weights, flops
 from worldmodel.device import Compute, peak_rate
 from worldmodel.embedding import Rotary, Timestep, sinusoids
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.schedule import Arm
 from worldmodel.text.words import HashedWords

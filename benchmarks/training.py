@@ -24,7 +24,8 @@ from experiment.settings import build, compose
 from worldmodel.assembler import action_position
 from worldmodel.data.windows import WindowConfig
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.schedule import Arm
 from worldmodel.text import Instructions

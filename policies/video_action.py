@@ -23,7 +23,8 @@ from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
 from worldmodel.finer_pictures import refine
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.registry import compare
 from worldmodel.sampler import Randomness, Sampling, sample

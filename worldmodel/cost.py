@@ -14,7 +14,8 @@ from typing import Literal
 from torch import nn
 
 from worldmodel.embedding import POSITION_FEATURES, TIME_FEATURES
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.stem import KERNEL, layer_channels, patch_width
 from worldmodel.tokens import Modality
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from experiment.errors import UserError, nearest
 from worldmodel.masks import MASKS, Mask
-from worldmodel.model import ModelConfig
+from worldmodel.model_config import ModelConfig
 from worldmodel.schedule import ARMS, Arm, TimestepDensity
 from worldmodel.targets import TARGETS, Target
 from worldmodel.tokens import Modality

@@ -29,7 +29,8 @@ from worldmodel.data.windows import WindowBatch
 from worldmodel.device import Compute, peak_rate
 from worldmodel.diagnostics import agreements, gradient_cosine
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling, sample
 from worldmodel.text import TextEncoder

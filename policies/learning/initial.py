@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiment.errors import UserError
 from experiment.settings import shown
-from worldmodel.model import ModelConfig
+from worldmodel.model_config import ModelConfig
 from worldmodel.training.checkpoint import CONFIG, read_config, restored_encoders
 
 

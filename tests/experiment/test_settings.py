@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from experiment.command import help_text
 from experiment.errors import UserError
 from experiment.settings import CONFIGS, build, compose
-from worldmodel.model import ModelConfig
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.training.trainer import TrainerConfig
 from worldmodel.vision_encoder import VisionEncoder

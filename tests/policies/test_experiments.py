@@ -14,7 +14,7 @@ from policies import finetune
 from tests.worldmodel.test_text_pretrained import save_t5, save_tokenizer
 from tests.worldmodel.test_wan import save_wan
 from worldmodel import pretrain
-from worldmodel.model import ModelConfig
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling
 from worldmodel.schedule import TimestepDensity

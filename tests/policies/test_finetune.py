@@ -17,7 +17,8 @@ from policies.video_action import VideoActionSettings
 from tests.policies.conftest import tiny_trainer
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowConfig
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.text.words import HashedWords
 from worldmodel.tokenizer.pixel import PixelTokenizer

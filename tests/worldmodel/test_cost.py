@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiment.settings import build, compose
 from tests.worldmodel import tiny
 from worldmodel.cost import STATE_BYTES, Weights, activation_bytes, flops
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.tokens import Modality, Tokens
 from worldmodel.training.trainer import TrainerConfig
 from worldmodel.transformer import Transformer

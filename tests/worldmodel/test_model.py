@@ -8,7 +8,8 @@ import torch
 
 from experiment.errors import UserError
 from tests.worldmodel import tiny
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.tokens import Modality, Tokens
 
 

@@ -10,7 +10,8 @@ import torch
 from experiment.errors import UserError
 from tests.worldmodel import tiny
 from worldmodel.device import CPU, Compute
-from worldmodel.model import ModelConfig, Output, WorldModel
+from worldmodel.model import Output, WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.sampler import Sampling, grid, integrate, sample
 from worldmodel.tokens import Batch
 

@@ -8,7 +8,8 @@ import torch
 from experiment.settings import ROOT, build, compose
 from worldmodel.cost import STATE_BYTES, Weights, activation_bytes, flops
 from worldmodel.device import PEAKS
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.tokens import Modality
 
 TOKENS = {"text": 64, "frame": 192, "video": 12 * 192}

@@ -11,7 +11,8 @@ from worldmodel.imagination.clips import with_actions
 from worldmodel.imagination.dream import Dreamer
 from worldmodel.imagination.errors import ratio, squared_errors, verdict
 from worldmodel.loss import losses
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.objective import Objective
 from worldmodel.sampler import Sampling
 from worldmodel.schedule import TimestepDensity

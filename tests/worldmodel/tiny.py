@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from worldmodel.model import ModelConfig, WorldModel
+from worldmodel.model import WorldModel
+from worldmodel.model_config import ModelConfig
 from worldmodel.text import Instructions
 from worldmodel.text.words import HashedWords
 from worldmodel.tokens import Batch, Modality, Tokens, times_as_positions
