@@ -4,9 +4,9 @@
 
 The policy drives; the scripted expert, without its random variation, is asked at every step. A line
 an episode says for how many steps on end the policy stood still, without success, where the
-expert would have moved, and in which of the expert's phases they were furthest apart. `OUT/episodes.jsonl` has every
-step, `OUT/beside.png` the distance between both over time, lost episodes first. Episodes that are
-in the former are not repeated; `--index 3 7` looks at some of them only.
+expert would have moved, and in which of the expert's phases they were furthest apart.
+`OUT/episodes.jsonl` has every step, `OUT/beside.png` the distance between both over time, lost
+episodes first. Episodes in the former are not repeated; `--index 3 7` looks at those two only.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def picture(records: Sequence[Mapping[str, Any]]) -> Figure:
     ordered = sorted(records, key=lambda record: (record["success_at_end"], record["index"]))
     longest = max(record["steps"] for record in ordered)
     apart = np.full((len(ordered), longest), np.nan)
-    figure = Figure(figsize=(9, 0.9 + 0.22 * len(ordered)), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 0.22 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     for row, record in enumerate(ordered):
         own = record["timeline"]
