@@ -27,6 +27,9 @@ READY, RETREAT = 0.05, 0.09
 TOUCHING = 0.004
 # Room between finger tips and table.
 TIP_ROOM = 0.003
+# Fingers that were told to shut and are open for longer than so many steps are held by what their
+# tips stand on; so much higher (m) they hang free.
+JAMMED, FREE = 2, 0.005
 # From the gripper point to the outside of an open finger, and to a finger's side.
 OUTSIDE, SIDE = 0.040, 0.013
 # Angle (rad) between sides that count as parallel.
@@ -98,6 +101,7 @@ class PutOnExpert(Expert[PutOnState]):
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
         self._target: TargetPose | None = None
+        self._jammed = 0
 
     def _towards(self, state: PutOnState, goal: Goal) -> Vector:
         """Each action moves the target pose, which the arm follows."""
@@ -112,6 +116,8 @@ class PutOnExpert(Expert[PutOnState]):
         if self._target is None:
             self._target = TargetPose(state.hand, state.rotation)
         self._target.observe(state.hand, state.rotation)
+        shutting = state.told_to_shut and state.fingers > LOOSE
+        self._jammed = self._jammed + 1 if shutting else 0
         handling = handling_of(state.model)
         if state.lost():
             return Goal(state.hand, state.rotation, OPEN, "lost")
@@ -134,6 +140,9 @@ class PutOnExpert(Expert[PutOnState]):
         aside = float(np.linalg.norm(off[:2]))
         tilt = state.turn_to(rotation)
         if state.told_to_shut and state.fingers > EMPTY and aside < 0.02 and abs(off[2]) < 0.02:
+            if self._jammed > JAMMED:
+                up = state.hand + np.array([0.0, 0.0, FREE])
+                return Goal(up, state.rotation, SHUT, "free fingers")
             return self._still(SHUT, "grasp")
         there = aside < 0.007 and abs(off[2]) < 0.005 and tilt < 0.12 and state.fingers > LOOSE
         # Something holds the hand up, but the source is already between the fingers.

@@ -115,6 +115,15 @@ def test_the_hand_comes_down_open_and_shuts_around_the_object(expert: PutOnExper
     assert empty[6] == 1.0
 
 
+def test_fingers_that_stand_on_the_table_are_freed_shutting(expert: PutOnExpert) -> None:
+    actions = [
+        expert.act(cubes(GREEN_AT, fingers=fingers, shut=True))[0]
+        for fingers in (0.037, 0.0369, 0.0368, 0.0367, 0.025)
+    ]
+    assert [bool(action[2] > 0.002) for action in actions] == [False, False, True, True, False]
+    assert all(action[6] == -1.0 for action in actions)
+
+
 def test_fingers_stay_above_the_table(expert: PutOnExpert) -> None:
     spoon = thing(np.array([-0.2, 0.0, 0.876]), SPOON)
     at = spoon["center"] + np.array([0.012, 0.0, 0.03])
