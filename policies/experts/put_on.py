@@ -30,6 +30,11 @@ TIP_ROOM = 0.003
 # Fingers that were told to shut and are open for longer than so many steps are held by what their
 # tips stand on; so much higher (m) they hang free.
 JAMMED, FREE = 2, 0.005
+# Within the former of these distances (m) aside of a grasp the hand comes all the way down, from
+# the latter on it stays above. In between by degrees, here and over the place: a learner that
+# cannot see a few millimetres learns the mean of a border's sides, and that of up and down is to
+# stay.
+APPROACH = 0.006, 0.018
 # From the gripper point to the outside of an open finger, and to a finger's side.
 OUTSIDE, SIDE = 0.040, 0.013
 # Angle (rad) between sides that count as parallel.
@@ -151,9 +156,12 @@ class PutOnExpert(Expert[PutOnState]):
             return self._still(SHUT, "grasp")
         if state.told_to_shut and aside < 0.03:
             return self._still(OPEN, "grasp again")
-        if aside < 0.012 and tilt < 0.2 and off[2] > -0.01:
-            return Goal(grasp, rotation, OPEN, "approach")
-        height = grasp[2] + READY + self._varied["ready"]
+        high = READY + self._varied["ready"]
+        if tilt < 0.2 and off[2] > -0.01:
+            high *= _share(aside, *APPROACH)
+        height = grasp[2] + high
+        if high < READY / 2:
+            return Goal(np.array([*grasp[:2], height]), rotation, OPEN, "approach")
         low = aside > 0.03 and state.hand[2] < height - 0.02
         ready = np.array([*(state.hand if low else grasp)[:2], height])
         return Goal(ready, rotation, OPEN, "rise" if low else "go to object")
@@ -169,18 +177,20 @@ class PutOnExpert(Expert[PutOnState]):
         aside = float(np.linalg.norm(off))
         level = state.source[2] - state.gap
         high = level + handling.carry + self._varied["carry"]
-        over = aside < handling.aside and abs(error) < SQUARE
-        if over:
+        off_place = max(
+            _share(aside, handling.aside, 2 * handling.aside),
+            _share(abs(error), SQUARE, 2 * SQUARE),
+        )
+        if off_place == 0.0:
             touches = self._stands(state) and state.gap < handling.room + TOUCHING
             if state.gap < handling.room + 0.0015 or touches:
                 return self._still(OPEN, "release")
-            return Goal(
-                np.array([*place[:2], level + handling.room]) + hold, rotation, SHUT, "lower"
-            )
-        if aside < 0.025:
-            # Near enough to correct where it is.
-            height = min(high, max(float(state.source[2]), level + handling.room + 0.01))
-            return Goal(np.array([*place[:2], height]) + hold, rotation, SHUT, "align")
+        if off_place < 1.0 or aside < 0.025:
+            # Near enough to correct where it is, and the nearer the lower.
+            lowest = level + handling.room
+            height = min(high, max(float(state.source[2]), lowest + 0.01))
+            at = np.array([*place[:2], lowest + off_place * (height - lowest)])
+            return Goal(at + hold, rotation, SHUT, "lower" if off_place < 0.5 else "align")
         if state.source[2] < high - 0.02:
             return Goal(np.array([*state.source[:2], high]) + hold, rotation, SHUT, "lift")
         return Goal(np.array([*place[:2], high]) + hold, rotation, SHUT, "carry")
@@ -215,3 +225,8 @@ class PutOnExpert(Expert[PutOnState]):
     def _still(self, gripper: float, phase: str) -> Goal:
         assert self._target is not None
         return Goal(self._target.position, self._target.rotation, gripper, phase)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far `value` is from `low` to `high`: 0 below, 1 above, in between by degrees."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))

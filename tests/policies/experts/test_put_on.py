@@ -115,6 +115,26 @@ def test_the_hand_comes_down_open_and_shuts_around_the_object(expert: PutOnExper
     assert empty[6] == 1.0
 
 
+@pytest.mark.parametrize("holding", [False, True])
+def test_a_millimetre_aside_changes_little_of_what_is_done(
+    expert: PutOnExpert, holding: bool
+) -> None:
+    """What a learner cannot see must not decide between up and down."""
+    actions = []
+    for aside in np.arange(0.0, 0.025, 0.001):
+        expert.reset("", 0)
+        off = np.array([aside, 0.0, 0.03 if not holding else 0.02])
+        seen = holding_cube(ONTO + off) if holding else cubes(GREEN_AT + off)
+        for _ in range(2):  # twice: fingers that hold the cube have come to a stop
+            action = expert.act(seen)[0]
+        actions.append(outwards(action))
+    steps = np.linalg.norm(np.diff(actions, axis=0), axis=1)
+    assert steps.max() < 0.006
+    # Near it goes down, far from it it does not.
+    assert actions[0][2] < -0.01
+    assert actions[-1][2] > -0.005
+
+
 def test_fingers_that_stand_on_the_table_are_freed_shutting(expert: PutOnExpert) -> None:
     actions = [
         expert.act(cubes(GREEN_AT, fingers=fingers, shut=True))[0]
