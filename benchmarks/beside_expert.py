@@ -11,6 +11,7 @@ episodes first. Episodes in the former are not repeated; `--index 3 7` looks at 
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -25,12 +26,14 @@ import envs
 from envs.dataset.true_state import EXECUTED
 from envs.episode import Episode, EpisodeRecord, Observation
 from envs.rollout import run_episode
+from experiment.errors import UserError, exit_on_user_error
 from experiment.files import append_record, read_records
 from experiment.settings import compose, plain
 from policies.checkpoint import camera_size, load_policy, shipped
 from policies.evaluation.settings import EvalSettings
 from policies.experts.motion import Expert, idle
 from policies.experts.registry import make_expert
+from worldmodel.training.checkpoint import weights_digest
 
 _FAR = 150.0  # mm, the colour scale's end
 
@@ -120,8 +123,19 @@ def measure(given: argparse.Namespace) -> None:
     chosen = EvalSettings.of(plain(compose("eval", settings))).chosen()
     done = {record["index"] for record in read_records(given.out / "episodes.jsonl")}
     wanted = {episode.index for episode in chosen} if given.index is None else {*given.index}
+    unknown = wanted - {episode.index for episode in chosen}
+    if not chosen or unknown:
+        raise UserError(
+            f"--index {sorted(unknown)}: --episodes {given.episodes} has none of that number."
+        )
     todo = [each for each in chosen if each.index in wanted - done]
     checkpoint = given.checkpoint or str(shipped(given.task))
+    asked = {"task": given.task, "seed": given.seed, "weights": weights_digest(Path(checkpoint))}
+    begun = given.out / "asked.json"
+    if begun.exists() and json.loads(begun.read_text()) != asked:
+        raise UserError(f"{given.out} holds another task, seed or policy: give another --out.")
+    given.out.mkdir(parents=True, exist_ok=True)
+    begun.write_text(json.dumps(asked))
     width, height = camera_size(checkpoint)
     env = envs.make(given.task, resolution=(width, height), terminate_on_success=False)
     policy, beside = load_policy(checkpoint), Beside(given.task)
@@ -132,6 +146,7 @@ def measure(given: argparse.Namespace) -> None:
         tqdm.write(line_of(record))
 
 
+@exit_on_user_error
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -143,7 +158,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/beside"))
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     measure(given)
     records = read_records(given.out / "episodes.jsonl")
     picture(records).savefig(given.out / "beside.png")
