@@ -124,7 +124,7 @@ def measure(given: argparse.Namespace) -> None:
     done = {record["index"] for record in read_records(given.out / "episodes.jsonl")}
     wanted = {episode.index for episode in chosen} if given.index is None else {*given.index}
     unknown = wanted - {episode.index for episode in chosen}
-    if not chosen or unknown:
+    if unknown:
         raise UserError(
             f"--index {sorted(unknown)}: --episodes {given.episodes} has none of that number."
         )
