@@ -10,6 +10,7 @@ import torch
 
 from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
+from worldmodel.data.grip import LastGrip
 from worldmodel.data.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch
@@ -84,6 +85,7 @@ class ChunkedPolicy:
         self._generator = torch.Generator().manual_seed(seed)
         self._decoder = self._code.gripper.decoder()
         self._start: np.ndarray | None = None
+        self._grip = LastGrip()
 
     def another(self) -> "ChunkedPolicy":
         """Return a policy of the same model with a state of its own."""
@@ -129,7 +131,10 @@ def act_together(
         generators = [policies[row]._generator for row in rows]
         windows = windows_of([observations[row] for row in rows])
         starts = [policies[row]._start_like(observations[row]) for row in rows]
-        windows = replace(windows, start=torch.from_numpy(np.stack(starts)))
+        grips = [[policies[r]._grip.observe(float(observations[r].state[-1]))] for r in rows]
+        windows = replace(
+            windows, start=torch.from_numpy(np.stack(starts)), grip=torch.tensor(grips)
+        )
         predicted = first._predictor.predict(windows, generators)
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]

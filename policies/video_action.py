@@ -34,10 +34,10 @@ from worldmodel.text import TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokens import TEXT, Batch, Modality
 from worldmodel.training import checkpoint
+from worldmodel.wider_state import widen
 
 KIND = "video_action"
 
-_STATE = Modality("state", STATE_SIZE, predicted=False)
 _ACTION = Modality("action", ACTION_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
@@ -146,10 +146,12 @@ class VideoActionSettings:
             model = WorldModel(assembler.modalities, config, generator)
         else:
             model = self._pretrained(self.init, assembler.modalities, generator)
-        added = (_STATE, _ACTION) if self.with_state else (_ACTION,)
+        added = (_state(windows), _ACTION) if self.with_state else (_ACTION,)
         for modality in (*assembler.modalities, *added):
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
+        if self.with_state:
+            widen(model, _state(windows))
         objective = self._joint()
         objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
@@ -244,6 +246,10 @@ class VideoActionLearner:
         }
 
 
+def _state(windows: WindowConfig) -> Modality:
+    return Modality("state", STATE_SIZE + windows.grip, predicted=False)
+
+
 def _times_finer(here: Mapping[str, Any], there: Mapping[str, Any]) -> int:
     """Return how many times as fine picture and patches are, 1 if not by one whole number."""
     if not all(name in each for name in _SIZES for each in (here, there)):
@@ -265,7 +271,7 @@ def predictor_of(
     windows = WindowConfig(**sections["windows"])
     with_state = bool(sections["with_state"])
     assembler = Assembler(tokenizer, text, windows, normalisation, with_state)
-    needed = (*assembler.modalities, _ACTION, *((_STATE,) if with_state else ()))
+    needed = (*assembler.modalities, _ACTION, *((_state(windows),) if with_state else ()))
     for modality in needed:
         stored = loaded.model.modalities.get(modality.name)
         if stored != modality:

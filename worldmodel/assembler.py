@@ -66,7 +66,10 @@ class Assembler:
             valid = video_valid(self.tokenizer, windows.future_valid)
             if self.outside is not None:
                 target = self.outside.features(windows.future, self.tokenizer)
-        tokens = self._known(frame, windows.state, windows.instructions)
+        state = windows.state
+        if self._reads_grip:
+            state = _with_grip(state, None if isinstance(windows, EncodedBatch) else windows.grip)
+        tokens = self._known(frame, state, windows.instructions)
         if self.windows.start and isinstance(windows, WindowBatch):
             tokens["start"] = self._start(windows.frame, windows.start)
         clean = Tokens.clean(video, self.video_position(device), valid)
@@ -83,11 +86,20 @@ class Assembler:
         encoded, state = self.tokenizer.encode_frame(frame), windows.state
         if self.normalisation is not None and self.with_state:
             state = torch.from_numpy(self.normalisation.state(state.cpu().numpy())).to(device)
+            if self._reads_grip:
+                grip = windows.grip
+                if grip is not None:
+                    grip = torch.from_numpy(self.normalisation.grip(grip.cpu().numpy())).to(device)
+                state = _with_grip(state, grip)
         tokens = self._known(encoded, state, windows.instructions)
         if self.windows.start:
             start = None if windows.start is None else self._resized(windows.start)
             tokens["start"] = self._start(frame, start)
         return tokens
+
+    @property
+    def _reads_grip(self) -> bool:
+        return self.windows.grip and self.with_state and self.normalisation is not None
 
     def video_position(self, device: torch.device) -> Tensor:
         return video_position(self.tokenizer, self.windows.future, device)
@@ -112,6 +124,11 @@ class Assembler:
         if self.normalisation is not None and self.with_state:
             tokens["state"] = Tokens.clean(state[:, None], times_as_positions([0.0], device))
         return tokens
+
+
+def _with_grip(state: Tensor, grip: Tensor | None) -> Tensor:
+    """Return states `(b, s + 1)`; where it is not known, the fingers have not been shut yet."""
+    return torch.cat([state, state.new_zeros(len(state), 1) if grip is None else grip], -1)
 
 
 def action_position(chunk: int, device: torch.device | None = None) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from envs.episode import Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from policies.checkpoint import robot_of, shipped
+from worldmodel.data.grip import last_grips
 from worldmodel.data.gripper import codec_of, learned_of_executed
 from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch
@@ -85,6 +86,7 @@ class DreamRecorder:
         seen = [self._seen[moment] for moment in moments]
         pictures = torch.from_numpy(np.stack([self._picture(moment) for moment in moments]))
         start = torch.from_numpy(self._picture(0)).expand_as(pictures)
+        grips = last_grips(float(each.state[-1]) for each in self._seen)
         return WindowBatch(
             frame=pictures,
             future=pictures[:, None][:, :0],
@@ -94,6 +96,7 @@ class DreamRecorder:
             state=torch.from_numpy(np.stack([each.state for each in seen])),
             instructions=[each.instruction for each in seen],
             start=start,
+            grip=torch.from_numpy(grips[moments]),
         )
 
     def _picture(self, step: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from worldmodel.training.checkpoint import CONFIG, read_config, restored_encoder
 
 def with_initial(arguments: Sequence[str]) -> list[str]:
     """Return arguments that set model, tokenizer and text as the checkpoint of `init=` has them,
-    and whether it reads the first picture of an episode.
+    and what it remembers of an episode.
 
     They come before the given ones, which win; a group that is chosen by name is left as chosen.
     What then differs from the checkpoint is refused where its weights are loaded.
@@ -38,8 +38,9 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
                 _argument(folder, f"{section}.{n}", value) for n, value in settings.items()
             ]
     windows = sections.get("windows")
-    if isinstance(windows, dict) and windows.get("start") is True:
-        defaults.append("data.use.windows.start=true")
+    if isinstance(windows, dict):
+        remembered = [name for name in ("start", "grip") if windows.get(name) is True]
+        defaults += [f"data.use.windows.{name}=true" for name in remembered]
     return [*defaults, *arguments]
 
 

@@ -125,16 +125,19 @@ class Remembers:
 
     def __init__(self) -> None:
         self.starts: list[np.ndarray] = []
+        self.grips: list[list[float]] = []
 
     def predict(self, windows: WindowBatch, generator: object) -> np.ndarray:  # noqa: ARG002
         assert windows.start is not None
+        assert windows.grip is not None
+        self.grips.append(windows.grip[:, 0].tolist())
         self.starts.append(windows.start[:, 0, 0, 0].numpy())
         return np.zeros((windows.samples, 1, 7), np.float32)
 
 
-def seen(level: int, size: int = 8) -> Observation:
+def seen(level: int, size: int = 8, fingers: float = 0.0) -> Observation:
     picture = np.full((size, size, 3), level, np.uint8)
-    return Observation(picture, np.zeros(2, np.float32), "do", 0, {})
+    return Observation(picture, np.array([9, fingers], np.float32), "do", 0, {})
 
 
 def test_a_camera_coarser_than_the_pictures_of_the_model_is_warned_of() -> None:
@@ -159,6 +162,17 @@ def test_a_policy_is_shown_the_first_picture_of_its_episode() -> None:
     # A camera of another size begins anew.
     policy.act(seen(6, size=4))
     assert [start.tolist() for start in predictor.starts] == [[1], [1, 3], [4, 3], [6]]
+
+
+def test_a_policy_is_told_how_far_its_fingers_shut_in_this_episode() -> None:
+    predictor = Remembers()
+    policy = ChunkedPolicy(predictor, ActionCode(UNITS, TargetLevel()), 1)
+    other = policy.another()
+    for mine, others in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.25)):
+        act_together([policy, other], [seen(1, fingers=mine), seen(1, fingers=others)])
+    policy.reset("do", 0)
+    act_together([policy, other], [seen(1), seen(1)])
+    assert predictor.grips == [[0, 0], [0.5, 0], [0.5, 0.25], [0, 0.25]]
 
 
 @pytest.mark.parametrize("execute", [0, 7, -1])

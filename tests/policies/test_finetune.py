@@ -11,6 +11,7 @@ from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from experiment.settings import build, compose
 from policies.checkpoint import load_policy
+from policies.contract import Observation
 from policies.finetune import run, trainer_of
 from policies.learning.initial import with_initial
 from policies.video_action import VideoActionSettings
@@ -142,6 +143,30 @@ def test_a_stem_and_the_first_picture_can_be_added_and_stay(
     assert config.data.use.windows.start is True
     policy = load_policy(str(run / "checkpoint"))
     assert "start" in policy._predictor.model.modalities  # type: ignore[attr-defined]
+
+
+def test_a_policy_can_learn_to_remember_its_last_grip(
+    toy_demonstrations: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert tiny_trainer(toy_demonstrations, first, "video_action", steps=1).run()
+    init = f"init={first / 'checkpoint'}"
+    more = (init, "data.use.windows.grip=true")
+    trainer = tiny_trainer(toy_demonstrations, second, "video_action", *more, steps=1)
+    before, _ = checkpoint.read_tensors(first / "checkpoint" / checkpoint.WEIGHTS)
+    now = trainer.state.model.state_dict()
+    changed = {name for name, tensor in before.items() if not torch.equal(now[name], tensor)}
+    assert changed == {"inputs.state.weight"}
+    assert torch.equal(now["inputs.state.weight"][:, :-1], before["inputs.state.weight"])
+    assert trainer.run()
+    config = compose("finetune", with_initial([f"init={second / 'checkpoint'}"]))
+    assert config.data.use.windows.grip is True
+    policy = load_policy(str(second / "checkpoint"))
+    assert policy._predictor.model.modalities["state"].channels == 11  # type: ignore[attr-defined]
+    observation = Observation(
+        np.zeros((32, 32, 3), np.uint8), np.zeros(10, np.float32), "do", 0, {}
+    )
+    assert np.isfinite(policy.act(observation)).all()
 
 
 def test_video_told_as_differences_begins_its_layers_anew(

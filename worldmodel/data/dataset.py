@@ -12,6 +12,7 @@ import numpy as np
 from experiment.errors import UserError
 from worldmodel.data.adapter import Adapter
 from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
+from worldmodel.data.grip import last_grips
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.pictures import KeptPictures, Memory, PictureFile, Size, fitted
@@ -37,7 +38,8 @@ class EpisodeArrays:
     """What an episode holds beside its pictures: `(t, a)`, `(t, s)`, t instructions.
 
     Where the robot rests after the end, `action` has one more row, the resting action. `departs`
-    `(t,)`: at which steps the robot did something else, None where that changes nothing.
+    `(t,)`: at which steps the robot did something else, `grip` `(t, 1)`; None where they change
+    nothing.
     """
 
     episode: Episode
@@ -45,6 +47,7 @@ class EpisodeArrays:
     state: np.ndarray
     instructions: list[str]
     departs: np.ndarray | None = None
+    grip: np.ndarray | None = None
 
 
 class DataSet:
@@ -213,10 +216,12 @@ class DataSet:
             state=arrays.state[index.step],
             instruction=arrays.instructions[index.step],
             start=pictures[0] if self.config.start else None,
+            grip=None if arrays.grip is None else arrays.grip[index.step],
         )
 
     def _learned(self, arrays: EpisodeArrays) -> EpisodeArrays:
         action, state = arrays.action, arrays.state
+        grip = last_grips(state[:, -1]) if self.config.grip and state.shape[1] else None
         if action.shape[1] and self.action_transform is not None:
             action = self.action_transform(action)
         if action.shape[1] and self.after_end == "hold" and not self._cut_off(arrays.episode):
@@ -227,11 +232,12 @@ class DataSet:
             action = np.concatenate([action, rest[None]])
         if self.normalisation is not None:
             action, state = self.normalisation.action(action), self.normalisation.state(state)
+            grip = None if grip is None else self.normalisation.grip(grip)
         state = np.pad(state, ((0, 0), (0, max(0, self.state_width - state.shape[1]))))
         departs = None
         if self.after_departure == "mask" and self.has_actions:
             departs = self.adapter.departures(arrays.episode, arrays.action, self.episodes.columns)
-        return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs)
+        return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs, grip)
 
     def _cut_off(self, episode: Episode) -> bool:
         """Whether an episode is known to have ended before its task was done."""

@@ -43,6 +43,10 @@ class Normalisation:
         """Return states `(..., s)` in the model's units."""
         return ((state - self.mean) / self.std).astype(np.float32)
 
+    def grip(self, grip: np.ndarray) -> np.ndarray:
+        """Return ways of the fingers, whose place is the state's last number, likewise."""
+        return (grip / self.std[-1]).astype(np.float32)
+
     def action(self, action: np.ndarray) -> np.ndarray:
         """Return actions `(..., 7)` in the model's units."""
         out = np.array(action, dtype=np.float32)

@@ -29,12 +29,14 @@ class WindowConfig:
     """`future`: distances of the future frames in control steps; `chunk`: number of actions.
 
     With `start` the first picture of the episode belongs to a window too: what the arm hides later
-    is seen there.
+    is seen there. With `grip` the state says how far the fingers shut the last time
+    (`worldmodel.data.grip`).
     """
 
     future: tuple[int, ...] = (3, 6)
     chunk: int = 6
     start: bool = False
+    grip: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or not self.future or min(self.future) < 1:
@@ -51,7 +53,8 @@ class WindowConfig:
 class Window:
     """One window before it is copied into a batch; fields as in `WindowBatch`, for one sample.
 
-    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as is `start`.
+    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as is `start`;
+    `grip` `(1,)`.
     """
 
     pictures: Sequence[np.ndarray]
@@ -61,6 +64,7 @@ class Window:
     state: np.ndarray
     instruction: str
     start: np.ndarray | None = None
+    grip: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +115,13 @@ class WindowBatch(Samples):
 
     `frame` uint8 `(b, h, w, 3)`, `future` uint8 `(b, t, h, w, 3)`; `future_valid` bool `(b, t)`:
     which future frames count. `start` uint8 `(b, h, w, 3)`: the first pictures of the episodes,
-    None where windows do without.
+    `grip` float32 `(b, 1)`: how far the fingers shut the last time; None where windows do without.
     """
 
     future: Tensor
     future_valid: Tensor
     start: Tensor | None = None
+    grip: Tensor | None = None
 
 
 def empty_pictures(shape: tuple[int, ...]) -> Tensor:
@@ -139,6 +144,7 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
     if start is not None:
         for place, picture in zip(start.numpy(), starts, strict=True):
             place[:] = picture
+    grips = [window.grip for window in windows if window.grip is not None]
 
     def together(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
@@ -152,4 +158,5 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         state=together("state"),
         instructions=[window.instruction for window in windows],
         start=start,
+        grip=torch.from_numpy(np.stack(grips)) if grips else None,
     )

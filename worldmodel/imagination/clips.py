@@ -13,7 +13,7 @@ from worldmodel.data.gripper import LearnedGripper, codec_of
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.reader import DataConfig
 from worldmodel.data.source import DataSource
-from worldmodel.data.windows import WindowBatch, WindowConfig, stack
+from worldmodel.data.windows import WindowBatch, stack
 from worldmodel.imagination.dream import Dreamer
 
 DEMONSTRATION = "demonstration"
@@ -53,8 +53,8 @@ class Clips:
         """
         if len(source.chosen()) != 1:
             raise UserError("dreams are compared with one data set: set data.source.only to it.")
-        start = dreamer.assembler.windows.start
-        windows = WindowConfig(tuple(frames), max(actions, max(frames)), start)
+        read = dreamer.assembler.windows
+        windows = replace(read, future=tuple(frames), chunk=max(actions, max(frames)))
         use = DataConfig(windows=windows, augmentation=None)
         size = dreamer.assembler.tokenizer.picture
         (self.data,) = source.open(use, size, video_only=not actions)
@@ -160,4 +160,4 @@ def with_actions(clips: WindowBatch, order: Sequence[int]) -> WindowBatch:
 
 def _state_size(dreamer: Dreamer) -> int:
     state = dreamer.model.modalities.get("state")
-    return 0 if state is None else state.channels
+    return 0 if state is None else state.channels - dreamer.assembler.windows.grip
