@@ -22,7 +22,7 @@ from experiment.run_folder import open_run
 from experiment.settings import plain
 from policies.evaluation import report
 from policies.evaluation.protocol import listing
-from policies.evaluation.run import RECORDS, evaluate
+from policies.evaluation.run import BESIDE, RECORDS, evaluate
 from policies.evaluation.settings import EvalSettings
 
 # What may differ when a run is resumed: it changes neither an episode nor which ones are run.
@@ -44,6 +44,11 @@ def main(config: DictConfig) -> list[EpisodeRecord]:
     console = Console()
     console.print(report.table(records, evaluation.protocol, evaluation.reference))
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
+    if settings.beside_expert:
+        # Loads matplotlib, which no other evaluation needs.
+        from policies.evaluation.beside import write_picture
+
+        console.print(*write_picture(out / BESIDE, records), sep="\n", highlight=False)
     many = "episode" if len(records) == 1 else "episodes"
     console.print(f"{len(records)} {many}, {time.perf_counter() - started:.0f} s: {out}")
     if ran >= {(record.task, record.index) for record in records}:

@@ -14,7 +14,8 @@ from policies.evaluation.contact_sheet import write_contact_sheet
 from policies.evaluation.page import write_page
 from policies.evaluation.published import Reference
 
-RECORDS, PAGE, DREAMS = "episodes.jsonl", "report.html", "dreams"
+RECORDS, PAGE = "episodes.jsonl", "report.html"
+DREAMS, BESIDE = "dreams", "beside_expert"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from experiment.errors import UserError, nearest
 from experiment.settings import Description, typed
 from policies.evaluation.protocol import Protocol, episodes
 from policies.evaluation.published import Reference
-from policies.evaluation.run import DREAMS, Evaluation
+from policies.evaluation.run import BESIDE, DREAMS, Evaluation
 from policies.planning.plan import Plan
 
 
@@ -49,6 +49,7 @@ class EvalSettings:
     out: str | None
     videos: bool
     dreams: int
+    beside_expert: bool
     plan: Plan
     list: bool
     backend: str
@@ -132,6 +133,20 @@ class EvalSettings:
         return reference if reference and self.task.name in reference.rates else None
 
     def _recorders(self) -> Sequence[Description]:
+        return [*self._dream_recorder(), *self._expert_recorder()]
+
+    def _expert_recorder(self) -> Sequence[Description]:
+        if not self.beside_expert:
+            return ()
+        if self.backend != "maniskill":
+            raise UserError(
+                f"beside_expert=true: backend={self.backend} does not tell the state that the "
+                "expert needs, leave one of them out."
+            )
+        folder = str(Path(str(self.out)) / BESIDE)
+        return ({"_target_": "policies.evaluation.beside.BesideExpert", "folder": folder},)
+
+    def _dream_recorder(self) -> Sequence[Description]:
         if self.dreams == 0:
             return ()
         if self.dreams < 0 or "checkpoint" not in self.policy:
