@@ -20,6 +20,11 @@ _DEMONSTRATION_BIT = 1 << 31
 VISUAL_MATCHING = "visual_matching"
 """The variant of a scene that SIMPLER's prepackaged environments have."""
 
+EXECUTED = "executed_action"
+"""The key in `info`, and in demonstrations the column, of the action `(7,)` that the environment
+was given where that is not the policy's own (m, rotation vector in rad, gripper command). Not
+called `action...`, which LeRobot's policies would learn."""
+
 
 @dataclass(frozen=True)
 class Branch:

@@ -9,8 +9,15 @@ import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Episode, EpisodeRecord, Observation, Policy, Recorder, policy_name
+from envs.episode import (
+    EXECUTED,
+    Episode,
+    EpisodeRecord,
+    Observation,
+    Policy,
+    Recorder,
+    policy_name,
+)
 from experiment.run_folder import package_versions
 
 _PACKAGES = ("self-flow-robotics", "mani-skill", "sapien", "torch", "numpy")

@@ -12,8 +12,7 @@ import gymnasium
 import numpy as np
 
 from envs.actions import validated_chunk
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Policy, policy_name
+from envs.episode import EXECUTED, Policy, policy_name
 from envs.rollout import observe
 from experiment.errors import UserError
 

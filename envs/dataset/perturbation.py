@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 import envs.simpler
-from envs.dataset.true_state import EXECUTED
+from envs.episode import EXECUTED
 from experiment.errors import UserError
 
 START_PROBABILITY = 0.15

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from envs.dataset.statistics import count_levels
-from envs.dataset.true_state import EXECUTED, true_state
+from envs.dataset.true_state import true_state
 from envs.dataset.video import check_size, encode
-from envs.episode import Branch, Episode, EpisodeRecord, Observation
+from envs.episode import EXECUTED, Branch, Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.files import write_bytes
 

@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 from transforms3d.quaternions import qconjugate, qmult, rotate_vector
 
-PREFIX = "privileged."
-EXECUTED = "executed_action"
-"""The column of the action `(7,)` that the environment was given (m, rotation vector in rad,
-gripper command), and its key in `info` where that is not the policy's own. Not called `action...`,
-which LeRobot's policies would learn."""
+from envs.episode import EXECUTED
 
+PREFIX = "privileged."
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 NAMES: dict[str, tuple[str, ...]] = {

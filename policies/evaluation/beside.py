@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Episode, EpisodeRecord, Observation
+from envs.episode import EXECUTED, Episode, EpisodeRecord, Observation
 from experiment.files import write_bytes
 from policies.experts.motion import Expert, idle
 from policies.experts.registry import make_expert

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from envs.dataset.true_state import EXECUTED
+from envs.episode import EXECUTED
 from policies.contract import Observation
 
 Vector = NDArray[np.float64]

@@ -7,8 +7,7 @@ import pytest
 
 from envs.collect import Collection
 from envs.dataset.corrective import STRETCH, LearnerDrives
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Episode, Observation
+from envs.episode import EXECUTED, Episode, Observation
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from experiment.settings import compose, plain

@@ -24,9 +24,9 @@ from envs.dataset.staging import (
     staged_episodes,
 )
 from envs.dataset.statistics import count_levels, of_levels, of_values
-from envs.dataset.true_state import EXECUTED, true_state
+from envs.dataset.true_state import true_state
 from envs.dataset.video import decode
-from envs.episode import Episode
+from envs.episode import EXECUTED, Episode
 from envs.rollout import run_episode
 from experiment.errors import UserError
 from tests.envs.toy import LIMIT, ToyEnv, ToyPolicy

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Episode, EpisodeRecord, Observation
+from envs.episode import EXECUTED, Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.settings import compose, plain
 from policies import eval as evaluation

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import envs.simpler
-from envs.dataset.true_state import EXECUTED
-from envs.episode import Episode, Observation
+from envs.episode import EXECUTED, Episode, Observation
 from envs.rollout import run_episode
 from policies.experts.grasp import GraspExpert
 from policies.experts.move_near import MoveNearExpert
