@@ -30,7 +30,10 @@ _PREDICTORS: dict[str, Load] = {
 }
 
 # What checkpoints do not say that are older than the setting.
-_OLDER: dict[str, dict[str, Any]] = {video_action.KIND: {"guidance": 1.0}}
+_OLDER: dict[str, dict[str, Any]] = {
+    video_action.KIND: {"guidance": 1.0, "ensemble": 1},
+    regression.KIND: {"ensemble": 1},
+}
 
 
 def shipped(task: str) -> Path:
@@ -89,10 +92,10 @@ def load_policy(
 
     None means the one that this package brings for `task`. The policy computes on `device` (auto,
     cpu, cuda), products in `precision` (auto, float32, bfloat16). `inference` changes how it acts:
-    `execute` and, for a video-action model, the fields of its `Inference`; None leaves what the
-    checkpoint says. `plan` (`candidates`, `value`) lets it choose among several chunks by what they
-    are imagined to lead to; see `policies.planning`. Raises `UserError` naming the file or setting
-    that is wrong.
+    `execute`, `ensemble` and, for a video-action model, the other fields of its `Inference`; None
+    leaves what the checkpoint says. `plan` (`candidates`, `value`) lets it choose among several
+    chunks by what they are imagined to lead to; see `policies.planning`. Raises `UserError` naming
+    the file or setting that is wrong.
     """
     if checkpoint is None and task is None:
         raise UserError("checkpoint: give a folder that policies.finetune wrote.")
@@ -128,7 +131,8 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
         predictor = planned(predictor, code, (robot, gripper), plan, compute)
     picture = picture_size(sections)
     seen = None if picture is None else (picture[1], picture[0])
-    return ChunkedPolicy(predictor, code, int(inference["execute"]), seen)
+    execute, ensemble = int(inference["execute"]), int(inference["ensemble"])
+    return ChunkedPolicy(predictor, code, execute, seen, ensemble)
 
 
 def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:

@@ -60,7 +60,10 @@ class Predictor(Protocol):
 class ChunkedPolicy:
     """Executes the first `execute` actions of each predicted chunk, then predicts anew.
 
-    `picture` is height and width of what the model sees; coarser cameras are warned of.
+    With `ensemble` above 1 the movement is the mean of what so many of the last chunks say of the
+    same step (temporal ensembling, arXiv 2304.13705, all alike as in Octo's evaluation), the
+    gripper the newest chunk's. `picture` is height and width of what the model sees; coarser
+    cameras are warned of.
     """
 
     def __init__(
@@ -69,15 +72,18 @@ class ChunkedPolicy:
         code: ActionCode,
         execute: int,
         picture: tuple[int, int] | None = None,
+        ensemble: int = 1,
     ) -> None:
         if not 1 <= execute <= predictor.chunk:
             raise UserError(
                 f"execute={execute} must lie between 1 and the {predictor.chunk} actions that "
                 "the checkpoint predicts."
             )
+        if ensemble < 1:
+            raise UserError(f"ensemble={ensemble} must be at least 1, which is the newest alone.")
         self.name = predictor.name
         self._predictor, self._code, self._execute = predictor, code, execute
-        self._picture = picture
+        self._picture, self._ensemble = picture, ensemble
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
@@ -86,10 +92,13 @@ class ChunkedPolicy:
         self._decoder = self._code.gripper.decoder()
         self._start: np.ndarray | None = None
         self._grip = LastGrip()
+        self._chunks: list[np.ndarray] = []
 
     def another(self) -> "ChunkedPolicy":
         """Return a policy of the same model with a state of its own."""
-        return ChunkedPolicy(self._predictor, self._code, self._execute, self._picture)
+        return ChunkedPolicy(
+            self._predictor, self._code, self._execute, self._picture, self._ensemble
+        )
 
     def _start_like(self, observation: Observation) -> np.ndarray:
         """Return the episode's first picture, or this one where the camera's size changed."""
@@ -105,6 +114,17 @@ class ChunkedPolicy:
                     stacklevel=3,
                 )
         return self._start
+
+    def _ensembled(self, chunk: np.ndarray) -> np.ndarray:
+        """Return what is executed `(execute, 7)` after the newest `chunk`, in the model's units."""
+        self._chunks = [*self._chunks, chunk][-self._ensemble :]
+        steps = np.arange(self._execute)
+        total, count = np.zeros((self._execute, 6)), np.zeros((self._execute, 1))
+        for age, each in enumerate(reversed(self._chunks)):
+            known = steps + age * self._execute < len(each)
+            total[known] += each[(steps + age * self._execute)[known], :6]
+            count[known] += 1
+        return np.concatenate([total / count, chunk[: self._execute, 6:]], 1)
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return float32 `(execute, 7)`; raises `UserError` for an observation without picture."""
@@ -138,7 +158,7 @@ def act_together(
         predicted = first._predictor.predict(windows, generators)
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]
-            actions[row] = policy._code.decoded(chunk[: policy._execute], policy._decoder)
+            actions[row] = policy._code.decoded(policy._ensembled(chunk), policy._decoder)
     return [actions[row] for row in range(len(policies))]
 
 

@@ -53,6 +53,7 @@ class Inference:
 
     `predict_video` denoises the future frames along with the actions; `start="zeros"` makes the
     chunk a function of the observation alone; `guidance` above 1 follows the instruction more.
+    `execute` and `ensemble` are those of `policies.chunking.ChunkedPolicy`.
     """
 
     steps: int = 10
@@ -61,6 +62,7 @@ class Inference:
     predict_video: bool = False
     execute: int = 3
     guidance: float = 1.0
+    ensemble: int = 1
 
     def __post_init__(self) -> None:
         _ = self.sampling  # raises `UserError` for impossible settings

@@ -175,6 +175,51 @@ def test_a_policy_is_told_how_far_its_fingers_shut_in_this_episode() -> None:
     assert predictor.grips == [[0, 0], [0.5, 0], [0.5, 0.25], [0, 0.25]]
 
 
+class Counts:
+    """The n-th chunk says n of its first step, n + 0.1 of the second, and shuts at every second."""
+
+    name = "counts"
+    chunk = 3
+
+    def __init__(self) -> None:
+        self.called = 0
+
+    def predict(self, windows: WindowBatch, generator: object) -> np.ndarray:  # noqa: ARG002
+        self.called += 1
+        rows = self.called / 10 + np.arange(3) / 100
+        chunk = np.repeat(rows[:, None], 7, 1)
+        chunk[:, 6] = self.called % 2
+        return chunk[None].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("execute", "ensemble", "expected"),
+    [
+        (1, 1, [[0.1], [0.2], [0.3], [0.4]]),
+        # 0.2 and 0.11, then 0.3, 0.21 and 0.12: a chunk says nothing of what comes after its end.
+        (1, 9, [[0.1], [0.155], [0.21], [0.31]]),
+        (1, 2, [[0.1], [0.155], [0.255], [0.355]]),
+        # Of the second action the chunk before says nothing any more.
+        (2, 2, [[0.1, 0.11], [(0.2 + 0.12) / 2, 0.21], [(0.3 + 0.22) / 2, 0.31]]),
+    ],
+)
+def test_what_the_last_chunks_say_of_a_step_can_be_averaged(
+    execute: int, ensemble: int, expected: list[list[float]]
+) -> None:
+    units = Normalisation(-np.ones(6), np.ones(6), np.zeros(2), np.ones(2))
+    predictor = Counts()
+    first = ChunkedPolicy(predictor, ActionCode(units, AbsolutePosition()), execute, None, ensemble)
+    policy = first.another()
+    for _ in range(2):  # the next episode begins anew
+        predictor.called = 0
+        policy.reset("do", 0)
+        for number, row in enumerate(expected, start=1):
+            actions = policy.act(seen(1))
+            np.testing.assert_allclose(actions[:, 0], row, atol=1e-6)
+            # The gripper is the newest chunk's.
+            assert actions[:, 6].tolist() == [-(number % 2)] * execute
+
+
 @pytest.mark.parametrize("execute", [0, 7, -1])
 def test_an_impossible_number_of_executed_actions_is_refused(execute: int) -> None:
     replay = Replay(recorded(RelativeCommand(), UNITS))
