@@ -14,7 +14,7 @@ import numpy as np
 from envs.simpler.tasks.start import FIXED_POSES
 from policies.experts.drawer import AnyDrawerExpert
 from policies.experts.drawer_state import DrawerState
-from policies.experts.motion import Goal, Vector
+from policies.experts.motion import Goal, Vector, shortened
 from policies.experts.open_and_place import OPEN, OpenAndPlaceExpert
 from policies.experts.tabletop import GRASP_VARIATION, SQUARE, GraspFromAbove, item_of, smaller
 
@@ -33,8 +33,12 @@ LOWERING = ("lower", "release")
 DEEPER = np.array([-0.010, 0.0, -0.012])
 """Where from the place at the table an object is grasped (m), lower and further from the robot:
 full cans slip forward out of a slanted hand that holds them by the finger tips."""
-GENTLE = np.array([0.005, 0.0, 0.025])
+GENTLE = np.array([0.003, 0.0, 0.012])
 """How far (m) the hand goes up in a step while it lifts an object."""
+SLOWLY = 0.025
+"""How far (m) at most it is led on its way to the drawer."""
+WAYS = 4
+"""Steps in which an arm that stands still tries what is `smaller`; then the hand leans less."""
 SLOW = 0.008
 """A hand that sinks less than this in a step (m) is taken to be held up."""
 
@@ -87,6 +91,8 @@ class PlaceExpert(AnyDrawerExpert):
         if in_front and state.hand[2] < state.table + 0.04:
             up = np.array([state.hand[0] + 0.02, state.hand[1], state.table + 0.16])
             return Goal(up, state.rotation, OPEN, "rise")
+        if self.phase == "go above" and self._frozen % WAYS == WAYS - 1:
+            self._from_above.lean_less()
         goal = self._from_above.goal(state, self._seen.item, self._frozen, self._seen.moved)
         return smaller(goal, state, self._frozen)
 
@@ -101,10 +107,11 @@ class PlaceExpert(AnyDrawerExpert):
 
     def _carry(self, state: DrawerState) -> Goal:
         goal = super()._carry(state)
-        if self._seen.round or goal.phase != "lift":
+        if self._seen.round or goal.phase not in ("lift", "carry"):
             return goal
-        # A full can slips from a hand that pulls it up at once.
-        return goal._replace(position=state.hand + GENTLE)
+        # A full can slips from a hand that pulls it up at once, or away.
+        way = GENTLE if goal.phase == "lift" else shortened(goal.position - state.hand, SLOWLY)
+        return goal._replace(position=state.hand + way)
 
     def _holds_apple(self, state: DrawerState) -> bool:
         if self._seen.round:

@@ -81,21 +81,22 @@ class TableState(RobotState):
 
 
 def grasp_rotation(
-    narrow: Vector | None, at: Vector, lean: float = 0.0, slant: float = SLANT
+    narrow: Vector | None, at: Vector, lean: float = 0.0, slant: float = SLANT, aside: float = 1.0
 ) -> Vector:
     """Rotation (3, 3) of a hand that closes along `narrow` at the place `at` (world, m).
 
     Columns: x, y (along which the fingers close), z (the way the hand points). The hand leans
     aside rather than along `narrow`, so that both fingers come down to the same height; how far
     aside is bounded by what the arm reaches there (found by solving its kinematics over the table).
-    `lean` (rad) leans it a little further aside; `slant` (rad) is its angle to straight down.
+    `lean` (rad) leans it a little further aside; `slant` (rad) is its angle to straight down. It
+    leans `aside` by that share of what would be best.
     """
     along = AHEAD if narrow is None else float(np.arctan2(narrow[1], narrow[0])) % np.pi
     least, most = _azimuths(at)
     azimuth = along - AHEAD
     if azimuth < np.deg2rad(-45) and azimuth + np.pi - most < least - azimuth:
         azimuth += np.pi
-    azimuth = float(np.clip(azimuth, least, most)) + lean
+    azimuth = aside * float(np.clip(azimuth, least, most)) + lean
     level = np.sin(slant) * np.array([-np.cos(azimuth), -np.sin(azimuth), 0.0])
     points = level - [0.0, 0.0, np.cos(slant)]
     closing = np.array([np.cos(along), np.sin(along), 0.0])
@@ -127,7 +128,13 @@ class GraspFromAbove:
     def __init__(self, offset: Vector, lean: float, slant: float = SLANT) -> None:
         """Args: `offset` (3,) (m) from the object's middle; `lean`, `slant` of the hand (rad)."""
         self._offset, self._lean, self._slant = offset, lean, slant
+        self._aside = 1.0
         self.rotation: Vector | None = None
+
+    def lean_less(self) -> None:
+        """Lean the hand less aside from now on: it does not get to where it should go."""
+        self._aside = max(0.0, self._aside - 0.25)
+        self.rotation = None
 
     def holds(self, state: RobotState, item: Item, last_fingers: float) -> bool:
         """Whether the fingers are closed around the object and have come to a stop."""
@@ -151,7 +158,7 @@ class GraspFromAbove:
         above = max(0.05, above - 0.01 * frozen)
         if self.rotation is None or state.hand[2] > item.grasp[2] + 0.055:
             place = item.centre if moved is None else item.centre - moved
-            self.rotation = grasp_rotation(item.narrow, place, self._lean, self._slant)
+            self.rotation = grasp_rotation(item.narrow, place, self._lean, self._slant, self._aside)
         rotation = self.rotation
         at = item.grasp + self._offset
         along = rotation[:, 2]

@@ -54,6 +54,27 @@ def test_the_fingers_close_across_the_narrow_side_of_what_lies_there(expert: Pla
     assert abs(closing(size=CAN[[1, 0, 2]])[1]) > 0.85
 
 
+def test_where_the_arm_does_not_get_to_the_hand_leans_less_aside(expert: PlaceExpert) -> None:
+    seen = cabinet(LYING + np.array([0.08, 0.0, 0.1]), TO_APPLE, drawer=0.22, apple=LYING, size=CAN)
+    expert.act(seen)
+    assert expert.phase == "go above"
+    aside = [abs(float(expert._placing_rotation()[1, 2]))]
+    for _ in range(20):  # which say that it stands still
+        expert.act(seen)
+        aside.append(abs(float(expert._placing_rotation()[1, 2])))
+    assert aside[0] > 0.3
+    assert aside == sorted(aside, reverse=True)
+    assert aside[-1] < 0.05
+
+
+def test_a_can_is_carried_in_small_steps(expert: PlaceExpert) -> None:
+    far = LYING + 0.1 * UP
+    for _ in range(2):
+        action = expert.act(holding(far))[0]
+    assert expert.phase == "carry"
+    assert 0.02 < np.linalg.norm(action[:3]) < 0.05
+
+
 def test_lowering_leaves_a_share_of_each_step_for_what_drifts_aside(expert: PlaceExpert) -> None:
     high = BELOW + np.array([0.0, 0.0, 0.5])
     for _ in range(2):
