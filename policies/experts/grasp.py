@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from policies.experts.from_above import SHUT
 from policies.experts.motion import Goal
-from policies.experts.tabletop import SHUT, PickingExpert, TableState
+from policies.experts.tabletop import PickingExpert, TableState
 
 LIFT = 0.10
 HIGH_ENOUGH = 0.045

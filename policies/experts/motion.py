@@ -40,6 +40,11 @@ def shortened(vector: Vector, limit: float) -> Vector:
     return vector if length <= limit else vector * (limit / length)
 
 
+def share_of(value: float, low: float, high: float) -> float:
+    """How far `value` is from `low` to `high`: 0 below, 1 above, in between by degrees."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
 def idle(action: Any) -> bool:
     """Whether an action `(7,)` asks for no movement; None, of which nothing is known, does not."""
     if action is None:

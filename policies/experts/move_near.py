@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from policies.experts.motion import Goal, Vector
-from policies.experts.tabletop import OPEN, SHUT, Item, PickingExpert, TableState, item_of
+from policies.experts.from_above import OPEN, SHUT, Item, item_of
+from policies.experts.motion import Goal, Vector, share_of
+from policies.experts.tabletop import PickingExpert, TableState
 
 CARRY = 0.05
 """How high above where it stood the source is carried (m)."""
@@ -15,6 +16,9 @@ GAP = 0.05
 ROOM = 0.10
 """Distance that the place should keep from the third object's circle (m)."""
 TABLE_LOW, TABLE_HIGH = np.array([-0.42, 0.0]), np.array([-0.08, 0.42])
+LOWER = (0.018, 0.036)
+"""Up to the former of these distances (m) from its place the source is lowered, from the latter on
+carried high."""
 LET_GO, ASKEW = 0.004, 0.025
 STANDS = 0.015
 """Higher than this above where it stood (m), the source is not set down."""
@@ -60,21 +64,22 @@ class MoveNearExpert(PickingExpert):
         distance = float(np.linalg.norm(way))
         grasped = self._from_above.rotation
         rotation = grasped if grasped is not None else state.rotation
+        down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
         if distance < 0.02:
             # What hangs askew touches down before its frame says so.
             lower = state.hand[2] < self._last_hand[2] - 0.002
             self._touching = 0 if lower or risen > ASKEW else self._touching + 1
             if risen < LET_GO or self._touching > 1:
                 return self._leave(state)
-            down = float(np.clip(LET_GO / 2 - risen, -0.03, -0.015))
-            at = np.array([*(state.hand[:2] + way), state.hand[2] + down])
-            return Goal(at, rotation, SHUT, "lower")
+        # By degrees up, aside and down again: what a learner cannot see exactly has no border.
         high = CARRY + self._varied["lift"]
-        up = high - risen
-        if risen < 0.6 * high:
-            return Goal(state.hand + np.array([0.0, 0.0, up + 0.02]), rotation, SHUT, "lift")
-        at = np.array([*(state.hand[:2] + way), state.hand[2] + up])
-        return Goal(at, rotation, SHUT, "carry")
+        off = share_of(distance, *LOWER)
+        free = max(1.0 - off, share_of(risen, 0.4 * high, 0.8 * high))
+        up = off * (high - risen + 0.02 * (1.0 - free)) + (1.0 - off) * down
+        at = np.array([*(state.hand[:2] + free * way), state.hand[2] + up])
+        if off < 0.5:
+            return Goal(at, rotation, SHUT, "lower")
+        return Goal(at, rotation, SHUT, "carry" if free > 0.5 else "lift")
 
     def _leave(self, state: TableState) -> Goal:
         if state.fingers > 0.35:

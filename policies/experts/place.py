@@ -14,9 +14,10 @@ import numpy as np
 from envs.simpler.tasks.start import FIXED_POSES
 from policies.experts.drawer import AnyDrawerExpert
 from policies.experts.drawer_state import DrawerState
+from policies.experts.from_above import GRASP_VARIATION, SQUARE, GraspFromAbove, item_of
 from policies.experts.motion import Goal, Vector, shortened
 from policies.experts.open_and_place import OPEN, OpenAndPlaceExpert
-from policies.experts.tabletop import GRASP_VARIATION, SQUARE, GraspFromAbove, item_of, smaller
+from policies.experts.tabletop import smaller
 
 STAND = np.array([*FIXED_POSES["grasp"][:2], 0.0])
 """Where the robot stands at the table, for which the slanted grasps were found (m)."""

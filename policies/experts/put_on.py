@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from policies.experts.motion import Drift, Expert, Goal, Vector, turned
+from policies.experts.motion import Drift, Expert, Goal, Vector, share_of, turned
 from policies.experts.put_on_state import EMPTY, LOOSE, STALLED, PutOnState, downward, nearest_turn
 from policies.experts.target_pose import TargetPose
 
@@ -158,7 +158,7 @@ class PutOnExpert(Expert[PutOnState]):
             return self._still(OPEN, "grasp again")
         high = READY + self._varied["ready"]
         if tilt < 0.2 and off[2] > -0.01:
-            high *= _share(aside, *APPROACH)
+            high *= share_of(aside, *APPROACH)
         height = grasp[2] + high
         if high < READY / 2:
             return Goal(np.array([*grasp[:2], height]), rotation, OPEN, "approach")
@@ -178,8 +178,8 @@ class PutOnExpert(Expert[PutOnState]):
         level = state.source[2] - state.gap
         high = level + handling.carry + self._varied["carry"]
         off_place = max(
-            _share(aside, handling.aside, 2 * handling.aside),
-            _share(abs(error), SQUARE, 2 * SQUARE),
+            share_of(aside, handling.aside, 2 * handling.aside),
+            share_of(abs(error), SQUARE, 2 * SQUARE),
         )
         if off_place == 0.0:
             touches = self._stands(state) and state.gap < handling.room + TOUCHING
@@ -225,8 +225,3 @@ class PutOnExpert(Expert[PutOnState]):
     def _still(self, gripper: float, phase: str) -> Goal:
         assert self._target is not None
         return Goal(self._target.position, self._target.rotation, gripper, phase)
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """How far `value` is from `low` to `high`: 0 below, 1 above, in between by degrees."""
-    return float(np.clip((value - low) / (high - low), 0.0, 1.0))

@@ -8,9 +8,9 @@ from transforms3d.quaternions import mat2quat
 
 from policies.contract import Observation
 from policies.experts.drawer_state import hand_rotation
+from policies.experts.from_above import grasp_rotation
 from policies.experts.open_and_place import PITCH_OPEN, PITCH_PICK
 from policies.experts.put_on_state import downward
-from policies.experts.tabletop import grasp_rotation
 
 UP = np.array([0.0, 0.0, 1.0])
 STILL = [1.0, 0.0, 0.0, 0.0]

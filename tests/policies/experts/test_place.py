@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from policies.contract import Observation
+from policies.experts.from_above import grasp_rotation
 from policies.experts.open_and_place import BEFORE, OpenAndPlaceExpert
 from policies.experts.place import PlaceExpert
-from policies.experts.tabletop import grasp_rotation
 from tests.policies.experts.states import APPLE, DRAWER, EDGE, TO_APPLE, UP, cabinet, outwards
 
 CAN = np.array([0.066, 0.123, 0.066])

@@ -9,11 +9,11 @@ import pytest
 import envs.simpler
 from envs.episode import EXECUTED, Episode, Observation
 from envs.rollout import run_episode
+from policies.experts.from_above import grasp_rotation, item_of
 from policies.experts.grasp import GraspExpert
-from policies.experts.move_near import MoveNearExpert
+from policies.experts.move_near import MoveNearExpert, place_beside
 from policies.experts.registry import make_expert
-from policies.experts.tabletop import grasp_rotation, item_of
-from tests.policies.experts.states import CAN, table, thing
+from tests.policies.experts.states import CAN, hand, table, thing
 
 
 def test_a_lying_can_is_gripped_across() -> None:
@@ -53,6 +53,58 @@ def test_the_hand_goes_to_the_can_open_shuts_and_lifts_it() -> None:
     assert action[6] == 1.0
 
 
+def at_the_can(hand_at: np.ndarray, **more: Any) -> Observation:
+    """The hand, turned as it grasps the lying can, at a place."""
+    item, seen = item_of(CAN), table(hand_at, **more)
+    pose = hand(hand_at, grasp_rotation(item.narrow, item.centre))
+    return replace(seen, privileged={**seen.privileged, "gripper_pose_world": pose})
+
+
+@pytest.mark.parametrize("height", [0.0, 0.02, 0.05, 0.09, 0.13])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_millimetre_aside_changes_little_of_what_is_done(height: float, axis: int) -> None:
+    """What a learner cannot see must not decide between up and down."""
+    item = item_of(CAN)
+    rotation = grasp_rotation(item.narrow, item.centre)
+    actions = []
+    for aside in np.arange(0.0, 0.07, 0.001):
+        at = item.grasp - height * rotation[:, 2] + aside * rotation[:, axis]
+        actions.append(GraspExpert(jitter=0.0).act(at_the_can(at))[0, :3])
+    steps = np.linalg.norm(np.diff(actions, axis=0), axis=1)
+    assert steps.max() < 0.011
+    # Near it goes down as far as there is to go, far from it it does not.
+    assert actions[0][2] < (0.001 if height == 0.0 else -0.015)
+    assert actions[-1][2] > (-0.05 if height > 0.05 else 0.0)
+
+
+def test_on_its_way_beside_the_target_a_millimetre_changes_little() -> None:
+    source, place = standing(-0.1, 0.3), None
+    actions: dict[float, list[np.ndarray]] = {}
+    for high in (0.01, 0.05):
+        for further in np.arange(0.0, 0.08, 0.001):
+            expert = MoveNearExpert(jitter=0.0)
+            expert.act(near(source))
+            if place is None:
+                place = place_beside(item_of(source), near(source).privileged)
+            carried = standing(place[0] + further, place[1])
+            carried = {**carried, "center": carried["center"] + [0.0, 0.0, high]}
+            carried["pose"] = carried["pose"] + np.array([0.0, 0.0, high, 0.0, 0.0, 0.0, 0.0])
+            at = item_of(carried).grasp
+            seen = near(carried)
+            held = table(at, fingers=0.7, target=1.31)
+            now = {**held.privileged, "objects": seen.privileged["objects"]}
+            now |= {name: seen.privileged[name] for name in ("source", "target")}
+            expert._place = place
+            for _ in range(2):  # twice: the fingers have come to a stop
+                action = expert.act(replace(held, privileged=now))[0]
+            actions.setdefault(high, []).append(action[:3])
+            assert expert.phase in ("lower", "carry", "lift")
+    for each in actions.values():
+        assert np.linalg.norm(np.diff(each, axis=0), axis=1).max() < 0.011
+        assert each[0][2] < -0.01
+        assert each[-1][2] > -0.01
+
+
 def standing(x: float, y: float) -> dict[str, Any]:
     return thing((x, y, 0.93), np.array([0.067, 0.067, 0.123]))
 
@@ -90,8 +142,8 @@ def test_the_hand_rests_higher_than_one_that_is_about_to_grasp() -> None:
         seen = near(standing(-0.17, 0.3))
         assert seen.privileged is not None
         at = item_of(seen.privileged["objects"]["source"]).grasp + np.array([0, 0, height])
-        hand = table(at).privileged["gripper_pose_world"]
-        placed = {**seen.privileged, "gripper_pose_world": hand}
+        pose = table(at).privileged["gripper_pose_world"]
+        placed = {**seen.privileged, "gripper_pose_world": pose}
         action = expert.act(replace(seen, privileged=placed))[0]
         phases.append(expert.phase)
         # The base looks towards smaller x: straight up first, then back to the robot as well.
