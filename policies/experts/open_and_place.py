@@ -18,7 +18,7 @@ import numpy as np
 
 from policies.contract import Observation
 from policies.experts.drawer_state import DrawerState, hand_rotation
-from policies.experts.motion import Drift, Expert, Goal, Vector
+from policies.experts.motion import Drift, Expert, Goal, Vector, share_of
 
 OPEN, SHUT = -1.0, 1.0
 """Gripper commands, repeated as long as they are meant: a delta on the finger target is only exact
@@ -135,21 +135,28 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
         off = state.hand - grasp
         behind = float(off @ along)
         aside = float(np.linalg.norm(off - behind * along))
-        aligned = state.turn_to(rotation) < 0.25
+        turn = state.turn_to(rotation)
         if state.hand[2] < state.board[2] + 0.09 and state.hand[0] > state.cabinet[0] + 0.25:
             return self._let_go_of_board(state)
-        if aligned and aside < 0.015 and abs(behind) < 0.015:
+        if turn < 0.25 and aside < 0.015 and abs(behind) < 0.015:
             closing = state.finger_target > 0.5 and state.fingers < EMPTY
             if closing or state.fingers < 0.3:
                 return Goal(grasp, rotation, SHUT, "grasp")
             return Goal(grasp, rotation, OPEN, "grasp again")
-        if aligned and aside < 0.03 and -0.16 < behind < 0.03:
-            return Goal(grasp, rotation, OPEN, "approach")
-        ready = grasp - 0.10 * along
-        if state.hand[2] < state.table + 0.04 and aside > 0.03:
-            up = np.array([state.hand[0] + 0.02, state.hand[1], ready[2]])
-            return Goal(up, rotation, OPEN, "rise")
-        return Goal(ready, rotation, OPEN, "go to apple")
+        # By degrees, as in `policies.experts.from_above`.
+        back = max(
+            share_of(aside, 0.015, 0.035),
+            share_of(turn, 0.25, 0.4),
+            share_of(-behind, 0.11, 0.16),
+            share_of(behind, 0.02, 0.04),
+        )
+        place = grasp - 0.10 * back * along
+        rise = share_of(aside, 0.025, 0.045) * share_of(
+            state.table + 0.055 - state.hand[2], 0, 0.03
+        )
+        up = np.array([state.hand[0] + 0.02, state.hand[1], grasp[2] - 0.10 * along[2]])
+        ahead = "approach" if back < 0.5 else "go to apple"
+        return Goal(place + rise * (up - place), rotation, OPEN, "rise" if rise > 0.5 else ahead)
 
     def _let_go_of_board(self, state: DrawerState) -> Goal:
         """At the board after pulling: let go, then straight up."""

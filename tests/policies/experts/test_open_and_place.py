@@ -115,3 +115,19 @@ def test_succeeds_with_the_official_meshes() -> None:
     if not root:
         pytest.skip("SIMPLER_ASSETS does not name a clone of ManiSkill2_real2sim")
     assert succeeds(72, "b0", assets="simpler", asset_root=root)
+
+
+@pytest.mark.parametrize("behind", [0.0, 0.03, 0.06, 0.09, 0.12])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_millimetre_beside_the_apple_changes_little_of_what_is_done(
+    behind: float, axis: int
+) -> None:
+    """What a learner cannot see must not decide between ahead and back."""
+    grasp = APPLE + PAST_CENTRE * TO_APPLE[:, 2] - behind * TO_APPLE[:, 2]
+    actions = [
+        OpenAndPlaceExpert(jitter=0.0).act(
+            cabinet(grasp + aside * TO_APPLE[:, axis], TO_APPLE, drawer=0.22)
+        )[0, :3]
+        for aside in np.arange(0.0, 0.06, 0.001)
+    ]
+    assert np.linalg.norm(np.diff(actions, axis=0), axis=1).max() < 0.011
