@@ -153,7 +153,7 @@ class VideoActionSettings:
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
         if self.with_state:
-            widen(model, _state(windows))
+            widen(model, _state(windows), generator)
         objective = self._joint()
         objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
