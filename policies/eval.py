@@ -46,7 +46,7 @@ def main(config: DictConfig) -> list[EpisodeRecord]:
     console.print(*report.notes(records, evaluation.reference), sep="\n", highlight=False)
     if settings.beside_expert:
         # Loads matplotlib, which no other evaluation needs.
-        from policies.evaluation.beside import write_picture
+        from policies.evaluation.beside_expert import write_picture
 
         console.print(*write_picture(out / BESIDE, records), sep="\n", highlight=False)
     many = "episode" if len(records) == 1 else "episodes"

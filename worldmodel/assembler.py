@@ -67,8 +67,8 @@ class Assembler:
             if self.outside is not None:
                 target = self.outside.features(windows.future, self.tokenizer)
         state = windows.state
-        if self._reads_grip:
-            state = _with_grip(state, None if isinstance(windows, EncodedBatch) else windows.grip)
+        if self._reads_grip and isinstance(windows, WindowBatch):
+            state = _with_grip(state, windows.grip)
         tokens = self._known(frame, state, windows.instructions)
         if self.windows.start and isinstance(windows, WindowBatch):
             tokens["start"] = self._start(windows.frame, windows.start)

@@ -144,7 +144,7 @@ class EvalSettings:
                 "expert needs, leave one of them out."
             )
         folder = str(Path(str(self.out)) / BESIDE)
-        return ({"_target_": "policies.evaluation.beside.BesideExpert", "folder": folder},)
+        return ({"_target_": "policies.evaluation.beside_expert.BesideExpert", "folder": folder},)
 
     def _dream_recorder(self) -> Sequence[Description]:
         if self.dreams == 0:

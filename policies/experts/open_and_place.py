@@ -151,9 +151,8 @@ class OpenAndPlaceExpert(Expert[DrawerState]):
             share_of(behind, 0.02, 0.04),
         )
         place = grasp - 0.10 * back * along
-        rise = share_of(aside, 0.025, 0.045) * share_of(
-            state.table + 0.055 - state.hand[2], 0, 0.03
-        )
+        low = share_of(state.table + 0.055 - state.hand[2], 0.0, 0.03)
+        rise = low * share_of(aside, 0.025, 0.045)
         up = np.array([state.hand[0] + 0.02, state.hand[1], grasp[2] - 0.10 * along[2]])
         ahead = "approach" if back < 0.5 else "go to apple"
         return Goal(place + rise * (up - place), rotation, OPEN, "rise" if rise > 0.5 else ahead)

@@ -12,7 +12,7 @@ from envs.episode import EXECUTED, Episode, EpisodeRecord, Observation
 from experiment.errors import UserError
 from experiment.settings import compose, plain
 from policies import eval as evaluation
-from policies.evaluation import beside
+from policies.evaluation import beside_expert as beside
 from policies.evaluation.settings import EvalSettings
 
 STILL, MOVE = np.zeros(7, np.float32), np.array([0.1, 0, 0, 0, 0, 0, 0], np.float32)
