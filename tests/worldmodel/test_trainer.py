@@ -83,12 +83,17 @@ def without_time(folder: Path) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("stop_at", [2, 3, 7])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, stop_at: int) -> None:
+@pytest.mark.parametrize(
+    ("stop_at", "optimiser"), [(2, "adamw"), (3, "adamw"), (7, "adamw"), (7, "muon")]
+)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, stop_at: int, optimiser: Literal["adamw", "muon"]
+) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    assert trainer(straight).run()
-    assert not trainer(broken, stop_at=stop_at).run()
-    again = trainer(broken)
+    config = dataclasses.replace(CONFIG, optimiser=optimiser)
+    assert trainer(straight, config).run()
+    assert not trainer(broken, config, stop_at=stop_at).run()
+    again = trainer(broken, config)
     assert again.step == stop_at + 1
     assert again.run()
     one, other = read_state(straight)[0], read_state(broken)[0]

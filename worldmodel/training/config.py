@@ -1,5 +1,6 @@
 """The settings of training, and the state that they make of a model."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.training.acceleration import accelerate
 from worldmodel.training.evaluation import EvaluationConfig
 from worldmodel.training.log import check_trackers
+from worldmodel.training.muon import Muon
 from worldmodel.training.numbered import CheckpointRule
-from worldmodel.training.parallel import Parallel, ranks, spread
+from worldmodel.training.parallel import FSDPModule, Parallel, ranks, spread
 from worldmodel.training.state import TrainingState, parameter_groups
 from worldmodel.transformer import Checkpointing
 
@@ -31,8 +33,9 @@ NOT_COMPARED = (
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """`steps` of AdamW; the rate warms up over `warmup` steps, then follows `schedule`.
+    """`steps` of `optimiser`; the rate warms up over `warmup` steps, then follows `schedule`.
 
+    `muon` takes Muon for the matrices of the blocks and AdamW for all other weights.
     `clip` bounds the norm of the gradient; `ema_decay` and `ema_warmup` are the teacher's; the
     state is saved every `save_seconds`; `observe` is called every `observe_every` steps and at the
     end. `precision` is that of the products in the forward pass (weights, sums and losses are
@@ -44,6 +47,7 @@ class TrainerConfig:
     """
 
     steps: int
+    optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
@@ -72,6 +76,8 @@ class TrainerConfig:
                 raise UserError(f"trainer.{name}={getattr(self, name)} must be at least 1.")
         if self.schedule not in ("cosine", "constant"):
             raise UserError(f"trainer.schedule={self.schedule!r} must be cosine or constant.")
+        if self.optimiser not in ("adamw", "muon"):
+            raise UserError(f"trainer.optimiser={self.optimiser!r} must be adamw or muon.")
         if self.checkpointing not in get_args(Checkpointing):
             raise UserError(
                 f"trainer.checkpointing={self.checkpointing!r} must be none, selective or blocks."
@@ -92,9 +98,19 @@ class TrainerConfig:
         for each in (model, teacher.model):
             accelerate(each, compiled=self.compile, checkpointing=self.checkpointing)
         student, whole = spread(model, teacher.model, self.parallel, compute.device)
+        if self.optimiser == "muon" and isinstance(model, FSDPModule):
+            raise UserError(
+                "trainer.optimiser=muon needs whole weights, which trainer.parallel=fsdp shards: "
+                "set trainer.parallel=ddp or trainer.optimiser=adamw."
+            )
         # Sharding replaces the weights, so that the optimiser comes after it.
-        groups = parameter_groups(model, self.weight_decay, self.learning_rate)
-        optimiser = torch.optim.AdamW(groups, betas=self.betas, fused=True)
+        groups = parameter_groups(
+            model, self.weight_decay, self.learning_rate, orthogonal=self.optimiser == "muon"
+        )
+        kind = (
+            Muon if self.optimiser == "muon" else functools.partial(torch.optim.AdamW, fused=True)
+        )
+        optimiser = kind(groups, betas=self.betas)
         return TrainingState(model, teacher, optimiser, compute, student, whole)
 
     def check_batch(self, size: int) -> None:

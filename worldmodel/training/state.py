@@ -6,6 +6,7 @@ from typing import Any, Generic, cast
 import torch
 from torch import Tensor, nn
 
+from worldmodel.blocks import Stream
 from worldmodel.device import Compute
 from worldmodel.teacher import AnyModel, Teacher
 from worldmodel.training import parallel
@@ -119,11 +120,24 @@ class TrainingState(Generic[AnyModel]):
         return next((n for n, good in zip(floats, finite.tolist(), strict=True) if not good), None)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, rate: float) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: matrices decay, biases and scales do not."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    return [
+def parameter_groups(
+    model: nn.Module, weight_decay: float, rate: float, *, orthogonal: bool = False
+) -> list[dict[str, Any]]:
+    """Return the optimiser's groups: matrices decay, biases and scales do not.
+
+    With `orthogonal` the matrices of the blocks are a group of their own, for `Muon`.
+    """
+    learned = [p for p in model.parameters() if p.requires_grad]
+    streams = [m for m in model.modules() if orthogonal and isinstance(m, Stream)]
+    within = {id(p) for stream in streams for p in stream.parameters()}
+    matrices = [p for p in learned if p.ndim >= 2 and id(p) not in within]
+    groups = [
         {"params": matrices, "weight_decay": weight_decay, "lr": rate},
-        {"params": vectors, "weight_decay": 0.0, "lr": rate},
+        {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0, "lr": rate},
     ]
+    hidden = [p for p in learned if p.ndim >= 2 and id(p) in within]
+    if hidden:
+        groups.append(
+            {"params": hidden, "weight_decay": weight_decay, "lr": rate, "orthogonal": True}
+        )
+    return groups
