@@ -62,7 +62,8 @@ def policies(
         predictors["dreamed"] = planner
         judges = {"dreamer": planner.dreamer, "value": planner.value}
         predictors["simulated"] = Simulated(**{**same, **judges})
-    return {name: ChunkedPolicy(each, code, execute) for name, each in predictors.items()}
+    past = alone._past
+    return {n: ChunkedPolicy(each, code, execute, past=past) for n, each in predictors.items()}
 
 
 def measure(given: argparse.Namespace) -> None:

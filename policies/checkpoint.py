@@ -132,7 +132,8 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
     picture = picture_size(sections)
     seen = None if picture is None else (picture[1], picture[0])
     execute, ensemble = int(inference["execute"]), int(inference["ensemble"])
-    return ChunkedPolicy(predictor, code, execute, seen, ensemble)
+    past = sections["windows"].get("past", ())
+    return ChunkedPolicy(predictor, code, execute, seen, ensemble, past)
 
 
 def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:

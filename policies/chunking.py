@@ -63,7 +63,8 @@ class ChunkedPolicy:
     With `ensemble` above 1 the movement is the mean of what so many of the last chunks say of the
     same step (temporal ensembling, arXiv 2304.13705, all alike as in Octo's evaluation), the
     gripper the newest chunk's. `picture` is height and width of what the model sees; coarser
-    cameras are warned of.
+    cameras are warned of. `past` are the control steps before now of further pictures that it sees;
+    of those that it did not see itself, the one before counts.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ChunkedPolicy:
         execute: int,
         picture: tuple[int, int] | None = None,
         ensemble: int = 1,
+        past: Sequence[int] = (),
     ) -> None:
         if not 1 <= execute <= predictor.chunk:
             raise UserError(
@@ -83,7 +85,7 @@ class ChunkedPolicy:
             raise UserError(f"ensemble={ensemble} must be at least 1, which is the newest alone.")
         self.name = predictor.name
         self._predictor, self._code, self._execute = predictor, code, execute
-        self._picture, self._ensemble = picture, ensemble
+        self._picture, self._ensemble, self._past = picture, ensemble, tuple(past)
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
@@ -93,11 +95,18 @@ class ChunkedPolicy:
         self._start: np.ndarray | None = None
         self._grip = LastGrip()
         self._chunks: list[np.ndarray] = []
+        self._seen: dict[int, np.ndarray] = {}
+        self._step = 0
 
     def another(self) -> "ChunkedPolicy":
         """Return a policy of the same model with a state of its own."""
         return ChunkedPolicy(
-            self._predictor, self._code, self._execute, self._picture, self._ensemble
+            self._predictor,
+            self._code,
+            self._execute,
+            self._picture,
+            self._ensemble,
+            self._past,
         )
 
     def _start_like(self, observation: Observation) -> np.ndarray:
@@ -114,6 +123,24 @@ class ChunkedPolicy:
                     stacklevel=3,
                 )
         return self._start
+
+    def _remembered(self, observation: Observation) -> np.ndarray:
+        """Return uint8 `(p, h, w, 3)`: the earlier pictures; before the episode its first one."""
+        now = observation.image
+        assert now is not None
+        if any(picture.shape != now.shape for picture in self._seen.values()):
+            self._seen = {}
+        self._seen[self._step] = now
+        wanted = [self._step - step for step in self._past]
+        found = [
+            max((seen for seen in self._seen if seen <= step), default=min(self._seen))
+            for step in wanted
+        ]
+        pictures = np.stack([self._seen[step] for step in found])
+        # The next ones asked for lie after these.
+        self._seen = {step: p for step, p in self._seen.items() if step >= min(found)}
+        self._step += self._execute
+        return pictures
 
     def _ensembled(self, chunk: np.ndarray) -> np.ndarray:
         """Return what is executed `(execute, 7)` after the newest `chunk`, in the model's units."""
@@ -155,6 +182,9 @@ def act_together(
         windows = replace(
             windows, start=torch.from_numpy(np.stack(starts)), grip=torch.tensor(grips)
         )
+        if first._past:
+            past = np.stack([policies[r]._remembered(observations[r]) for r in rows])
+            windows = replace(windows, past=torch.from_numpy(past))
         predicted = first._predictor.predict(windows, generators)
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from experiment.errors import UserError
@@ -14,6 +15,7 @@ from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.text import Instructions, TextEncoder
 from worldmodel.tokenizer import Tokenizer
 from worldmodel.tokenizer.positions import (
+    coarse_position,
     frame_position,
     start_position,
     video_position,
@@ -27,7 +29,8 @@ from worldmodel.vision_encoder import VisionEncoder
 class Assembler:
     """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`.
 
-    Where the windows have the `start` of their episode, it makes that as well.
+    Where the windows have the `start` of their episode or pictures of its `past`, it makes those as
+    well.
 
     With an `outside` teacher the video tokens carry its features as their target.
     """
@@ -47,9 +50,10 @@ class Assembler:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Text, frame and video, and perhaps the start, in the model's order."""
-        start = replace(self.tokenizer.start.modalities[0], name="start")
-        optional = (start,) if self.windows.start else ()
+        """Text, frame and video, and perhaps start and past, in the model's order."""
+        coarse = self.tokenizer.start.modalities[0]
+        asked = {"start": self.windows.start, "past": bool(self.windows.past)}
+        optional = [replace(coarse, name=name) for name, wanted in asked.items() if wanted]
         return (self.text.modality, *self.tokenizer.modalities, *optional)
 
     def __call__(self, windows: WindowBatch | EncodedBatch) -> Batch:
@@ -72,6 +76,8 @@ class Assembler:
         tokens = self._known(frame, state, windows.instructions)
         if self.windows.start and isinstance(windows, WindowBatch):
             tokens["start"] = self._start(windows.frame, windows.start)
+        if self.windows.past and isinstance(windows, WindowBatch):
+            tokens["past"] = self._past(windows.frame, windows.past)
         clean = Tokens.clean(video, self.video_position(device), valid)
         tokens["video"] = replace(clean, target=target)
         if self.normalisation is not None:
@@ -95,6 +101,12 @@ class Assembler:
         if self.windows.start:
             start = None if windows.start is None else self._resized(windows.start)
             tokens["start"] = self._start(frame, start)
+        if self.windows.past:
+            past = windows.past
+            if past is not None:
+                alike = self._resized(past.flatten(0, 1))
+                past = alike.unflatten(0, past.shape[:2])
+            tokens["past"] = self._past(frame, past)
         return tokens
 
     @property
@@ -112,6 +124,17 @@ class Assembler:
         """Return the tokens of the first pictures; a clip without begins at its frame."""
         values = self.tokenizer.start.encode_frame(frame if start is None else start)
         return Tokens.clean(values, start_position(self.tokenizer, frame.device))
+
+    def _past(self, frame: Tensor, past: Tensor | None) -> Tokens:
+        """Return the tokens of earlier pictures; in a clip without any nothing moved before."""
+        steps = self.windows.past
+        # A planner's world model may remember other steps than the policy that it is asked by.
+        if past is None or past.shape[1] != len(steps):
+            past = frame[:, None].expand(-1, len(steps), *frame.shape[1:])
+        values = self.tokenizer.start.encode_frame(past.flatten(0, 1))
+        values = rearrange(values, "(b p) n c -> b (p n) c", p=len(steps))
+        position = coarse_position(self.tokenizer, [-float(step) for step in steps], frame.device)
+        return Tokens.clean(values, position)
 
     def _known(
         self, frame: Tensor, state: Tensor, instructions: Sequence[str]

@@ -86,6 +86,13 @@ class DreamRecorder:
         seen = [self._seen[moment] for moment in moments]
         pictures = torch.from_numpy(np.stack([self._picture(moment) for moment in moments]))
         start = torch.from_numpy(self._picture(0)).expand_as(pictures)
+        past = [
+            np.stack(
+                [self._picture(max(moment - step, 0)) for step in dreamer.assembler.windows.past]
+            )
+            for moment in moments
+            if dreamer.assembler.windows.past
+        ]
         grips = last_grips(float(each.state[-1]) for each in self._seen)
         return WindowBatch(
             frame=pictures,
@@ -97,6 +104,7 @@ class DreamRecorder:
             instructions=[each.instruction for each in seen],
             start=start,
             grip=torch.from_numpy(grips[moments]),
+            past=torch.from_numpy(np.stack(past)) if past else None,
         )
 
     def _picture(self, step: int) -> np.ndarray:

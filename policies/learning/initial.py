@@ -41,6 +41,9 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
     if isinstance(windows, dict):
         remembered = [name for name in ("start", "grip") if windows.get(name) is True]
         defaults += [f"data.use.windows.{name}=true" for name in remembered]
+        past = windows.get("past")
+        if isinstance(past, list) and all(isinstance(step, int) for step in past) and past:
+            defaults.append(f"data.use.windows.past={past}".replace(" ", ""))
     return [*defaults, *arguments]
 
 

@@ -71,6 +71,7 @@ class Planner:
             repeated,
             frame=_resized(repeated.frame, frames),
             start=None if repeated.start is None else _resized(repeated.start, frames),
+            past=None,  # a value judges what is ahead
             future=torch.from_numpy(frames),
             future_valid=torch.ones(frames.shape[:2], dtype=torch.bool),
         )

@@ -126,13 +126,16 @@ class Remembers:
     def __init__(self) -> None:
         self.starts: list[np.ndarray] = []
         self.grips: list[list[float]] = []
+        self.pasts: list[list[list[int]]] = []
 
     def predict(self, windows: WindowBatch, generator: object) -> np.ndarray:  # noqa: ARG002
         assert windows.start is not None
         assert windows.grip is not None
         self.grips.append(windows.grip[:, 0].tolist())
         self.starts.append(windows.start[:, 0, 0, 0].numpy())
-        return np.zeros((windows.samples, 1, 7), np.float32)
+        if windows.past is not None:
+            self.pasts.append(windows.past[:, :, 0, 0, 0].tolist())
+        return np.zeros((windows.samples, self.chunk, 7), np.float32)
 
 
 def seen(level: int, size: int = 8, fingers: float = 0.0) -> Observation:
@@ -162,6 +165,24 @@ def test_a_policy_is_shown_the_first_picture_of_its_episode() -> None:
     # A camera of another size begins anew.
     policy.act(seen(6, size=4))
     assert [start.tolist() for start in predictor.starts] == [[1], [1, 3], [4, 3], [6]]
+
+
+def test_a_policy_is_shown_its_earlier_pictures() -> None:
+    predictor = Remembers()
+    predictor.chunk = 3
+    # It looks at steps 0, 3, 6, ...: of a step between them the picture before counts.
+    policy = ChunkedPolicy(predictor, ActionCode(UNITS, TargetLevel()), 3, past=(3, 7))
+    other = policy.another()
+    for level in (1, 2, 3, 4):
+        policy.act(seen(level))
+    act_together([policy, other], [seen(5), seen(9)])
+    assert predictor.pasts[:4] == [[[1, 1]], [[1, 1]], [[2, 1]], [[3, 1]]]
+    assert predictor.pasts[4] == [[4, 2], [9, 9]]
+    assert len(policy._seen) <= 4
+    policy.reset("do", 0)
+    policy.act(seen(6))
+    policy.act(seen(7, size=4))
+    assert predictor.pasts[5:] == [[[6, 6]], [[7, 7]]]
 
 
 def test_a_policy_is_told_how_far_its_fingers_shut_in_this_episode() -> None:

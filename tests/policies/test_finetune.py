@@ -127,7 +127,7 @@ def test_a_stem_and_the_first_picture_can_be_added_and_stay(
     toy_demonstrations: Path, tmp_path: Path
 ) -> None:
     pretrained(tmp_path / "pretrained")
-    more = ("tokenizer.stem=4", "data.use.windows.start=true")
+    more = ("tokenizer.stem=4", "data.use.windows.start=true", "data.use.windows.past=[3,6]")
     run = tmp_path / "run"
     init = f"init={tmp_path / 'pretrained'}"
     trainer = tiny_trainer(toy_demonstrations, run, "video_action", init, *more, steps=1)
@@ -135,14 +135,21 @@ def test_a_stem_and_the_first_picture_can_be_added_and_stay(
     now = trainer.state.model.state_dict()
     assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
     added = {name.split(".")[1] for name in now.keys() - before.keys()}
-    assert added == {"state", "action", "start", "frame"}
+    assert added == {"state", "action", "start", "past", "frame"}
     assert trainer.run()
     # The next run has them without being told.
     config = compose("finetune", with_initial([f"init={run / 'checkpoint'}"]))
     assert config.tokenizer.stem == 4
     assert config.data.use.windows.start is True
+    assert list(config.data.use.windows.past) == [3, 6]
     policy = load_policy(str(run / "checkpoint"))
     assert "start" in policy._predictor.model.modalities  # type: ignore[attr-defined]
+    assert policy._past == (3, 6)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    state = np.zeros(policy._code.normalisation.mean.shape, np.float32)
+    for level in (0, 50, 100):
+        given = policy.act(Observation(picture + level, state, "open top drawer", 0, {}))
+        assert np.isfinite(given).all()
 
 
 def test_a_policy_can_learn_to_remember_its_last_grip(

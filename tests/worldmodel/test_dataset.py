@@ -52,6 +52,23 @@ def test_the_first_picture_of_the_episode_can_be_in_every_window() -> None:
     assert window_at(toy_set(ToyEpisodes((8, 9))), 1, 4).start is None
 
 
+def test_earlier_pictures_can_be_in_every_window() -> None:
+    config = WindowConfig((1, 2), 3, past=(1, 3))
+    assert config.pictures == 5
+    data = toy_set(ToyEpisodes((8, 9)), config)
+    later, early = window_at(data, 1, 4), window_at(data, 1, 2)
+    assert later.past is not None
+    assert early.past is not None
+    assert later.past.shape[:2] == (1, 2)
+    assert later.past[0, :, 0, 0, 0].tolist() == [13, 11]
+    # Before the episode its first picture stands.
+    assert early.past[0, :, 0, 0, 0].tolist() == [11, 10]
+    assert later.future[0, :, 0, 0, 0].tolist() == [15, 16]
+    assert window_at(toy_set(ToyEpisodes((8, 9))), 1, 4).past is None
+    with pytest.raises(UserError, match=r"data\.use\.windows\.past=\[0\] must be steps before now"):
+        WindowConfig(past=(0,))
+
+
 def test_after_the_end_the_last_frame_is_repeated_and_masked() -> None:
     window = window_at(toy_set(ToyEpisodes((8,)), after_end="mask"), 0, 6)
     assert window.future[0, :, 0, 0, 0].tolist() == [7, 7]

@@ -69,9 +69,9 @@ class ToyWorld(nn.Module):
         return SimpleNamespace(prediction={"video": video})
 
 
-def dreamer(attentive: bool = True) -> Dreamer:
+def dreamer(attentive: bool = True, windows: WindowConfig = WINDOWS) -> Dreamer:
     same = Normalisation(-np.ones(6), np.ones(6), np.zeros(1), np.ones(1))
-    assembler = Assembler(TOKENIZER, tiny.TEXT, WINDOWS, same, with_state=False)
+    assembler = Assembler(TOKENIZER, tiny.TEXT, windows, same, with_state=False)
     return Dreamer(ToyWorld(attentive), assembler, Sampling(2), CPU)  # type: ignore[arg-type]
 
 
@@ -95,6 +95,32 @@ def world(count: int, steps: int = 12, seed: int = 0) -> WindowBatch:
 def errors_of(attentive: bool, clips: WindowBatch) -> np.ndarray:
     dream = dreamer(attentive)(clips, 12, tiny.generator(), True)
     return squared_errors(world(16).future.numpy(), dream)
+
+
+def test_a_dream_that_goes_on_remembers_what_it_dreamed() -> None:
+    windows = WindowConfig((3, 6), 6, past=(3, 5, 9))
+    shown: list[list[float]] = []
+
+    class Remembering(ToyWorld):
+        def remember(self, known: Batch) -> tuple[None, Batch]:
+            # A patch of these pictures is the whole of them.
+            assert known["past"].position[0, :, 0].tolist() == [-3, -5, -9]
+            levels = known["past"].values[0].mean(-1) * 127.5 + 127.5
+            shown.append([round(float(level)) for level in levels])
+            return super().remember(known)
+
+    dreams = replace(dreamer(windows=windows), model=Remembering(True))  # type: ignore[arg-type]
+    clips = world(1)
+    action = torch.zeros_like(clips.action)
+    action[:, 0, 0] = 1.0  # 148 from step 1 on
+    past = torch.tensor([100, 90, 80], dtype=torch.uint8)[None, :, None, None, None]
+    clips = replace(clips, action=action, past=past.expand(1, 3, 8, 8, 3).contiguous())
+    dreams(clips, 12, tiny.generator(), True)
+    # The second one begins at step 6: steps 3, 1 and -3 are before it, of 1 it knows 0.
+    assert shown == [[100, 90, 80], [148, 128, 100]]
+    shown.clear()
+    dreams(replace(clips, past=None), 6, tiny.generator(), True)
+    assert shown == [[128, 128, 128]]
 
 
 def test_a_dream_continues_from_its_own_last_frame_with_the_next_actions() -> None:

@@ -33,6 +33,8 @@ class Augmentation:
         all_of = [windows.frame.numpy(), windows.future.numpy()]
         if windows.start is not None:
             all_of.append(windows.start.numpy())
+        if windows.past is not None:
+            all_of.append(windows.past.numpy())
         count, height, width, _ = windows.frame.shape
         own = slice(rank * count, (rank + 1) * count)
         shifts = generator.integers(-self.shift, self.shift + 1, size=(count * world, 2))[own]

@@ -97,6 +97,7 @@ class DataSet:
         self.picture_file: PictureFile | None = None
         self._crop = crop
         self._frames = self.stride * np.asarray((0, *windows.future))
+        self._past = self.stride * np.asarray(windows.past, dtype=np.int64)
         self._actions = np.arange(windows.chunk)
         self.keep(_KEPT_EPISODES, Memory(0))
 
@@ -199,7 +200,8 @@ class DataSet:
         frames, actions = index.step + self._frames, index.step + self._actions
         steps = np.minimum(frames, length - 1).tolist()
         first = [0] if self.config.start else []
-        pictures = self._at(index.episode, arrays.episode, [*first, *steps])
+        past = np.maximum(index.step - self._past, 0).tolist()
+        pictures = self._at(index.episode, arrays.episode, [*first, *past, *steps])
         action, valid = arrays.action[np.minimum(actions, rows - 1)], actions < length
         if rows > length:
             valid = np.ones_like(valid)
@@ -217,6 +219,7 @@ class DataSet:
             instruction=arrays.instructions[index.step],
             start=pictures[0] if self.config.start else None,
             grip=None if arrays.grip is None else arrays.grip[index.step],
+            past=[pictures[step] for step in past],
         )
 
     def _learned(self, arrays: EpisodeArrays) -> EpisodeArrays:

@@ -35,10 +35,10 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 def settings_of(tokenizer: Tokenizer, windows: Any) -> dict[str, Any]:
     """Return what tokens depend on, as plain values."""
     described = {"tokenizer": tokenizer.config(), "windows": asdict(windows)}
-    for name in ("start", "grip"):
+    for name in ("start", "grip", "past"):
         if described["windows"].pop(name):
             raise UserError(
-                f"data.use.windows.{name}=true needs whole episodes, encoded tokens have none."
+                f"data.use.windows.{name} needs whole episodes, encoded tokens have none."
             )
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain

@@ -30,31 +30,38 @@ class WindowConfig:
 
     With `start` the first picture of the episode belongs to a window too: what the arm hides later
     is seen there. With `grip` the state says how far the fingers shut the last time
-    (`worldmodel.data.grip`).
+    (`worldmodel.data.grip`). `past` are distances of earlier pictures in control steps, as coarse
+    as the start; before an episode its first picture stands.
     """
 
     future: tuple[int, ...] = (3, 6)
     chunk: int = 6
     start: bool = False
     grip: bool = False
+    past: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or not self.future or min(self.future) < 1:
             raise UserError("data.windows: chunk and every entry of future must be at least 1.")
+        if self.past and min(self.past) < 1:
+            raise UserError(
+                f"data.use.windows.past={[*self.past]} must be steps before now, each at least 1."
+            )
         object.__setattr__(self, "future", tuple(self.future))
+        object.__setattr__(self, "past", tuple(self.past))
 
     @property
     def pictures(self) -> int:
         """The number of pictures in a window."""
-        return 1 + len(self.future) + self.start
+        return 1 + len(self.future) + self.start + len(self.past)
 
 
 @dataclass(frozen=True)
 class Window:
     """One window before it is copied into a batch; fields as in `WindowBatch`, for one sample.
 
-    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as is `start`;
-    `grip` `(1,)`.
+    `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as are `start` and
+    those of `past`; `grip` `(1,)`.
     """
 
     pictures: Sequence[np.ndarray]
@@ -65,6 +72,7 @@ class Window:
     instruction: str
     start: np.ndarray | None = None
     grip: np.ndarray | None = None
+    past: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +123,15 @@ class WindowBatch(Samples):
 
     `frame` uint8 `(b, h, w, 3)`, `future` uint8 `(b, t, h, w, 3)`; `future_valid` bool `(b, t)`:
     which future frames count. `start` uint8 `(b, h, w, 3)`: the first pictures of the episodes,
-    `grip` float32 `(b, 1)`: how far the fingers shut the last time; None where windows do without.
+    `grip` float32 `(b, 1)`: how far the fingers shut the last time, `past` uint8 `(b, p, h, w, 3)`:
+    earlier pictures; None where windows do without.
     """
 
     future: Tensor
     future_valid: Tensor
     start: Tensor | None = None
     grip: Tensor | None = None
+    past: Tensor | None = None
 
 
 def empty_pictures(shape: tuple[int, ...]) -> Tensor:
@@ -144,6 +154,11 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
     if start is not None:
         for place, picture in zip(start.numpy(), starts, strict=True):
             place[:] = picture
+    earlier = len(windows[0].past)
+    past = empty((len(windows), earlier, *size)) if earlier else None
+    if past is not None:
+        for of_window, window in zip(past.numpy(), windows, strict=True):
+            of_window[:] = window.past
     grips = [window.grip for window in windows if window.grip is not None]
 
     def together(name: str) -> Tensor:
@@ -159,4 +174,5 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         instructions=[window.instruction for window in windows],
         start=start,
         grip=torch.from_numpy(np.stack(grips)) if grips else None,
+        past=past,
     )

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from experiment.errors import UserError
 from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
+from worldmodel.data.pictures import resized
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import Compute
 from worldmodel.model import WorldModel
@@ -84,8 +86,24 @@ class Dreamer:
             video = sample(self.model, known, unknown, self.sampling, generator, self.compute)
             frames = self.assembler.tokenizer.decode(known["frame"].values, video["video"])
             parts.append(frames.cpu().numpy())
-            clips = replace(clips, frame=frames[:, -1])
+            clips = replace(clips, frame=frames[:, -1], past=self._past(clips, frames))
         return np.concatenate(parts, 1)
+
+    def _past(self, clips: WindowBatch, frames: Tensor) -> Tensor | None:
+        """Return `(b, p, h, w, 3)`: the past of a dream that goes on from the last of `frames`."""
+        steps, future = self.assembler.windows.past, self.assembler.windows.future
+        if not steps:
+            return None
+        seen = {0: clips.frame, **dict(zip(future, frames.unbind(1), strict=True))}
+        if clips.past is not None:
+            seen |= {-step: clips.past[:, place] for place, step in enumerate(steps)}
+        wanted = [self.reach - step for step in steps]
+        found = [max((t for t in seen if t <= step), default=min(seen)) for step in wanted]
+        pictures = [seen[time].cpu().numpy() for time in found]
+        size = (frames.shape[2], frames.shape[3])
+        return torch.from_numpy(np.stack([resized(each, size) for each in pictures], 1)).to(
+            frames.device
+        )
 
     def known(self, clips: WindowBatch, with_state: bool) -> dict[str, Tokens]:
         """Return the tokens of frame, instruction and, where it is read and given, the state."""

@@ -24,11 +24,16 @@ def start_position(tokenizer: Tokenizer, device: torch.device) -> Tensor:
     Its time is the same however long ago it was: where things were, not when. Rows and columns are
     those of the condition frame's patches.
     """
+    return coarse_position(tokenizer, (_START,), device)
+
+
+def coarse_position(tokenizer: Tokenizer, times: Sequence[float], device: torch.device) -> Tensor:
+    """Return `(1, n, 3)`: positions of pictures at `times`, of patches as coarse as the start's."""
     here, there = tokenizer.grid, tokenizer.start.grid
     scale = torch.tensor([1.0, here[0] / there[0], here[1] / there[1]])
-    position = _positions((0.0,), 1, there, torch.device("cpu"))
+    position = _positions(tuple(times), 1, there, torch.device("cpu"))
     moved = (position + 0.5) * scale - 0.5
-    moved[..., 0] = _START
+    moved[..., 0] = position[..., 0]
     return moved.to(device)
 
 

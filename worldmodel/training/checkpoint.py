@@ -34,6 +34,7 @@ _LARGEST = {
     ("tokenizer", "width"): 4096,
     ("text", "words"): 4096,
     ("windows", "future"): 10_000,
+    ("windows", "past"): 10_000,
     ("windows", "chunk"): 1000,
 }
 
