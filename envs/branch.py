@@ -27,8 +27,6 @@ from experiment.errors import UserError
 from experiment.run_folder import open_run
 from experiment.settings import plain
 
-_SEEDS = 1  # demonstrations of their own: none of them is among those of envs.collect
-
 
 def episodes_of(collection: Collection, branches: Sequence[Branch]) -> list[Episode]:
     """Return all episodes: each demonstration, then its branches."""
@@ -40,7 +38,8 @@ def episodes_of(collection: Collection, branches: Sequence[Branch]) -> list[Epis
             Episode(
                 task=collection.task,
                 index=number * len(whole) + place,
-                seed=episode_seed(collection.task, DEMONSTRATIONS, number, _SEEDS),
+                # Even bases are those of envs.collect: none of its demonstrations is among these.
+                seed=episode_seed(collection.task, DEMONSTRATIONS, number, 2 * collection.seed + 1),
                 robot_pose=poses[number % len(poses)] if poses else None,
                 branch=branch,
             )

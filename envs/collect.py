@@ -4,9 +4,10 @@
     python -m envs.collect policy=oracle|random|my_module.MyPolicy out=FOLDER workers=2
     python -m envs.collect policy=checkpoint policy.checkpoint=runs/finetune label=oracle
 
-Started again with the same out=, it resumes. Episode i is the same whenever and
-wherever it is made; the data set holds the successful episodes of the lowest indices. With label=
-the policy drives in stretches, and what the labelling policy would have done is recorded.
+Started again with the same out=, it resumes. Episode i of a seed= is the same whenever and
+wherever it is made, so that two data sets need two seeds to begin differently; the data set holds
+the successful episodes of the lowest indices. With label= the policy drives in stretches, and what
+the labelling policy would have done is recorded.
 """
 
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from envs.dataset.lerobot_writer import assemble, total_episodes
@@ -44,6 +46,8 @@ class Collection:
     robot_poses: tuple[str, ...]
     robot: str = "google_robot"
     time_limit: float | None = None
+    seed: int = 0
+    layouts: int = 0
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -52,6 +56,9 @@ class Collection:
         for name, count in (("episodes", settings["episodes"]), ("workers", workers)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise UserError(f"{name}={count}: give a whole number of at least 1.")
+        seed = settings["seed"]
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UserError(f"seed={seed}: give a whole number of at least 0.")
         time_limit = settings["time_limit"]
         if not isinstance(time_limit, int | float | None) or isinstance(time_limit, bool):
             raise UserError(f"time_limit={time_limit}: give seconds, or null for no limit.")
@@ -79,6 +86,8 @@ class Collection:
             robot_poses=tuple(settings["robot_poses"] or ()),
             robot=str(settings["task"]["robot"]),
             time_limit=time_limit,
+            seed=seed,
+            layouts=int(settings["task"].get("layouts") or 0),
         )
 
     @property
@@ -98,6 +107,8 @@ class Collection:
             "policy": dict(self.policy),
             "keep_failures": self.keep_failures,
             "robot_poses": list(self.robot_poses),
+            "seed": self.seed,
+            "layouts": self.layouts,
         }
 
     def episode(self, index: int) -> Episode:
@@ -105,9 +116,20 @@ class Collection:
         return Episode(
             task=self.task,
             index=index,
-            seed=episode_seed(self.task, DEMONSTRATIONS, index),
+            seed=self._seed(index),
             robot_pose=poses[index % len(poses)] if poses else None,
+            layout=self._layout(index) if self.layouts else None,
         )
+
+    def _seed(self, index: int) -> int:
+        # Odd bases are those of envs.branch.
+        return episode_seed(self.task, DEMONSTRATIONS, index, 2 * self.seed)
+
+    def _layout(self, index: int) -> int:
+        """Return a layout, each once before one comes again: drawn ones leave some out for long."""
+        turn, place = divmod(index, self.layouts)
+        first = self._seed(turn * self.layouts)
+        return int(np.random.default_rng(first).permutation(self.layouts)[place])
 
 
 def collect(collection: Collection) -> None:

@@ -13,6 +13,7 @@ import pytest
 from envs.collect import Collection, collect, indices_to_try
 from envs.dataset.lerobot_writer import total_episodes
 from envs.dataset.staging import StagedCamera, StagedEpisode, staged_episodes
+from envs.simpler.tasks.registry import TASKS
 from experiment.errors import UserError
 from experiment.run_folder import LOCK
 from experiment.settings import ROOT, compose, plain
@@ -172,6 +173,7 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("episodes=many", "episodes=many"),
         ("workers=-1", "workers=-1"),
         ("keep_failures=maybe", "keep_failures=maybe"),
+        ("seed=-1", "seed=-1: give a whole number"),
         ("episods=3", "Did you mean 'episodes'"),
         ("task=open_and_plase", "Did you mean 'open_and_place'"),
         ("policy=orakle", "Did you mean 'oracle'"),
@@ -192,11 +194,26 @@ def test_the_shipped_settings_are_the_expert_in_the_task() -> None:
     assert json.dumps(one.identity())
 
 
+def test_every_layout_has_its_turn_and_another_seed_has_other_episodes(tmp_path: Path) -> None:
+    one, other = (collection(tmp_path, layouts=12, seed=seed) for seed in (0, 1))
+    first, second = ([each.episode(index) for index in range(36)] for each in (one, other))
+    for turn in range(3):
+        layouts = [episode.layout for episode in first[12 * turn : 12 * turn + 12]]
+        assert sorted(layouts) == list(range(12))
+    assert len({tuple(e.layout for e in first[i : i + 12]) for i in (0, 12, 24)}) == 3
+    assert not {e.seed for e in first} & {e.seed for e in second}
+    assert [e.layout for e in first] != [e.layout for e in second]
+    assert collection(tmp_path).episode(3).layout is None
+    assert first[3].seed == collection(tmp_path).episode(3).seed
+    assert one.identity() != other.identity()
+
+
 def test_every_task_can_be_collected() -> None:
     names = sorted(path.stem for path in (ROOT / "configs/task").glob("*.yaml"))
     assert len(names) == 26  # SIMPLER's 25 and "all"
     for name in set(names) - {"all"}:
         one = Collection.from_settings(plain(compose("collect", [f"task={name}"])))
+        assert one.layouts == TASKS[name].layouts
         assert one.task == one.env["task"] == name
         assert one.episode(4).robot_pose in (*one.robot_poses, None)
         assert one.robot == ("widowx" if name in WIDOWX else "google_robot")
