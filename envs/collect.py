@@ -57,7 +57,7 @@ class Collection:
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise UserError(f"{name}={count}: give a whole number of at least 1.")
         seed = settings["seed"]
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        if not isinstance(seed, int) or isinstance(seed, bool):
             raise UserError(f"seed={seed}: give a whole number of at least 0.")
         time_limit = settings["time_limit"]
         if not isinstance(time_limit, int | float | None) or isinstance(time_limit, bool):

@@ -173,7 +173,8 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("episodes=many", "episodes=many"),
         ("workers=-1", "workers=-1"),
         ("keep_failures=maybe", "keep_failures=maybe"),
-        ("seed=-1", "seed=-1: give a whole number"),
+        ("seed=-1", "seed=-1 must be a whole number"),
+        ("seed=two", "seed=two: give a whole number"),
         ("episods=3", "Did you mean 'episodes'"),
         ("task=open_and_plase", "Did you mean 'open_and_place'"),
         ("policy=orakle", "Did you mean 'oracle'"),
@@ -198,8 +199,8 @@ def test_every_layout_has_its_turn_and_another_seed_has_other_episodes(tmp_path:
     one, other = (collection(tmp_path, layouts=12, seed=seed) for seed in (0, 1))
     first, second = ([each.episode(index) for index in range(36)] for each in (one, other))
     for turn in range(3):
-        layouts = [episode.layout for episode in first[12 * turn : 12 * turn + 12]]
-        assert sorted(layouts) == list(range(12))
+        layouts = {episode.layout for episode in first[12 * turn : 12 * turn + 12]}
+        assert layouts == set(range(12))
     assert len({tuple(e.layout for e in first[i : i + 12]) for i in (0, 12, 24)}) == 3
     assert not {e.seed for e in first} & {e.seed for e in second}
     assert [e.layout for e in first] != [e.layout for e in second]
