@@ -56,9 +56,6 @@ class Collection:
         for name, count in (("episodes", settings["episodes"]), ("workers", workers)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise UserError(f"{name}={count}: give a whole number of at least 1.")
-        seed = settings["seed"]
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise UserError(f"seed={seed}: give a whole number of at least 0.")
         time_limit = settings["time_limit"]
         if not isinstance(time_limit, int | float | None) or isinstance(time_limit, bool):
             raise UserError(f"time_limit={time_limit}: give seconds, or null for no limit.")
@@ -86,7 +83,7 @@ class Collection:
             robot_poses=tuple(settings["robot_poses"] or ()),
             robot=str(settings["task"]["robot"]),
             time_limit=time_limit,
-            seed=seed,
+            seed=settings["seed"],
             layouts=int(settings["task"].get("layouts") or 0),
         )
 

@@ -174,7 +174,7 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("workers=-1", "workers=-1"),
         ("keep_failures=maybe", "keep_failures=maybe"),
         ("seed=-1", "seed=-1 must be a whole number"),
-        ("seed=two", "seed=two: give a whole number"),
+        ("seed=two", "seed=two must be a whole number"),
         ("episods=3", "Did you mean 'episodes'"),
         ("task=open_and_plase", "Did you mean 'open_and_place'"),
         ("policy=orakle", "Did you mean 'oracle'"),
