@@ -26,6 +26,7 @@ from experiment.settings import build
 from policies.learning.demonstrations import (
     acting_sets,
     codecs_of,
+    starts_told,
     state_fits,
 )
 from policies.learning.initial import with_initial
@@ -80,6 +81,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
         data.learn(LearnedGripper(codec), None)
     normalisation, robot = of_set[acting[0]].normalisation, str(sets[acting[0]].adapter.robot)
     reader = source.window_reader(sets, use, config.seed, ranks().rank, ranks().world)
+    if (told := starts_told(sets)) is not None:
+        print(told)
     learner = settings.learner(use.windows, normalisation, config.seed)
     state = trainer_config.state(learner.model)
     # Validation is in robot units, what is learned in each set's own.

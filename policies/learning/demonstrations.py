@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from experiment.errors import UserError, nearest
 from policies.contract import STATE_SIZE
 from worldmodel.data.dataset import DataSet
+from worldmodel.data.formats.lerobot.episodes import LeRobotEpisodes
 from worldmodel.data.gripper import GripperCodec, codec_of
 from worldmodel.data.statistics import alike
 
@@ -49,6 +50,29 @@ def acting_sets(sets: Sequence[DataSet], name: str | None) -> list[int]:
     if name not in names:
         raise UserError(f"data.statistics_of: unknown set {name!r}.{nearest(name, names)}")
     return groups[names.index(name)]
+
+
+_DIFFERENT = 0.7  # with a smaller share of different starts somebody may have overlooked it
+
+
+def starts_told(sets: Sequence[DataSet]) -> str | None:
+    """Say from how many different starts the episodes begin, as `envs.collect` recorded them.
+
+    None where a set does not say. Sets that were collected with the same seed have them in common.
+    """
+    found: set[tuple[str, int]] = set()
+    count = 0
+    for data in sets:
+        facts = None
+        if isinstance(data.episodes, LeRobotEpisodes):
+            facts = data.episodes.facts(["source/task", "source/seed"])
+        if facts is None:
+            return None
+        found |= set(zip(*facts.values(), strict=True))
+        count += len(facts["source/seed"])
+    fewer = len(found) < _DIFFERENT * count
+    advice = ": collect some with another seed= of envs.collect." if fewer else "."
+    return f"{count} episodes begin from {len(found)} different starts{advice}"
 
 
 def state_fits(sets: Sequence[DataSet]) -> bool:

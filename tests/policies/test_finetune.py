@@ -123,6 +123,17 @@ def test_a_pretrained_model_brings_its_settings_along(tmp_path: Path) -> None:
     assert config.text.words == 24
 
 
+def test_a_run_says_from_how_many_starts_its_episodes_begin(
+    toy_demonstrations: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_trainer(toy_demonstrations, tmp_path / "one", "regression", steps=1)
+    assert "4 episodes begin from 4 different starts.\n" in capsys.readouterr().out
+    both = f"data.root='{toy_demonstrations},{toy_demonstrations}'"
+    tiny_trainer(toy_demonstrations, tmp_path / "two", "regression", both, steps=1)
+    said = capsys.readouterr().out
+    assert "8 episodes begin from 4 different starts: collect some with another seed=" in said
+
+
 def test_a_stem_and_the_first_picture_can_be_added_and_stay(
     toy_demonstrations: Path, tmp_path: Path
 ) -> None:
