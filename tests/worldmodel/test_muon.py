@@ -57,6 +57,8 @@ def test_matrices_of_blocks_are_muons_and_all_others_adamws() -> None:
 def test_what_muon_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"trainer\.optimiser='sgd' must be adamw or muon"):
         dataclasses.replace(CONFIG, optimiser="sgd")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"muon: Linear has no transformer blocks"):
+        CONFIG.state(torch.nn.Linear(2, 2))
     # A model that looks like one whose weights are spread over processes.
     monkeypatch.setattr(training_config, "FSDPModule", WorldModel)
     with pytest.raises(UserError, match=r"trainer\.optimiser=muon needs whole weights"):

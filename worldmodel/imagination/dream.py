@@ -95,7 +95,7 @@ class Dreamer:
         if not steps:
             return None
         seen = {0: clips.frame, **dict(zip(future, frames.unbind(1), strict=True))}
-        if clips.past is not None:
+        if clips.past is not None and clips.past.shape[1] == len(steps):
             seen |= {-step: clips.past[:, place] for place, step in enumerate(steps)}
         wanted = [self.reach - step for step in steps]
         found = [max((t for t in seen if t <= step), default=min(seen)) for step in wanted]

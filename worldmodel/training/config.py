@@ -107,6 +107,10 @@ class TrainerConfig:
         groups = parameter_groups(
             model, self.weight_decay, self.learning_rate, orthogonal=self.optimiser == "muon"
         )
+        if self.optimiser == "muon" and not any(group.get("orthogonal") for group in groups):
+            raise UserError(
+                f"trainer.optimiser=muon: {type(model).__name__} has no transformer blocks."
+            )
         kind = (
             Muon if self.optimiser == "muon" else functools.partial(torch.optim.AdamW, fused=True)
         )

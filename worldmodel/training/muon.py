@@ -1,8 +1,8 @@
 """Muon: momentum made orthogonal, for the matrices of a transformer's blocks.
 
 Keller Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon); scaled so that AdamW's
-learning rates fit, as in arXiv 2502.16982. `torch.optim.Muon` computes in bfloat16, which CPUs
-without such products do a hundred times more slowly, and takes no other weights beside it.
+learning rates fit, as in arXiv 2502.16982. `torch.optim.Muon` computes in bfloat16, which a CPU
+without such products does twenty times more slowly, and takes no other weights beside it.
 """
 
 from typing import Any
@@ -54,7 +54,10 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return about the nearest (semi-)orthogonal matrix: singular values between 0.7 and 1.2."""
+    """Return about the nearest (semi-)orthogonal matrix.
+
+    Its singular values lie between 0.7 and 1.2, but for those that were a thousandth of the norm.
+    """
     first, third, fifth = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.mT if tall else matrix
