@@ -13,7 +13,7 @@ from policies.contract import ACTION_SIZE, Observation
 from worldmodel.data.grip import LastGrip
 from worldmodel.data.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
-from worldmodel.data.windows import WindowBatch
+from worldmodel.data.windows import WindowBatch, last_known
 from worldmodel.sampler import Randomness
 
 # Quantiles are mapped to +-1 and hardly any demonstrated action lies beyond this.
@@ -131,11 +131,7 @@ class ChunkedPolicy:
         if any(picture.shape != now.shape for picture in self._seen.values()):
             self._seen = {}
         self._seen[self._step] = now
-        wanted = [self._step - step for step in self._past]
-        found = [
-            max((seen for seen in self._seen if seen <= step), default=min(self._seen))
-            for step in wanted
-        ]
+        found = [last_known(self._seen, self._step - step) for step in self._past]
         pictures = np.stack([self._seen[step] for step in found])
         # The next ones asked for lie after these.
         self._seen = {step: p for step, p in self._seen.items() if step >= min(found)}

@@ -1,6 +1,6 @@
 """Windows: one frame and what follows it, cut from an episode; and batches of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -132,6 +132,12 @@ class WindowBatch(Samples):
     start: Tensor | None = None
     grip: Tensor | None = None
     past: Tensor | None = None
+
+
+def last_known(known: Iterable[int], step: int) -> int:
+    """Return the last of the `known` steps up to `step`, or the first one where all are later."""
+    steps = sorted(known)
+    return max((each for each in steps if each <= step), default=steps[0])
 
 
 def empty_pictures(shape: tuple[int, ...]) -> Tensor:

@@ -11,7 +11,7 @@ from experiment.errors import UserError
 from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
-from worldmodel.data.windows import WindowBatch, WindowConfig
+from worldmodel.data.windows import WindowBatch, WindowConfig, last_known
 from worldmodel.device import Compute
 from worldmodel.model import WorldModel
 from worldmodel.sampler import Sampling, sample
@@ -97,8 +97,7 @@ class Dreamer:
         seen = {0: clips.frame, **dict(zip(future, frames.unbind(1), strict=True))}
         if clips.past is not None and clips.past.shape[1] == len(steps):
             seen |= {-step: clips.past[:, place] for place, step in enumerate(steps)}
-        wanted = [self.reach - step for step in steps]
-        found = [max((t for t in seen if t <= step), default=min(seen)) for step in wanted]
+        found = [last_known(seen, self.reach - step) for step in steps]
         pictures = [seen[time].cpu().numpy() for time in found]
         size = (frames.shape[2], frames.shape[3])
         return torch.from_numpy(np.stack([resized(each, size) for each in pictures], 1)).to(

@@ -1,6 +1,5 @@
 """The settings of training, and the state that they make of a model."""
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -111,10 +110,11 @@ class TrainerConfig:
             raise UserError(
                 f"trainer.optimiser=muon: {type(model).__name__} has no transformer blocks."
             )
-        kind = (
-            Muon if self.optimiser == "muon" else functools.partial(torch.optim.AdamW, fused=True)
-        )
-        optimiser = kind(groups, betas=self.betas)
+        optimiser: torch.optim.Optimizer
+        if self.optimiser == "muon":
+            optimiser = Muon(groups, betas=self.betas)
+        else:
+            optimiser = torch.optim.AdamW(groups, betas=self.betas, fused=True)
         return TrainingState(model, teacher, optimiser, compute, student, whole)
 
     def check_batch(self, size: int) -> None:
