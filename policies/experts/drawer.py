@@ -11,8 +11,9 @@ import numpy as np
 
 from policies.contract import Observation
 from policies.experts.drawer_state import DrawerState, hand_rotation
+from policies.experts.from_above import OPEN, SHUT
 from policies.experts.motion import Goal, Vector
-from policies.experts.open_and_place import DRAWER_GOAL, OPEN, SHUT, OpenAndPlaceExpert
+from policies.experts.open_and_place import DRAWER_GOAL, OpenAndPlaceExpert
 
 PITCH_CLOSE = np.deg2rad(45.0)
 # Gripper point relative to the board's upper edge: before it, and where it pushes.

@@ -13,6 +13,8 @@ import numpy as np
 from policies.experts.motion import Goal, RobotState, Vector, matrix_of, share_of
 
 OPEN, SHUT = -1.0, 1.0
+"""Gripper commands, repeated as long as they are meant: a delta on the finger target is only exact
+while the fingers stand still."""
 EMPTY = 1.15
 """Fingers this far shut (rad) hold nothing."""
 GRASPED_TARGET = 1.2

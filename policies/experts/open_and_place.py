@@ -18,15 +18,11 @@ import numpy as np
 
 from policies.contract import Observation
 from policies.experts.drawer_state import DrawerState, hand_rotation
+from policies.experts.from_above import EMPTY, OPEN, SHUT
 from policies.experts.motion import Drift, Expert, Goal, Vector, share_of
 
-OPEN, SHUT = -1.0, 1.0
-"""Gripper commands, repeated as long as they are meant: a delta on the finger target is only exact
-while the fingers stand still."""
 HALF_OPEN = 0.60
 """Finger target (rad) of a hand that reaches over the board."""
-# Fingers this far shut (rad) hold nothing.
-EMPTY = 1.15
 
 # Below the horizontal (rad). Flatter, the forearm comes to lie on the open drawer's board; from 75
 # degrees on the arm does not reach that far.
