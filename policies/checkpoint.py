@@ -1,7 +1,7 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,13 @@ def camera_size(checkpoint: str | Path) -> list[int]:
     picture = picture_size(read_config(checkpoint_folder(str(checkpoint)))) or CAMERA
     times = max(math.ceil(size / base) for size, base in zip(picture, CAMERA, strict=True))
     return [times * base for base in CAMERA]
+
+
+def fitting_camera(resolution: Sequence[int] | None, *policies: str | Path) -> list[int] | None:
+    """Return `resolution`, or where it is `CAMERA` what the finest of the policies needs."""
+    if resolution is None or [*resolution] != [*CAMERA]:
+        return None if resolution is None else [*resolution]
+    return max(camera_size(each) for each in policies)
 
 
 def picture_size(sections: Mapping[str, Any]) -> tuple[int, int] | None:

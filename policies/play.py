@@ -15,7 +15,13 @@ from experiment.address import Address
 from experiment.command import command
 from experiment.errors import UserError
 from experiment.settings import build, plain
-from policies.checkpoint import check_robot, load_policy, shipped, shipped_world
+from policies.checkpoint import (
+    check_robot,
+    fitting_camera,
+    load_policy,
+    shipped,
+    shipped_world,
+)
 from policies.playing.server import PlayServer
 from policies.playing.session import Session
 from worldmodel.device import Compute
@@ -40,7 +46,8 @@ def main(config: DictConfig) -> None:
     compute = Compute.of(config.device, config.precision, "")
     dreamer = load_dreamer(world, Sampling(steps=int(config.steps)), compute)
     policy = load_policy(str(folder), config.device, config.precision)
-    environment = plain(config.env) | {"task": task}
+    camera = fitting_camera(config.resolution, folder)
+    environment = plain(config.env) | {"task": task, "resolution": camera}
     session = Session(build(environment), dreamer, policy, int(config.seed))
     about = {
         "task": task,

@@ -77,7 +77,7 @@ class EvalSettings:
         resolution = self.resolution
         if "checkpoint" in policy:
             # Loads torch, which policies without a checkpoint do not need.
-            from policies.checkpoint import CAMERA, camera_size, check_robot, shipped
+            from policies.checkpoint import check_robot, fitting_camera, shipped
             from worldmodel.training.checkpoint import checkpoint_folder, weights_digest
 
             given = self.checkpoint or policy["checkpoint"]
@@ -88,9 +88,8 @@ class EvalSettings:
                 weights = weights_digest(folder)
                 check_robot(folder, tasks)
                 policy["checkpoint"] = str(folder)
-            if resolution == [*CAMERA]:
-                folders = [shipped(task) for task in tasks] if given is None else [folder]
-                resolution = max(camera_size(each) for each in folders)
+            folders = [shipped(task) for task in tasks] if given is None else [folder]
+            resolution = fitting_camera(resolution, *folders)
         elif self.checkpoint is not None:
             raise UserError(
                 f"checkpoint={self.checkpoint} means nothing to this policy: leave it out, "

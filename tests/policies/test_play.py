@@ -52,6 +52,22 @@ def test_a_turn_holds_an_action_until_the_next_frame(session: Session) -> None:
     assert view.simulator_ms > 0
 
 
+def test_the_simulator_is_drawn_as_finely_as_the_policy_sees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def built(environment: dict[str, Any]) -> None:
+        asked.append(environment["resolution"])
+        raise InterruptedError
+
+    monkeypatch.setattr("policies.play.build", built)
+    for settings in ([], ["resolution=[64,48]"]):
+        with pytest.raises(InterruptedError):
+            main.run("task=stack_cube", *settings)
+    assert asked == [[320, 256], [64, 48]]
+
+
 @pytest.fixture
 def given(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The clips that the model is given from now on."""
