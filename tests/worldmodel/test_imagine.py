@@ -277,7 +277,7 @@ class Read:
 def shipped() -> Read:
     config = compose("imagine", [])
     source = build(installed(plain(config.data.source)))
-    folder = ROOT / "policies/checkpoints/google_robot"
+    folder = ROOT / "policies/checkpoints/google_robot_world"
     model = load_dreamer(folder, Sampling(2, start="zeros"), CPU)
     return Read(Clips(source, model, model.times(12), model.actions_needed(12)), model)
 
