@@ -1,7 +1,7 @@
 """Load a policy from a checkpoint folder, of whatever kind it is."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,9 @@ def camera_size(checkpoint: str | Path) -> list[int]:
     return [times * base for base in CAMERA]
 
 
-def fitting_camera(resolution: Sequence[int] | None, *policies: str | Path) -> list[int] | None:
+def fitting_camera(resolution: list[int] | None, *policies: str | Path) -> list[int] | None:
     """Return `resolution`, or where it is `CAMERA` what the finest of the policies needs."""
-    if resolution is None or [*resolution] != [*CAMERA]:
-        return None if resolution is None else [*resolution]
-    return max(camera_size(each) for each in policies)
+    return max(map(camera_size, policies)) if resolution == [*CAMERA] else resolution
 
 
 def picture_size(sections: Mapping[str, Any]) -> tuple[int, int] | None:

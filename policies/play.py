@@ -46,8 +46,8 @@ def main(config: DictConfig) -> None:
     compute = Compute.of(config.device, config.precision, "")
     dreamer = load_dreamer(world, Sampling(steps=int(config.steps)), compute)
     policy = load_policy(str(folder), config.device, config.precision)
-    camera = fitting_camera(config.resolution, folder)
-    environment = plain(config.env) | {"task": task, "resolution": camera}
+    environment = plain(config.env) | {"task": task}
+    environment["resolution"] = fitting_camera(environment["resolution"], folder)
     session = Session(build(environment), dreamer, policy, int(config.seed))
     about = {
         "task": task,
