@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from envs.dataset.lerobot_writer import assemble, total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes
-from envs.episode import DEMONSTRATIONS, Episode, episode_seed
+from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
 from envs.workers import Workers, available_cores
 from experiment import progress
 from experiment.command import command
@@ -48,6 +48,7 @@ class Collection:
     time_limit: float | None = None
     seed: int = 0
     layouts: int = 0
+    variants: tuple[str, ...] = (VISUAL_MATCHING,)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -63,6 +64,9 @@ class Collection:
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
         if settings["task"]["name"] == "all":
             raise UserError("task=all: demonstrations are collected of one task, give its name.")
+        variants = settings.get("variants", [VISUAL_MATCHING])  # envs.branch has no other
+        if not variants:
+            raise UserError("variants=[]: give at least one, such as [visual_matching].")
         env, policy = settings["env"], settings["policy"]
         if settings.get("label") is not None:  # a group without a choice leaves no key
             env = {
@@ -85,6 +89,7 @@ class Collection:
             time_limit=time_limit,
             seed=settings["seed"],
             layouts=int(settings["task"].get("layouts") or 0),
+            variants=tuple(map(str, variants)),
         )
 
     @property
@@ -106,16 +111,19 @@ class Collection:
             "robot_poses": list(self.robot_poses),
             "seed": self.seed,
             "layouts": self.layouts,
+            "variants": list(self.variants),
         }
 
     def episode(self, index: int) -> Episode:
-        poses = self.robot_poses
+        poses, variants = self.robot_poses, self.variants
         return Episode(
             task=self.task,
             index=index,
             seed=self._seed(index),
             robot_pose=poses[index % len(poses)] if poses else None,
             layout=self._layout(index) if self.layouts else None,
+            # Every pose in one variant, then every pose in the next: all pairs come.
+            variant=variants[index // max(1, len(poses)) % len(variants)],
         )
 
     def _seed(self, index: int) -> int:

@@ -1,5 +1,6 @@
 """Descriptions in plain data of what a worker process builds, where needed once for each task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from envs.episode import Episode
@@ -31,10 +32,16 @@ class CachedFactory:
 
 
 def for_episode(description: Description, episode: Episode) -> dict[str, Any]:
-    """Return `description` with the episode's task, variant, branch where it has None for them."""
-    filled_in = {
-        name: getattr(episode, name)
-        for name in _OF_EPISODE
-        if name in description and description[name] is None
-    }
-    return {**description, **filled_in}
+    """Return `description` with the episode's task, variant, branch where it has None for them.
+
+    So are the descriptions in it, such as that of a wrapped environment.
+    """
+    return {name: _for_episode(name, value, episode) for name, value in description.items()}
+
+
+def _for_episode(name: str, value: Any, episode: Episode) -> Any:
+    if value is None and name in _OF_EPISODE:
+        return getattr(episode, name)
+    if isinstance(value, Mapping) and "_target_" in value:
+        return for_episode(value, episode)
+    return value

@@ -217,6 +217,7 @@ class StagingRecorder:
             "index": record.index,
             "seed": record.seed,
             "robot_pose": record.robot_pose,
+            "variant": record.variant,
             "policy": record.policy,
             "success_at_end": record.success_at_end,
             "success_ever": record.success_ever,

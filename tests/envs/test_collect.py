@@ -179,6 +179,8 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("task=open_and_plase", "Did you mean 'open_and_place'"),
         ("policy=orakle", "Did you mean 'oracle'"),
         ("task=all", "of one task"),
+        ("variants=[]", "give at least one"),
+        ("variants=base", "must be a list"),
     ],
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
@@ -207,6 +209,16 @@ def test_every_layout_has_its_turn_and_another_seed_has_other_episodes(tmp_path:
     assert collection(tmp_path).episode(3).layout is None
     assert first[3].seed == collection(tmp_path).episode(3).seed
     assert one.identity() != other.identity()
+
+
+def test_every_pair_of_pose_and_variant_comes(tmp_path: Path) -> None:
+    variants = ("base", "lighting_darker", "background_1")
+    one = collection(tmp_path, variants=variants)
+    first = [one.episode(index) for index in range(9)]
+    assert len({(episode.robot_pose, episode.variant) for episode in first}) == 9
+    without_poses = collection(tmp_path, variants=variants, robot_poses=())
+    assert tuple(without_poses.episode(index).variant for index in range(3)) == variants
+    assert collection(tmp_path).episode(5).variant == "visual_matching"
 
 
 def test_every_task_can_be_collected() -> None:

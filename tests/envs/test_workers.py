@@ -192,6 +192,8 @@ def test_what_is_said_of_a_task_stays() -> None:
     said = {"_target_": "x", "task": "other", "variant": None, "chunk": None}
     assert for_episode(said, TASKS[2]) == {**said, "variant": "table_1"}
     assert for_episode(POLICY, TASKS[2]) == POLICY
+    wrapped = {"_target_": "y", "env": said, "learner": {"task": None}}
+    assert for_episode(wrapped, TASKS[2]) == {**wrapped, "env": {**said, "variant": "table_1"}}
 
 
 def test_leaving_early_does_not_disturb_the_next_run() -> None:
