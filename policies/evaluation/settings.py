@@ -2,11 +2,12 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from envs.episode import Episode
+from envs.wording import Wording
 from envs.workers import available_cores
 from experiment.errors import UserError, nearest
 from experiment.settings import Description, typed
@@ -56,6 +57,7 @@ class EvalSettings:
     env: dict[str, Any]
     original: dict[str, Any]
     weights: str | None = None
+    wording: Wording | None = None  # a group without a choice leaves no key
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "EvalSettings":
@@ -166,12 +168,16 @@ class EvalSettings:
         backends = {"maniskill": self.env, "original": self.original}
         if self.backend not in backends:
             raise UserError(f"unknown backend '{self.backend}'.{nearest(self.backend, backends)}")
-        return backends[self.backend]
+        env = backends[self.backend]
+        if self.wording is None:
+            return env
+        return {"_target_": "envs.wording.Reworded", "env": env, **asdict(self.wording)}
 
     def _dated_folder(self) -> Path:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         protocol = [] if self.protocol.name == "default" else [self.protocol.name]
-        name = "_".join([self.task.name, *protocol, self._policy_name(), now])
+        wording = [self.wording.name] if self.wording else []
+        name = "_".join([self.task.name, *protocol, *wording, self._policy_name(), now])
         return Path("runs") / "eval" / name
 
     def _policy_name(self) -> str:
