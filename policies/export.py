@@ -10,6 +10,7 @@ weights, or of those they were rounded from.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def _named(folder: Path) -> str:
 def _without_folders(sections: dict[str, Any]) -> dict[str, Any]:
     """Return the sections with data sets and runs by their names: folders are the machine's own."""
     training = dict(sections["training"])
-    training["data"] = ", ".join(Path(root).name for root in str(training["data"]).split(", "))
+    names = Counter(Path(root).name for root in str(training["data"]).split(", "))
+    training["data"] = ", ".join(f"{n} ({k} sets)" if k > 1 else n for n, k in names.items())
     if training.get("init"):
         training["init"] = _named(Path(str(training["init"])))
     return {**sections, "training": training}

@@ -12,7 +12,7 @@ from envs.episode import Observation
 from experiment.errors import UserError
 from policies.checkpoint import load_policy
 from policies.contract import STATE_SIZE
-from policies.export import run
+from policies.export import _without_folders, run
 from tests.policies.conftest import tiny_trainer
 from worldmodel.training.checkpoint import WEIGHTS, read_config, read_tensors, write_tensors
 
@@ -70,6 +70,12 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     said = read_config(out)["training"]
     assert said["data"] == "demonstrations"
     assert "/" not in json.dumps(said)
+
+
+def test_data_sets_of_one_name_are_counted() -> None:
+    roots = "first/move_near, second/move_near, first/stack_cube"
+    said = _without_folders({"training": {"data": roots, "init": "runs/one/checkpoint"}})
+    assert said["training"] == {"data": "move_near (2 sets), stack_cube", "init": "one"}
 
 
 def test_weights_are_averaged(trained: Path, tmp_path: Path) -> None:
