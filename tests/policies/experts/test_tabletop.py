@@ -9,6 +9,7 @@ import pytest
 import envs.simpler
 from envs.episode import EXECUTED, Episode, Observation
 from envs.rollout import run_episode
+from experiment.errors import UserError
 from policies.experts.from_above import grasp_rotation, item_of
 from policies.experts.grasp import GraspExpert
 from policies.experts.move_near import MoveNearExpert, place_beside
@@ -51,6 +52,38 @@ def test_the_hand_goes_to_the_can_open_shuts_and_lifts_it() -> None:
     assert expert.phase == "lift"
     assert action[2] > 0
     assert action[6] == 1.0
+
+
+def raised(height: float) -> Observation:
+    """The can held `height` (m) above where it lay."""
+    up = np.array([0.0, 0.0, height])
+    raised = {"pose": CAN["pose"] + [*up, 0, 0, 0, 0], "center": CAN["center"] + up}
+    seen = table(item_of(CAN).grasp + up, fingers=0.7, target=1.31)
+    objects = {"opened_coke_can": CAN | raised}
+    return replace(seen, privileged={**seen.privileged, "objects": objects})
+
+
+@pytest.mark.parametrize("hold_steps", [0, 3])
+def test_a_can_is_held_as_long_as_asked_and_grasped_again_if_lost(hold_steps: int) -> None:
+    expert = GraspExpert(jitter=0.0, hold_steps=hold_steps)
+    expert.act(raised(0.0))
+    for _ in range(1 + hold_steps):
+        assert not expert.done
+        action = expert.act(raised(0.09))[0]
+    assert expert.done
+    assert action[6] == 1.0
+    expert.reset("", 0)
+    expert.act(raised(0.0))
+    for _ in range(hold_steps):
+        expert.act(raised(0.09))
+    expert.act(table(item_of(CAN).grasp + [0.0, 0.0, 0.1], fingers=1.3, target=1.31))
+    assert expert.phase not in ("hold", "lift")  # slipped out
+    assert not expert.done
+
+
+def test_hold_steps_must_be_a_number_of_steps() -> None:
+    with pytest.raises(UserError, match="hold_steps=-1"):
+        make_expert("pick_coke_can", hold_steps=-1)
 
 
 def at_the_can(hand_at: np.ndarray, **more: Any) -> Observation:
