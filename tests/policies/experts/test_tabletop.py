@@ -76,7 +76,8 @@ def test_a_can_is_held_as_long_as_asked_and_grasped_again_if_lost(hold_steps: in
     expert.act(raised(0.0))
     for _ in range(hold_steps):
         expert.act(raised(0.09))
-    expert.act(table(item_of(CAN).grasp + [0.0, 0.0, 0.1], fingers=1.3, target=1.31))
+    above = item_of(CAN).grasp + np.array([0.0, 0.0, 0.1])
+    expert.act(table(above, fingers=1.3, target=1.31))
     assert expert.phase not in ("hold", "lift")  # slipped out
     assert not expert.done
 
