@@ -131,7 +131,8 @@ class EpisodeRecord:
     policy, `calls` the number of chunks. `options` are those of the reset,
     `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
     `stand_ins` the files of theirs that were missing. `start`: where the `object` to be moved and
-    its `target` stood after the reset, x, y, z in the world (m).
+    its `target` stood after the reset, x, y, z in the world (m). `instruction`: what was said first;
+    `wording`: the name of the rules (`envs.wording`) that changed it, if any did.
     """
 
     task: str
@@ -154,6 +155,8 @@ class EpisodeRecord:
     assets: str = ""
     stand_ins: Sequence[str] = ()
     start: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    instruction: str = ""
+    wording: str = ""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

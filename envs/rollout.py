@@ -41,7 +41,8 @@ def run_episode(
     raw, info = env.reset(seed=episode.seed, options=episode.reset_options())
     observation = observe(raw, info, step)
     start = _places(observation.privileged)
-    policy.reset(observation.instruction, episode.seed)
+    said = observation.instruction
+    policy.reset(said, episode.seed)
     for recorder in recorders:
         recorder.start(episode, observation)
 
@@ -86,6 +87,8 @@ def run_episode(
         assets=str(info.get("assets", "")),
         stand_ins=tuple(info.get("stand_ins", ())),
         start=start,
+        instruction=said,
+        wording=str(info.get("wording", "")),
     )
     for recorder in recorders:
         recorder.end(record)

@@ -62,4 +62,5 @@ class Reworded(gymnasium.Wrapper[Any, Any, Any, Any]):
         return *outcome, self._reworded(info)
 
     def _reworded(self, info: dict[str, Any]) -> dict[str, Any]:
-        return {**info, "instruction": self._wording(str(info["instruction"]))}
+        said = self._wording(str(info["instruction"]))
+        return {**info, "instruction": said, "wording": self._wording.name}

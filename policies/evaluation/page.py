@@ -135,6 +135,7 @@ def card(record: EpisodeRecord, videos: Embedded, dreams: Embedded | None = None
         "steps": record.steps,
         "strict": "yes" if record.success_strict else "no",
         "subtask reached": record.subtask,
+        "instruction": f"“{record.instruction}”",
         **record.statistics,
     }
     detail = "; ".join(f"{name} {_short(value)}" for name, value in facts.items())
@@ -183,6 +184,8 @@ def checklist(records: Sequence[EpisodeRecord], protocol: str) -> Iterator[tuple
     yield "actions a look", f"{steps / max(calls, 1):.1f} executed on average"
     yield "steps run", ", ".join(f"{task} {limit}" for task, limit in limits.items())
     yield "placement", "drawn from each episode's seed" if drawn else f"listed by {protocol}"
+    words = sorted({record.wording or "the task's own" for record in records})
+    yield "instructions", ", ".join(words)
     yield "gripper", "as the policy commands it, no sticky action"
     yield "shapes", ", ".join(sorted({record.assets or "unknown" for record in records}))
     yield "stand-ins", ", ".join(missing) or "none"

@@ -60,6 +60,7 @@ def summary(
         "episodes": len(records),
         "policy": sorted({record.policy for record in records}),
         "assets": sorted({record.assets for record in records}),
+        "wording": sorted({record.wording for record in records if record.wording}),
         "stand_ins": sorted({name for record in records for name in record.stand_ins}),
         "table": [line.plain() for line in lines(records, protocol)],
         "rates": {
@@ -107,6 +108,8 @@ def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list
         "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
         _shapes(records),
     ]
+    if wordings := sorted({record.wording for record in records if record.wording}):
+        lines.append(f"instructions in other words: {', '.join(wordings)}.")
     if any(record.variant in CAMERAS for record in records):
         lines.append("other cameras: in no average, as in the published figures.")
     if reference is not None:

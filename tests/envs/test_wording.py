@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.episode import Episode
+from envs.episode import Episode, EpisodeRecord
 from envs.rollout import run_episode
 from envs.wording import Reworded, Rule, Wording
 from experiment.errors import UserError
 from experiment.settings import build, compose, plain
+from policies.evaluation.page import checklist
+from policies.evaluation.report import notes, summary
 from policies.evaluation.settings import EvalSettings
 from tests.envs.toy import ToyEnv
 
@@ -90,6 +92,12 @@ def test_a_policy_is_told_in_other_words_and_the_task_stays() -> None:
     beside = run_episode(ToyEnv(), plainly, Episode("toy", 0, 1))
     assert policy.told == {f"now {each}" for each in plainly.told}
     assert record.success_ever == beside.success_ever
+    assert (record.wording, beside.wording) == ("mine", "")
+    assert record.instruction == f"now {beside.instruction}"
+    assert EpisodeRecord.from_json(record.to_json()) == record
+    assert summary([record], "default", None)["wording"] == ["mine"]
+    assert any("other words: mine" in line for line in notes([record], None))
+    assert dict(checklist([record], "default"))["instructions"] == "mine"
 
 
 def test_an_evaluation_builds_its_environment_with_the_wording() -> None:
