@@ -131,8 +131,8 @@ class EpisodeRecord:
     policy, `calls` the number of chunks. `options` are those of the reset,
     `statistics` the original's episode statistics, `assets` the shapes the scene was made of and
     `stand_ins` the files of theirs that were missing. `start`: where the `object` to be moved and
-    its `target` stood after the reset, x, y, z in the world (m). `instruction`: what was said first;
-    `wording`: the name of the rules (`envs.wording`) that changed it, if any did.
+    its `target` stood after the reset, x, y, z in the world (m). `instruction`: what was said
+    first; `wording`: the name of the rules (`envs.wording`) that changed it, if any did.
     """
 
     task: str
