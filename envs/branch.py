@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from envs.collect import Collection
+from envs.collection import Collection
 from envs.dataset.branching import DEMONSTRATION, check_actions
 from envs.dataset.lerobot_writer import assemble, total_episodes
 from envs.dataset.staging import StagedEpisode, staged_episodes

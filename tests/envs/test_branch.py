@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.branch import branch, branches_of, episodes_of
-from envs.collect import Collection
+from envs.collection import Collection
 from envs.dataset.branching import ACTIONS, BranchingPolicy
 from envs.dataset.staging import StagingRecorder, staged_episodes
 from envs.episode import Branch, Episode

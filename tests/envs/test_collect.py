@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from envs.collect import Collection, collect, indices_to_try
+from envs.collect import collect, indices_to_try
+from envs.collection import Collection
 from envs.dataset.lerobot_writer import total_episodes
 from envs.dataset.staging import StagedCamera, StagedEpisode, staged_episodes
 from envs.simpler.tasks.registry import TASKS
@@ -181,6 +182,9 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("task=all", "of one task"),
         ("variants=[]", "give at least one"),
         ("variants=base", "must be a list"),
+        ("object_range=[[0.1,0],[0,1]]", "the lower one first"),
+        ("object_range=[0,1]", "bounds of x and of y in m"),
+        ("object_range=[[0,nan],[0,1]]", "bounds of x and of y in m"),
     ],
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
@@ -219,6 +223,19 @@ def test_every_pair_of_pose_and_variant_comes(tmp_path: Path) -> None:
     without_poses = collection(tmp_path, variants=variants, robot_poses=())
     assert tuple(without_poses.episode(index).variant for index in range(3)) == variants
     assert collection(tmp_path).episode(5).variant == "visual_matching"
+
+
+def test_objects_are_dropped_in_the_range_that_is_given(tmp_path: Path) -> None:
+    given = ["object_range=[[-0.13,-0.07],[-0.05,0.1]]"]
+    there = Collection.from_settings(plain(compose("collect", given)))
+    places = np.array([there.episode(index).object_xy for index in range(50)])
+    assert ((places > [-0.13, -0.05]) & (places < [-0.07, 0.1])).all()
+    assert (np.ptp(places, axis=0) > [0.05, 0.12]).all()
+    assert there.episode(7).object_xy == there.episode(7).object_xy
+    anywhere = collection(tmp_path)
+    assert anywhere.episode(0).object_xy is None
+    assert "object_range" not in anywhere.identity()  # earlier folders can be gone on with
+    assert json.dumps(there.identity())
 
 
 def test_every_task_can_be_collected() -> None:

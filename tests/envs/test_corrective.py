@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.collect import Collection
+from envs.collection import Collection
 from envs.dataset.corrective import STRETCH, LearnerDrives
 from envs.episode import EXECUTED, Episode, Observation
 from envs.rollout import run_episode

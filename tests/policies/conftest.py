@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from envs.collect import Collection, collect
+from envs.collect import collect
+from envs.collection import Collection
 from experiment.settings import compose
 from policies.finetune import trainer_of
 from policies.learning.initial import with_initial

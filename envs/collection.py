@@ -1,0 +1,149 @@
+"""What `envs.collect` is to collect: checked settings, and which episodes follow from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
+from envs.workers import available_cores
+from experiment.errors import UserError
+from experiment.settings import Description
+
+Range = tuple[tuple[float, float], tuple[float, float]]
+"""Bounds of x and of y (m)."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What to collect. `env` and `policy` are descriptions that every worker builds from;
+    `object_range` is where the object is dropped, None for the task's own range.
+    """
+
+    task: str
+    episodes: int
+    out: Path
+    env: Description
+    policy: Description
+    workers: int
+    keep_failures: bool
+    robot_poses: tuple[str, ...]
+    robot: str = "google_robot"
+    time_limit: float | None = None
+    seed: int = 0
+    layouts: int = 0
+    variants: tuple[str, ...] = (VISUAL_MATCHING,)
+    object_range: Range | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
+        """Check the settings of `configs/collect.yaml`; raises `UserError` naming a bad one."""
+        workers = settings["workers"] if settings["workers"] is not None else available_cores()
+        for name, count in (("episodes", settings["episodes"]), ("workers", workers)):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise UserError(f"{name}={count}: give a whole number of at least 1.")
+        time_limit = settings["time_limit"]
+        if not isinstance(time_limit, int | float | None) or isinstance(time_limit, bool):
+            raise UserError(f"time_limit={time_limit}: give seconds, or null for no limit.")
+        if not isinstance(settings["keep_failures"], bool):
+            raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
+        if settings["task"]["name"] == "all":
+            raise UserError("task=all: demonstrations are collected of one task, give its name.")
+        variants = settings.get("variants", [VISUAL_MATCHING])  # envs.branch has no other
+        if not variants:
+            raise UserError("variants=[]: give at least one, such as [visual_matching].")
+        env, policy = settings["env"], settings["policy"]
+        if settings.get("label") is not None:  # a group without a choice leaves no key
+            env = {
+                "_target_": "envs.dataset.corrective.LearnerDrives",
+                "env": env,
+                "learner": policy,
+                "learner_share": settings["learner_share"],
+            }
+            policy = settings["label"]
+        return cls(
+            task=str(settings["task"]["name"]),
+            episodes=settings["episodes"],
+            out=Path(settings["out"]),
+            env=env,
+            policy=policy,
+            workers=workers,
+            keep_failures=settings["keep_failures"],
+            robot_poses=tuple(settings["robot_poses"] or ()),
+            robot=str(settings["task"]["robot"]),
+            time_limit=time_limit,
+            seed=settings["seed"],
+            layouts=int(settings["task"].get("layouts") or 0),
+            variants=tuple(map(str, variants)),
+            object_range=_checked_range(settings.get("object_range")),
+        )
+
+    @property
+    def fps(self) -> int:
+        """Control rate (Hz): SIMPLER's robots differ."""
+        return 5 if self.robot == "widowx" else 3
+
+    @property
+    def staging(self) -> Path:
+        return self.out / ".staging"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides each episode; the same for all runs into one folder."""
+        placed = {} if self.object_range is None else {"object_range": self.object_range}
+        return placed | {
+            "task": self.task,
+            "env": {key: value for key, value in self.env.items() if key != "asset_root"},
+            "policy": dict(self.policy),
+            "keep_failures": self.keep_failures,
+            "robot_poses": list(self.robot_poses),
+            "seed": self.seed,
+            "layouts": self.layouts,
+            "variants": list(self.variants),
+        }
+
+    def episode(self, index: int) -> Episode:
+        poses, variants = self.robot_poses, self.variants
+        return Episode(
+            task=self.task,
+            index=index,
+            seed=self._seed(index),
+            robot_pose=poses[index % len(poses)] if poses else None,
+            object_xy=self._object_xy(index),
+            layout=self._layout(index) if self.layouts else None,
+            # Every pose in one variant, then every pose in the next: all pairs come.
+            variant=variants[index // max(1, len(poses)) % len(variants)],
+        )
+
+    def _seed(self, index: int) -> int:
+        # Odd bases are those of envs.branch.
+        return episode_seed(self.task, DEMONSTRATIONS, index, 2 * self.seed)
+
+    def _object_xy(self, index: int) -> tuple[float, float] | None:
+        if self.object_range is None:
+            return None
+        generator = np.random.default_rng([self._seed(index), 3])
+        x, y = (float(generator.uniform(*bounds)) for bounds in self.object_range)
+        return x, y
+
+    def _layout(self, index: int) -> int:
+        """Return a layout, each once before one comes again: drawn ones leave some out for long."""
+        turn, place = divmod(index, self.layouts)
+        first = self._seed(turn * self.layouts)
+        return int(np.random.default_rng(first).permutation(self.layouts)[place])
+
+
+def _checked_range(given: Any) -> Range | None:
+    if given is None:
+        return None
+    try:
+        (x, further_x), (y, further_y) = [[float(bound) for bound in axis] for axis in given]
+    except (TypeError, ValueError):
+        x = further_x = y = further_y = float("nan")
+    if not (x <= further_x and y <= further_y):  # nor if one is not a number
+        raise UserError(
+            f"object_range={given}: give bounds of x and of y in m, the lower one first, such as "
+            "[[-0.13,-0.07],[-0.05,0.1]]."
+        )
+    return (x, further_x), (y, further_y)
