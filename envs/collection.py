@@ -12,14 +12,18 @@ from envs.workers import available_cores
 from experiment.errors import UserError
 from experiment.settings import Description
 
-Range = tuple[tuple[float, float], tuple[float, float]]
-"""Bounds of x and of y (m)."""
+Range = tuple[tuple[float, float], ...]
+"""Bounds of each axis."""
+
+_OBJECT_RANGE = "[[-0.13,-0.07],[-0.05,0.1]]"
+_ROBOT_RANGE = "[[0.62,0.92],[-0.24,0.26],[-0.07,0.01]]"
 
 
 @dataclass(frozen=True)
 class Collection:
     """What to collect. `env` and `policy` are descriptions that every worker builds from;
-    `object_range` is where the object is dropped, None for the task's own range.
+    `object_range` bounds x and y (m) of where the object is dropped, `robot_range` x, y (m) and yaw
+    (rad) of the robot's base, instead of its poses; None for the task's own.
     """
 
     task: str
@@ -36,6 +40,7 @@ class Collection:
     layouts: int = 0
     variants: tuple[str, ...] = (VISUAL_MATCHING,)
     object_range: Range | None = None
+    robot_range: Range | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -77,7 +82,8 @@ class Collection:
             seed=settings["seed"],
             layouts=int(settings["task"].get("layouts") or 0),
             variants=tuple(map(str, variants)),
-            object_range=_checked_range(settings.get("object_range")),
+            object_range=_checked_range(settings, "object_range", _OBJECT_RANGE),
+            robot_range=_checked_range(settings, "robot_range", _ROBOT_RANGE),
         )
 
     @property
@@ -91,7 +97,8 @@ class Collection:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides each episode; the same for all runs into one folder."""
-        placed = {} if self.object_range is None else {"object_range": self.object_range}
+        ranges = {"object_range": self.object_range, "robot_range": self.robot_range}
+        placed = {name: [*map(list, given)] for name, given in ranges.items() if given is not None}
         return placed | {
             "task": self.task,
             "env": {key: value for key, value in self.env.items() if key != "asset_root"},
@@ -105,12 +112,16 @@ class Collection:
 
     def episode(self, index: int) -> Episode:
         poses, variants = self.robot_poses, self.variants
+        robot = self._drawn(self.robot_range, index, 4)
+        placed = self._drawn(self.object_range, index, 3)
         return Episode(
             task=self.task,
             index=index,
             seed=self._seed(index),
-            robot_pose=poses[index % len(poses)] if poses else None,
-            object_xy=self._object_xy(index),
+            robot_pose=poses[index % len(poses)] if poses and robot is None else None,
+            object_xy=None if placed is None else (placed[0], placed[1]),
+            robot_xy=None if robot is None else (robot[0], robot[1]),
+            robot_yaw=None if robot is None else robot[2],
             layout=self._layout(index) if self.layouts else None,
             # Every pose in one variant, then every pose in the next: all pairs come.
             variant=variants[index // max(1, len(poses)) % len(variants)],
@@ -120,12 +131,11 @@ class Collection:
         # Odd bases are those of envs.branch.
         return episode_seed(self.task, DEMONSTRATIONS, index, 2 * self.seed)
 
-    def _object_xy(self, index: int) -> tuple[float, float] | None:
-        if self.object_range is None:
+    def _drawn(self, bounds: Range | None, index: int, stream: int) -> list[float] | None:
+        if bounds is None:
             return None
-        generator = np.random.default_rng([self._seed(index), 3])
-        x, y = (float(generator.uniform(*bounds)) for bounds in self.object_range)
-        return x, y
+        generator = np.random.default_rng([self._seed(index), stream])
+        return [float(generator.uniform(*axis)) for axis in bounds]
 
     def _layout(self, index: int) -> int:
         """Return a layout, each once before one comes again: drawn ones leave some out for long."""
@@ -134,16 +144,17 @@ class Collection:
         return int(np.random.default_rng(first).permutation(self.layouts)[place])
 
 
-def _checked_range(given: Any) -> Range | None:
+def _checked_range(settings: Mapping[str, Any], name: str, example: str) -> Range | None:
+    given = settings.get(name)  # envs.branch has none
     if given is None:
         return None
+    axes = example.count("],[") + 1
     try:
-        (x, further_x), (y, further_y) = [[float(bound) for bound in axis] for axis in given]
+        bounds = tuple((float(low), float(high)) for low, high in given)
     except (TypeError, ValueError):
-        x = further_x = y = further_y = float("nan")
-    if not (x <= further_x and y <= further_y):  # nor if one is not a number
+        bounds = ()
+    if len(bounds) != axes or not all(low <= high for low, high in bounds):  # nor if one is nan
         raise UserError(
-            f"object_range={given}: give bounds of x and of y in m, the lower one first, such as "
-            "[[-0.13,-0.07],[-0.05,0.1]]."
+            f"{name}={given}: give {axes} pairs, the lower bound first, such as {example}."
         )
-    return (x, further_x), (y, further_y)
+    return bounds

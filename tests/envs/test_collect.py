@@ -182,9 +182,10 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("task=all", "of one task"),
         ("variants=[]", "give at least one"),
         ("variants=base", "must be a list"),
-        ("object_range=[[0.1,0],[0,1]]", "the lower one first"),
-        ("object_range=[0,1]", "bounds of x and of y in m"),
-        ("object_range=[[0,nan],[0,1]]", "bounds of x and of y in m"),
+        ("object_range=[[0.1,0],[0,1]]", "the lower bound first"),
+        ("object_range=[0,1]", "object_range=.*: give 2 pairs"),
+        ("object_range=[[0,nan],[0,1]]", "give 2 pairs"),
+        ("robot_range=[[0,1],[0,1]]", "robot_range=.*: give 3 pairs"),
     ],
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
@@ -234,8 +235,18 @@ def test_objects_are_dropped_in_the_range_that_is_given(tmp_path: Path) -> None:
     assert there.episode(7).object_xy == there.episode(7).object_xy
     anywhere = collection(tmp_path)
     assert anywhere.episode(0).object_xy is None
-    assert "object_range" not in anywhere.identity()  # earlier folders can be gone on with
-    assert json.dumps(there.identity())
+    assert there.episode(0).robot_pose == "a0"
+    aside = Collection.from_settings(
+        plain(compose("collect", ["robot_range=[[0.6,0.9],[-0.2,0.2],[0,0]]"]))
+    )
+    moved = [aside.episode(index) for index in range(20)]
+    assert len({each.robot_xy for each in moved}) == 20
+    assert {each.robot_yaw for each in moved} == {0.0}
+    assert {each.robot_pose for each in moved} == {None}
+    # So that folders begun before there were ranges are gone on with.
+    assert not {"object_range", "robot_range"} & anywhere.identity().keys()
+    for one in (there, aside):
+        assert json.loads(json.dumps(one.identity())) == one.identity()  # what resuming compares
 
 
 def test_every_task_can_be_collected() -> None:
