@@ -15,8 +15,10 @@ from experiment.settings import Description
 Range = tuple[tuple[float, float], ...]
 """Bounds of each axis."""
 
-_OBJECT_RANGE = "[[-0.13,-0.07],[-0.05,0.1]]"
-_ROBOT_RANGE = "[[0.62,0.92],[-0.24,0.26],[-0.07,0.01]]"
+_EXAMPLES: dict[str, Range] = {
+    "object_range": ((-0.13, -0.07), (-0.05, 0.1)),
+    "robot_range": ((0.62, 0.92), (-0.24, 0.26), (-0.07, 0.01)),
+}
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Collection:
             seed=settings["seed"],
             layouts=int(settings["task"].get("layouts") or 0),
             variants=tuple(map(str, variants)),
-            object_range=_checked_range(settings, "object_range", _OBJECT_RANGE),
-            robot_range=_checked_range(settings, "robot_range", _ROBOT_RANGE),
+            object_range=_checked_range(settings, "object_range"),
+            robot_range=_checked_range(settings, "robot_range"),
         )
 
     @property
@@ -144,17 +146,20 @@ class Collection:
         return int(np.random.default_rng(first).permutation(self.layouts)[place])
 
 
-def _checked_range(settings: Mapping[str, Any], name: str, example: str) -> Range | None:
+def _checked_range(settings: Mapping[str, Any], name: str) -> Range | None:
     given = settings.get(name)  # envs.branch has none
     if given is None:
         return None
-    axes = example.count("],[") + 1
+    example = _EXAMPLES[name]
     try:
         bounds = tuple((float(low), float(high)) for low, high in given)
     except (TypeError, ValueError):
         bounds = ()
-    if len(bounds) != axes or not all(low <= high for low, high in bounds):  # nor if one is nan
+    if len(bounds) != len(example) or not all(
+        low <= high for low, high in bounds
+    ):  # nor if one is nan
         raise UserError(
-            f"{name}={given}: give {axes} pairs, the lower bound first, such as {example}."
+            f"{name}={given}: give {len(example)} pairs, the lower bound first, such as "
+            f"{[*map(list, example)]}."
         )
     return bounds

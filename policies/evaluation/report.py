@@ -60,7 +60,7 @@ def summary(
         "episodes": len(records),
         "policy": sorted({record.policy for record in records}),
         "assets": sorted({record.assets for record in records}),
-        "wording": sorted({record.wording for record in records if record.wording}),
+        "wording": _wordings(records),
         "stand_ins": sorted({name for record in records for name in record.stand_ins}),
         "table": [line.plain() for line in lines(records, protocol)],
         "rates": {
@@ -108,7 +108,7 @@ def notes(records: Sequence[EpisodeRecord], reference: Reference | None) -> list
         "95 % intervals: Wilson; of a mean over unequal numbers of episodes: MOVER.",
         _shapes(records),
     ]
-    if wordings := sorted({record.wording for record in records if record.wording}):
+    if wordings := _wordings(records):
         lines.append(f"instructions in other words: {', '.join(wordings)}.")
     if any(record.variant in CAMERAS for record in records):
         lines.append("other cameras: in no average, as in the published figures.")
@@ -122,6 +122,10 @@ def write_summary(
 ) -> None:
     text = json.dumps(summary(records, protocol, reference), indent=2) + "\n"
     write_bytes(path, text.encode())
+
+
+def _wordings(records: Sequence[EpisodeRecord]) -> list[str]:
+    return sorted({record.wording for record in records if record.wording})
 
 
 def _shapes(records: Sequence[EpisodeRecord]) -> str:

@@ -226,7 +226,7 @@ def test_every_pair_of_pose_and_variant_comes(tmp_path: Path) -> None:
     assert collection(tmp_path).episode(5).variant == "visual_matching"
 
 
-def test_objects_are_dropped_in_the_range_that_is_given(tmp_path: Path) -> None:
+def test_objects_and_robots_start_in_the_ranges_that_are_given(tmp_path: Path) -> None:
     given = ["object_range=[[-0.13,-0.07],[-0.05,0.1]]"]
     there = Collection.from_settings(plain(compose("collect", given)))
     places = np.array([there.episode(index).object_xy for index in range(50)])

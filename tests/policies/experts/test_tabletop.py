@@ -57,9 +57,9 @@ def test_the_hand_goes_to_the_can_open_shuts_and_lifts_it() -> None:
 def raised(height: float) -> Observation:
     """The can held `height` (m) above where it lay."""
     up = np.array([0.0, 0.0, height])
-    raised = {"pose": CAN["pose"] + [*up, 0, 0, 0, 0], "center": CAN["center"] + up}
+    lifted = {"pose": CAN["pose"] + [*up, 0, 0, 0, 0], "center": CAN["center"] + up}
     seen = table(item_of(CAN).grasp + up, fingers=0.7, target=1.31)
-    objects = {"opened_coke_can": CAN | raised}
+    objects = {"opened_coke_can": CAN | lifted}
     return replace(seen, privileged={**seen.privileged, "objects": objects})
 
 
