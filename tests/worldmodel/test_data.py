@@ -140,7 +140,27 @@ def test_an_episode_whose_first_picture_is_not_known_begins_now() -> None:
         np.testing.assert_allclose(levels, [2, 9], atol=1e-4)
 
 
+def test_words_are_left_out_and_put_in_and_the_pictures_stay() -> None:
+    numbers = [0] * 400
+    plain = changed(windows(*numbers), Augmentation())
+    batch = changed(windows(*numbers), Augmentation(words=0.5))
+    assert torch.equal(batch.frame, plain.frame)
+    said = [set(each.split()) for each in batch.instructions]
+    learned = {"open", "top", "drawer"}
+    exactly = sum(each == "open top drawer" for each in batch.instructions)
+    assert 190 < exactly < 270
+    assert any(not each for each in said)
+    assert any(learned > each for each in said), "words are left out"
+    assert any(learned < each for each in said), "words are put in"
+    again = changed(windows(*numbers), Augmentation(words=0.5))
+    assert again.instructions == batch.instructions
+    all_of = changed(windows(*numbers), Augmentation(words=1.0)).instructions
+    assert sum(each == "open top drawer" for each in all_of) < 100
+
+
 def test_bad_settings_are_named() -> None:
+    with pytest.raises(UserError, match=r"augmentation\.words=2"):
+        Augmentation(words=2)
     with pytest.raises(UserError, match="chunk and every entry of future"):
         WindowConfig(future=(0, 3))
     with pytest.raises(UserError, match="shift must not be negative"):

@@ -47,7 +47,7 @@ def test_each_process_reads_its_own_records() -> None:
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_ranks_share_out_the_batch_of_one(parts: int) -> None:
-    use = dataclasses.replace(USE, augmentation=Augmentation(shift=1))
+    use = dataclasses.replace(USE, augmentation=Augmentation(shift=1, words=0.5))
     one = reader("40,40,40,40,40", use=use, parts=parts)(5).batch
     two = [
         reader("40,40,40,40,40", use=use, parts=parts, rank=r, world=2)(5).batch for r in range(2)

@@ -1,4 +1,4 @@
-"""Random changes to the pictures of a window, the same for all its frames."""
+"""Random changes to the pictures of a window, the same for all its frames, and to its words."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,23 @@ import numpy as np
 
 from experiment.errors import UserError
 from worldmodel.data.windows import WindowBatch
+from worldmodel.text.noise import noisy
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Shifts of up to `shift` pixels; `brightness` and `contrast` changes of up to these shares."""
+    """Shifts of up to `shift` pixels; `brightness` and `contrast` changes of up to these shares;
+    `words`: the share of instructions whose words are noisy (`worldmodel.text.noise`).
+    """
 
     shift: int = 3
     brightness: float = 0.1
     contrast: float = 0.15
+    words: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.words <= 1:
+            raise UserError(f"data.use.augmentation.words={self.words}: give a share in [0, 1].")
         if self.shift < 0 or not (0 <= self.brightness < 1 and 0 <= self.contrast < 1):
             raise UserError(
                 "data.augmentation: shift must not be negative, brightness and contrast in [0, 1)."
@@ -25,7 +31,8 @@ class Augmentation:
     def __call__(
         self, windows: WindowBatch, generator: np.random.Generator, rank: int = 0, world: int = 1
     ) -> None:
-        """Change the pictures of the windows in place; the edge is repeated where they shift.
+        """Change pictures and instructions of the windows in place; where pictures shift, their
+        edge is repeated.
 
         The windows are the `rank`-th of `world` equal shares of a batch, for all of which numbers
         are drawn: the changes are those of the batch as a whole.
@@ -48,6 +55,12 @@ class Augmentation:
                 moved = np.frombuffer(changed, np.uint8).reshape(pictures.shape)
                 moved = moved.take(np.clip(np.arange(height) + down, 0, height - 1), axis=-3)
                 _move(moved, min(max(right, 1 - width), width - 1), pictures)
+        if self.words:  # drawn last: the pictures are those that come without
+            said = generator.random(count * world)[own] < self.words
+            seeds = generator.integers(2**63, size=count * world)[own]
+            for row in np.flatnonzero(said):
+                words = np.random.default_rng(seeds[row])
+                windows.instructions[row] = noisy(windows.instructions[row], words)
 
     def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return uint8 `(count, 256)`: the new level of each level."""
