@@ -128,6 +128,7 @@ def outcome(record: EpisodeRecord) -> str:
 
 
 def card(record: EpisodeRecord, videos: Embedded, dreams: Embedded | None = None) -> Card:
+    recorded = record.instruction or record.wording  # wording=empty says nothing
     facts = {
         "robot pose": record.robot_pose,
         "variant": record.variant,
@@ -135,7 +136,7 @@ def card(record: EpisodeRecord, videos: Embedded, dreams: Embedded | None = None
         "steps": record.steps,
         "strict": "yes" if record.success_strict else "no",
         "subtask reached": record.subtask,
-        "instruction": f"“{record.instruction}”",
+        "instruction": f"“{record.instruction}”" if recorded else "not recorded",
         **record.statistics,
     }
     detail = "; ".join(f"{name} {_short(value)}" for name, value in facts.items())

@@ -3,10 +3,11 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from policies.evaluation.page import Embedded, maps, write_page
+from policies.evaluation.page import Embedded, card, maps, write_page
 from policies.evaluation.published import Reference
 from policies.evaluation.report import read_records
 from tests.policies.pages import browser, evaluation, opened, record
@@ -48,6 +49,15 @@ def test_maps_show_each_start_once_in_the_colour_of_its_outcome() -> None:
     assert all(0 < value < found.size for place in places for value in place)
     assert places[0][1] < places[2][1]  # larger x, nearer to the robot, is lower
     assert found.legend == "circle a, square b"
+
+
+def test_a_card_says_what_was_said_if_that_is_known(tmp_path: Path) -> None:
+    def said(**words: Any) -> str:
+        return card(record(0, **words), Embedded(tmp_path, "mp4", 0)).detail
+
+    assert "instruction “move a near b”" in said(instruction="move a near b")
+    assert "instruction “”" in said(instruction="", wording="empty")
+    assert "instruction not recorded" in said()  # before instructions were
 
 
 def test_videos_beyond_the_limit_are_left_out_and_counted(page: Path) -> None:
