@@ -56,11 +56,11 @@ class Augmentation:
                 moved = moved.take(np.clip(np.arange(height) + down, 0, height - 1), axis=-3)
                 _move(moved, min(max(right, 1 - width), width - 1), pictures)
         if self.words:  # drawn last: the pictures are those that come without
-            said = generator.random(count * world)[own] < self.words
+            chosen = generator.random(count * world)[own] < self.words
             seeds = generator.integers(2**63, size=count * world)[own]
-            for row in np.flatnonzero(said):
-                words = np.random.default_rng(seeds[row])
-                windows.instructions[row] = noisy(windows.instructions[row], words)
+            for row in np.flatnonzero(chosen):
+                noise = np.random.default_rng(seeds[row])
+                windows.instructions[row] = noisy(windows.instructions[row], noise)
 
     def _tables(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Return uint8 `(count, 256)`: the new level of each level."""
