@@ -11,6 +11,7 @@ from experiment.settings import ROOT, typed
 from policies import regression, video_action
 from policies.chunking import ActionCode, ChunkedPolicy, Predictor
 from policies.contract import ACTION_SIZE, STATE_SIZE
+from policies.listening import hearing
 from policies.planning.plan import Plan
 from policies.planning.planner import planned
 from worldmodel.data.gripper import CODECS, codec_name, codec_of
@@ -91,6 +92,7 @@ def load_policy(
     precision: str = "float32",
     task: str | None = None,
     plan: Mapping[str, Any] | None = None,
+    listen: str | None = None,
     **inference: Any,
 ) -> ChunkedPolicy:
     """Return the policy that `policies.finetune` wrote into the folder `checkpoint`.
@@ -98,7 +100,8 @@ def load_policy(
     None means the one that this package brings for `task`. The policy computes on `device` (auto,
     cpu, cuda), products in `precision` (auto, float32, bfloat16). `inference` changes how it acts:
     `execute`, `ensemble` and, for a video-action model, the other fields of its `Inference`; None
-    leaves what the checkpoint says. `plan` (`candidates`, `value`) lets it choose among several
+    leaves what the checkpoint says. `listen`: what becomes of an instruction that was not learned,
+    see `policies.listening`. `plan` (`candidates`, `value`) lets it choose among several
     chunks by what they are imagined to lead to; see `policies.planning`. Raises `UserError` naming
     the file or setting that is wrong.
     """
@@ -108,14 +111,16 @@ def load_policy(
     given = {name: value for name, value in inference.items() if value is not None}
     try:
         compute = Compute.of(device, precision, "policy.")
-        return _loaded(folder, given, typed(Plan, plan or {}).check(), compute)
+        return _loaded(folder, given, typed(Plan, plan or {}).check(), compute, listen)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is damaged or of another version ({error!r})."
         ) from error
 
 
-def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -> ChunkedPolicy:
+def _loaded(
+    folder: Path, given: dict[str, Any], plan: Plan, compute: Compute, listen: str | None
+) -> ChunkedPolicy:
     sections = read_config(folder)
     kind = _kind_of(folder, sections)
     if kind not in _PREDICTORS:
@@ -128,6 +133,7 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
     predictor = _PREDICTORS[kind](folder, sections, normalisation, compute)
     robot, gripper = robot_of(folder, sections), str(sections["gripper"])
     code = ActionCode(normalisation, codec_of(robot, gripper))
+    hear = hearing(listen, sections, folder)
     if plan.candidates > 1:
         if not isinstance(predictor, video_action.VideoActionPredictor):
             raise UserError(
@@ -138,7 +144,7 @@ def _loaded(folder: Path, given: dict[str, Any], plan: Plan, compute: Compute) -
     seen = None if picture is None else (picture[1], picture[0])
     execute, ensemble = int(inference["execute"]), int(inference["ensemble"])
     past = sections["windows"].get("past", ())
-    return ChunkedPolicy(predictor, code, execute, seen, ensemble, past)
+    return ChunkedPolicy(predictor, code, execute, seen, ensemble, past, hear)
 
 
 def _normalisation(folder: Path, sections: Mapping[str, Any]) -> Normalisation:

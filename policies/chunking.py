@@ -10,6 +10,7 @@ import torch
 
 from experiment.errors import UserError
 from policies.contract import ACTION_SIZE, Observation
+from policies.listening import Hear
 from worldmodel.data.grip import LastGrip
 from worldmodel.data.gripper import Decoder, GripperCodec
 from worldmodel.data.normalisation import Normalisation
@@ -64,7 +65,8 @@ class ChunkedPolicy:
     same step (temporal ensembling, arXiv 2304.13705, all alike as in Octo's evaluation), the
     gripper the newest chunk's. `picture` is height and width of what the model sees; coarser
     cameras are warned of. `past` are the control steps before now of further pictures that it sees;
-    of those that it did not see itself, the one before counts.
+    of those that it did not see itself, the one before counts. `hear` makes of an instruction what
+    the model is told.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ChunkedPolicy:
         picture: tuple[int, int] | None = None,
         ensemble: int = 1,
         past: Sequence[int] = (),
+        hear: Hear = str,
     ) -> None:
         if not 1 <= execute <= predictor.chunk:
             raise UserError(
@@ -86,6 +89,7 @@ class ChunkedPolicy:
         self.name = predictor.name
         self._predictor, self._code, self._execute = predictor, code, execute
         self._picture, self._ensemble, self._past = picture, ensemble, tuple(past)
+        self._hear = hear
         self.reset("", 0)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: ARG002
@@ -107,6 +111,7 @@ class ChunkedPolicy:
             self._picture,
             self._ensemble,
             self._past,
+            self._hear,
         )
 
     def _start_like(self, observation: Observation) -> np.ndarray:
@@ -173,10 +178,14 @@ def act_together(
     for rows in sizes.values():
         generators = [policies[row]._generator for row in rows]
         windows = windows_of([observations[row] for row in rows])
+        told = [policies[row]._hear(observations[row].instruction) for row in rows]
         starts = [policies[row]._start_like(observations[row]) for row in rows]
         grips = [[policies[r]._grip.observe(float(observations[r].state[-1]))] for r in rows]
         windows = replace(
-            windows, start=torch.from_numpy(np.stack(starts)), grip=torch.tensor(grips)
+            windows,
+            start=torch.from_numpy(np.stack(starts)),
+            grip=torch.tensor(grips),
+            instructions=told,
         )
         if first._past:
             past = np.stack([policies[r]._remembered(observations[r]) for r in rows])

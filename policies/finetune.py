@@ -79,6 +79,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     of_set = {n: each for group, each in zip(groups, facts, strict=True) for n in group}
     for data, codec in zip(sets, codecs, strict=True):
         data.learn(LearnedGripper(codec), None)
+    instructions = sorted({each for fact in facts for each in fact.sentences})
     normalisation, robot = of_set[acting[0]].normalisation, str(sets[acting[0]].adapter.robot)
     reader = source.window_reader(sets, use, config.seed, ranks().rank, ranks().world)
     if (told := starts_told(sets)) is not None:
@@ -106,6 +107,7 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
             "gripper": codec_name(robot, config.gripper),
             "tokenizer": settings.tokenizer.config(),
             "text": settings.text.config(),
+            "instructions": instructions,
             "windows": asdict(use.windows),
             "normalisation": normalisation.section(),
             "training": {

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def test_how_a_checkpoint_acts_can_be_set(toy_run: Path) -> None:
         assert with_video.act(observation()).shape == (3, 7)
         with pytest.raises(UserError, match="steps"):
             load_policy(folder, steps=0).act(observation())
+
+
+def test_a_policy_hears_the_words_of_its_demonstrations(toy_run: Path) -> None:
+    folder = toy_run / "checkpoint"
+    learned = json.loads((folder / CONFIG).read_text())["instructions"]
+    own = "place apple into top drawer"  # of the second half of each episode
+    assert learned == ["open top drawer", own]
+
+    def chunk(instruction: str, listen: str | None = None) -> np.ndarray:
+        policy = load_policy(str(folder), listen=listen)
+        policy.reset(instruction, 0)
+        return policy.act(replace(observation(), instruction=instruction))
+
+    for listen in (None, "said"):
+        assert np.array_equal(chunk(own, listen), chunk(own))
+    assert np.array_equal(chunk(f"please, {own} for us"), chunk(own))
+    assert not np.array_equal(chunk(f"please, {own} for us", "said"), chunk(own))
 
 
 def test_a_policy_computes_in_another_precision_within_a_bound(toy_run: Path) -> None:

@@ -82,6 +82,7 @@ def test_sets_with_one_adapter_have_their_units_in_common(tmp_path: Path) -> Non
     other = toy_set(ToyEpisodes((20,)), adapter=toy_adapter(rate=5.0))
     assert alike([sets[0], other, sets[1]]) == [[0, 2], [1]]
     together = statistics(sets, tmp_path)
+    assert len(together.sentences) == together.instructions > 0
     assert together.steps == sum(statistics([data], tmp_path).steps for data in sets)
     actions = [data.canonical(n).action for data in sets for n in range(len(data.lengths))]
     low = np.quantile(np.concatenate(actions)[:, :6], 0.01, axis=0)

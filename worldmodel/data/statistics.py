@@ -19,7 +19,7 @@ from worldmodel.data.dataset import DataSet
 from worldmodel.data.formats.episode import DamagedRecord
 from worldmodel.data.normalisation import Normalisation
 
-BINS = 41
+BINS, SENTENCES = 41, 1000
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Statistics:
 
     `extremes[i]` are the least and the greatest value of action dimension i. `histogram[i]` counts
     it in `BINS` equal bins from `edges[i][0]` to `edges[i][1]`, which differ even for a constant.
-    `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode; `damaged` lists
-    records that could not be read.
+    `lengths` are quantiles (0, 25, 50, 75, 100 %) of the steps of an episode; `sentences` are the
+    `instructions`, where they are at most `SENTENCES`; `damaged` lists records that could not be
+    read.
     """
 
     episodes: int
@@ -40,6 +41,7 @@ class Statistics:
     histogram: list[list[int]]
     lengths: list[float]
     instructions: int
+    sentences: list[str]
     damaged: list[str]
 
     def section(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def measure(sets: Sequence[DataSet], skip_damaged: bool) -> Statistics:
             continue
         actions.append(arrays.action)
         states.append(arrays.state)
-        texts.update(arrays.instructions[:1])
+        texts.update(arrays.instructions)
     if not actions:
         source = ", ".join(data.source for data in sets)
         raise UserError(f"{source}: not one episode could be read; see {damaged[:1]}.")
@@ -97,6 +99,7 @@ def statistics_of(
         histogram=[np.histogram(c, BINS, (low, high))[0].tolist() for c, (low, high) in pairs],
         lengths=np.quantile([len(a) for a in actions], [0, 0.25, 0.5, 0.75, 1]).tolist(),
         instructions=len(instructions),
+        sentences=sorted(instructions) if len(instructions) <= SENTENCES else [],
         damaged=damaged,
     )
 

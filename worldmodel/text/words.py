@@ -18,6 +18,11 @@ _WORD = re.compile(r"[a-z0-9]+")
 _warned: set["HashedWords"] = set()
 
 
+def words_of(instruction: str) -> list[str]:
+    """Return the words of an instruction; case and punctuation do not count."""
+    return _WORD.findall(instruction.lower())
+
+
 @dataclass(frozen=True)
 class HashedWords:
     """`words` tokens an instruction, `vocabulary` hash buckets, embeddings of `width`.
@@ -41,13 +46,10 @@ class HashedWords:
         return Modality("text", self.width, predicted=False, vocabulary=self.vocabulary)
 
     def embed(self, instructions: Sequence[str], device: torch.device) -> Tensor:
-        """Return word numbers int64 `(b, words)`, 0 after the end.
-
-        Case and punctuation do not count.
-        """
+        """Return word numbers int64 `(b, words)`, 0 after the end."""
         ids = torch.zeros(len(instructions), self.words, dtype=torch.int64)
         for row, instruction in enumerate(instructions):
-            words = _WORD.findall(instruction.lower())
+            words = words_of(instruction)
             if len(words) > self.words and self not in _warned:
                 _warned.add(self)
                 warnings.warn(
