@@ -16,7 +16,8 @@ from worldmodel.training.checkpoint import CONFIG
 
 Listen = Literal["said", "known", "nearest"]
 """`said`: takes it as it is; `known`: leaves out the words that no demonstration has; `nearest`:
-takes the demonstrations' instruction whose meaning is nearest, by MiniLM."""
+takes the demonstrations' instruction with most words in common in their order, among those that
+have as many the one whose meaning is nearest."""
 
 Hear = Callable[[str], str]
 
@@ -66,9 +67,10 @@ class Known:
 
 
 class Nearest:
-    """Takes the one of the `learned` instructions whose mean MiniLM state is nearest (cosine).
+    """Takes the one of the `learned` instructions that shares the longest subsequence of words.
 
-    An instruction that is empty stays so.
+    Among equals the one whose mean MiniLM state is nearest (cosine) is taken: that alone would not
+    tell which of two objects goes to the other. An instruction that is empty stays so.
     """
 
     def __init__(self, learned: Sequence[str]) -> None:
@@ -84,8 +86,10 @@ class Nearest:
         if words in self._same:
             return self._same[words]
         if instruction not in self._heard:
-            alike = self._states @ self._embedded([instruction])[0]
-            self._heard[instruction] = self._learned[int(alike.argmax())]
+            alike = (self._states @ self._embedded([instruction])[0]).tolist()
+            common = [_common(words, words_of(each)) for each in self._learned]
+            best = max(range(len(alike)), key=lambda n: (common[n], alike[n]))
+            self._heard[instruction] = self._learned[best]
         return self._heard[instruction]
 
     @functools.cached_property
@@ -95,3 +99,14 @@ class Nearest:
     def _embedded(self, instructions: Sequence[str]) -> Tensor:
         """Return the directions `(b, d)` of the mean states, those of padding being zero."""
         return torch.nn.functional.normalize(self._encoder.embed(instructions, _CPU).sum(1), dim=-1)
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence."""
+    lengths = [0] * (len(other) + 1)
+    for word in one:
+        diagonal = 0
+        for n, each in enumerate(other):
+            longest = diagonal + 1 if word == each else max(lengths[n], lengths[n + 1])
+            diagonal, lengths[n + 1] = lengths[n + 1], longest
+    return lengths[-1]

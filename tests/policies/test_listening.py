@@ -8,7 +8,13 @@ import pytest
 from experiment.errors import UserError
 from policies.listening import hearing
 
-LEARNED = ["close top drawer", "move apple near can", "open middle drawer", "open top drawer"]
+LEARNED = [
+    "close top drawer",
+    "move apple near can",
+    "move can near apple",
+    "open middle drawer",
+    "open top drawer",
+]
 FOLDER = Path("somewhere")
 
 
@@ -48,6 +54,7 @@ def test_the_nearest_instruction_by_its_meaning() -> None:
     assert hear("pull the top drawer out, open it") == "open top drawer"
     assert hear("shut the drawer at the top") == "close top drawer"
     assert hear("bring the apple close to the can") == "move apple near can"
+    assert hear("bring the can close to the apple") == "move can near apple"
     assert hear("OPEN middle drawer.") == "open middle drawer"
     assert hear("") == ""
 
