@@ -52,13 +52,15 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """Stages in their order. `about` says what they make; `demos`: sets they learn from; `values`:
-    numbers that settings name, which a recipe built on this one may change."""
+    """Stages in their order. `about` says what they make; `demos`: sets they learn from; `sets`:
+    further ones, by name; `values`: numbers that settings name, which a recipe built on this one
+    may change."""
 
     name: str
     about: str
     stages: list[Stage]
     demos: str = ""
+    sets: dict[str, str] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
 
     def chosen(self, only: Sequence[str] | None) -> list[Stage]:

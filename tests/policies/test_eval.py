@@ -201,7 +201,7 @@ def test_a_folder_that_is_deleted_meanwhile_ends_the_run(
         (["policy=random", "seed=abc"], "seed"),
         (["policy=random", "checkpoint=x"], "means nothing to this policy"),
         (
-            ["task=stack_cube", "checkpoint=policies/checkpoints/open_and_place"],
+            ["task=stack_cube", "checkpoint=policies/checkpoints/google_robot"],
             "is a policy of robot google_robot, but task stack_cube has robot widowx",
         ),
         (["checkpoint=nowhere"], "checkpoint nowhere was not found"),
