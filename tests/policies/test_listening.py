@@ -1,5 +1,6 @@
 """Other words than a policy learned: as they are, without the unknown ones, the nearest ones."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,9 @@ def test_what_cannot_be_listened_to_is_named(
 ) -> None:
     with pytest.raises(UserError, match=message):
         hearing(listen, there, FOLDER)
+
+
+def test_a_missing_package_is_named_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"policy.listen=nearest needs transformers.*\[text\]"):
+        hearing("nearest", sections(), FOLDER)
