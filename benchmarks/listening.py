@@ -10,16 +10,15 @@ heard as their own again. Instructions that a wording has no rule for are left o
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from omegaconf import OmegaConf
 
 from envs.wording import Rule, Wording
 from experiment.errors import UserError
 from experiment.settings import ROOT
-from policies.listening import hearing
+from policies.listening import Listen, hearing
 from worldmodel.training.checkpoint import checkpoint_folder, read_config
-
-WAYS = ("said", "known", "nearest")
 
 
 def reworded(name: str, instructions: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -43,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = checkpoint_folder(str(given.checkpoint))
     sections = read_config(folder)
-    ways = {way: hearing(way, sections, folder) for way in WAYS}
+    ways = {way: hearing(way, sections, folder) for way in get_args(Listen)}
     print(f"| wording | instructions | {' | '.join(ways)} |\n" + "|---" * (2 + len(ways)) + "|")
     lines = []
     for name in given.wordings:
