@@ -1,13 +1,16 @@
-"""Files and folders that are whole or absent (write to a temporary name, flush, rename); logs."""
+"""Files and folders that are whole or absent (temporary name, flush, rename); logs; locks."""
 
 import contextlib
 import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from experiment.errors import UserError
 
@@ -88,6 +91,28 @@ def read_records(path: Path) -> list[dict[str, Any]]:
             raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
         records.append(record)
     return records
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file `path`, which ends with the process; say `waiting` where another has it.
+
+    Raises `UserError` when the file cannot be made.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(waiting, file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def replace_folder(new: Path, folder: Path) -> None:

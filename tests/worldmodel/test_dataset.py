@@ -1,6 +1,7 @@
 """Data sets: what is in a window, and what is cached."""
 
 import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,30 @@ def test_a_small_set_is_decoded_once_for_all_runs(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.npy"))) == 2
 
 
+def test_what_another_process_decodes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, waits, late = threading.Event(), threading.Event(), ToyEpisodes((9, 7))
+    monkeypatch.setattr("builtins.print", lambda *_, **__: waits.set())
+
+    class Slow(ToyEpisodes):
+        def __getitem__(self, number: int):  # type: ignore[no-untyped-def]
+            begun.set()
+            assert waits.wait(20)
+            return super().__getitem__(number)
+
+    def decode_too() -> None:
+        begun.wait(20)
+        toy_set(late).decode_once(tmp_path, skip_damaged=False)
+
+    other = threading.Thread(target=decode_too)
+    other.start()
+    toy_set(Slow((9, 7))).decode_once(tmp_path, skip_damaged=False)
+    other.join(20)
+    assert late.decoded == 0
+    assert [path.suffix for path in sorted(tmp_path.glob("pictures*"))] == [".json", ".npy"]
+
+
 def test_decoding_once_stops_at_damage_or_remembers_it(tmp_path: Path) -> None:
     class Broken(ToyEpisodes):
         def __getitem__(self, number: int):  # type: ignore[no-untyped-def]
@@ -218,7 +243,7 @@ def test_decoding_once_stops_at_damage_or_remembers_it(tmp_path: Path) -> None:
     data = toy_set(Broken((9, 7)), WINDOWS)
     with pytest.raises(DamagedRecord, match="picture 1"):
         data.decode_once(tmp_path, skip_damaged=False)
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
     data.decode_once(tmp_path, skip_damaged=True)
     assert window_at(data, 0, 3).frame[0, 0, 0, 0] == 3
     with pytest.raises(DamagedRecord, match="picture 1"):

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from experiment import progress
-from experiment.files import disk_error, write_bytes
+from experiment.files import alone, disk_error, write_bytes
 from worldmodel.data.formats.episode import DamagedRecord
 
 Size = tuple[int, int]
@@ -109,10 +109,19 @@ class PictureFile:
     ) -> None:
         """Write the file, if it is not there, from `read(episode, steps)`; shows progress.
 
-        Raises `DamagedRecord` for the first that cannot be read, unless `skip_damaged`.
+        While another process writes it, this one waits. Raises `DamagedRecord` for the first that
+        cannot be read, unless `skip_damaged`.
         """
         if self.path.exists():
             return
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with alone(lock, f"another process decodes {self.path}; waiting for it"):
+            if not self.path.exists():
+                self._write(size, read, skip_damaged)
+
+    def _write(
+        self, size: Size, read: Callable[[int, Sequence[int]], np.ndarray], skip_damaged: bool
+    ) -> None:
         partial = self.path.with_name(f".{self.path.name}.partial")
         damaged: dict[int, str] = {}
         shape = (int(self._starts[-1]), *size, 3)
@@ -133,7 +142,6 @@ class PictureFile:
                     yield np.zeros((len(steps), *size, 3), np.uint8)
 
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             # Written as a stream: a full disk is an error here, in a memory map it is a crash.
             with (
                 partial.open("wb") as file,

@@ -3,11 +3,8 @@
 A file gets its name only once its checksum is right. Two installs into one folder take turns.
 """
 
-import contextlib
 import functools
 import shutil
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +12,12 @@ from typing import Any
 
 import pooch
 import requests
-from filelock import FileLock, Timeout
 
 from envs.simpler.assets.manifest import Entry, Manifest
 from envs.simpler.assets.status import status
 from experiment import progress
 from experiment.errors import UserError
-from experiment.files import disk_error
+from experiment.files import alone, disk_error
 
 _LOCK = ".install.lock"
 _RETRIES = 3
@@ -55,7 +51,7 @@ def install(source: str, root: Path, manifest: Manifest, timeout: float = 30.0) 
     entries = list(manifest.entries.values())
     is_new = not root.exists()
     try:
-        with _alone_in(root):
+        with alone(root / _LOCK, f"another install is filling {root}; waiting for it"):
             for folder in {(root / entry.path).parent for entry in entries}:
                 for path in folder.glob("tmp????????"):  # pooch's, of an install that was killed
                     path.unlink(missing_ok=True)
@@ -89,25 +85,6 @@ def _checked_source(source: str, root: Path) -> str:
     if root.is_dir() and root.samefile(folder):
         raise UserError(f"--from and --to both name {root}; it cannot repair itself.")
     return str(folder)
-
-
-@contextlib.contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process."""
-    lock = FileLock(root / _LOCK)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            print(f"another install is filling {root}; waiting for it", file=sys.stderr)
-            lock.acquire()
-    except OSError as error:
-        raise disk_error(error, root) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _bring(source: str, root: Path, needed: list[Entry], timeout: float) -> set[Entry]:
