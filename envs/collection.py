@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
+from envs.simpler.tasks.registry import TASKS
+from envs.simpler.tasks.scattered import scattered
 from envs.workers import available_cores
 from experiment.errors import UserError
 from experiment.settings import Description
@@ -24,6 +26,7 @@ _EXAMPLES: dict[str, Range] = {
 @dataclass(frozen=True)
 class Collection:
     """What to collect. `env` and `policy` are descriptions that every worker builds from;
+    `scattered` puts what has fixed places anywhere between these (`envs.simpler.tasks.scattered`).
     `object_range` bounds x and y (m) of where the object is dropped, `robot_range` x, y (m) and yaw
     (rad) of the robot's base, instead of its poses; None for the task's own.
     """
@@ -43,6 +46,7 @@ class Collection:
     variants: tuple[str, ...] = (VISUAL_MATCHING,)
     object_range: Range | None = None
     robot_range: Range | None = None
+    scattered: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -86,6 +90,7 @@ class Collection:
             variants=tuple(map(str, variants)),
             object_range=_checked_range(settings, "object_range"),
             robot_range=_checked_range(settings, "robot_range"),
+            scattered=_checked_scattered(settings),
         )
 
     @property
@@ -100,7 +105,11 @@ class Collection:
     def identity(self) -> dict[str, Any]:
         """Return what decides each episode; the same for all runs into one folder."""
         ranges = {"object_range": self.object_range, "robot_range": self.robot_range}
-        placed = {name: [*map(list, given)] for name, given in ranges.items() if given is not None}
+        placed: dict[str, Any] = {
+            name: [*map(list, given)] for name, given in ranges.items() if given is not None
+        }
+        if self.scattered:
+            placed["scattered"] = True
         return placed | {
             "task": self.task,
             "env": {key: value for key, value in self.env.items() if key != "asset_root"},
@@ -114,20 +123,31 @@ class Collection:
 
     def episode(self, index: int) -> Episode:
         poses, variants = self.robot_poses, self.variants
-        robot = self._drawn(self.robot_range, index, 4)
-        placed = self._drawn(self.object_range, index, 3)
+        options = self._places(index)
+        if poses and "robot_xy" not in options:
+            options["robot_pose"] = poses[index % len(poses)]
         return Episode(
             task=self.task,
             index=index,
             seed=self._seed(index),
-            robot_pose=poses[index % len(poses)] if poses and robot is None else None,
-            object_xy=None if placed is None else (placed[0], placed[1]),
-            robot_xy=None if robot is None else (robot[0], robot[1]),
-            robot_yaw=None if robot is None else robot[2],
             layout=self._layout(index) if self.layouts else None,
             # Every pose in one variant, then every pose in the next: all pairs come.
             variant=variants[index // max(1, len(poses)) % len(variants)],
+            **options,
         )
+
+    def _places(self, index: int) -> dict[str, Any]:
+        """Return the options of a reset that say where robot and objects are, if not the task."""
+        if self.scattered:
+            return scattered(TASKS[self.task], np.random.default_rng([self._seed(index), 5]))
+        robot = self._drawn(self.robot_range, index, 4)
+        placed = self._drawn(self.object_range, index, 3)
+        options: dict[str, Any] = {}
+        if placed is not None:
+            options["object_xy"] = (placed[0], placed[1])
+        if robot is not None:
+            options |= {"robot_xy": (robot[0], robot[1]), "robot_yaw": robot[2]}
+        return options
 
     def _seed(self, index: int) -> int:
         # Odd bases are those of envs.branch.
@@ -144,6 +164,16 @@ class Collection:
         turn, place = divmod(index, self.layouts)
         first = self._seed(turn * self.layouts)
         return int(np.random.default_rng(first).permutation(self.layouts)[place])
+
+
+def _checked_scattered(settings: Mapping[str, Any]) -> bool:
+    given = bool(settings.get("scattered"))  # envs.branch has none
+    if given and settings["task"]["name"] not in TASKS:
+        raise UserError("scattered=true: only SIMPLER's tasks have places to scatter between.")
+    for name in _EXAMPLES:
+        if given and settings.get(name) is not None:
+            raise UserError(f"scattered=true draws places itself: leave out {name}.")
+    return given
 
 
 def _checked_range(settings: Mapping[str, Any], name: str) -> Range | None:

@@ -53,6 +53,8 @@ class Episode:
     seed: int
     robot_pose: str | None = None
     object_xy: tuple[float, float] | None = None
+    target_xy: tuple[float, float] | None = None
+    distractor_xy: tuple[float, float] | None = None
     robot_xy: tuple[float, float] | None = None
     robot_yaw: float | None = None
     coloring: str | None = None

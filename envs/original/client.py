@@ -73,6 +73,12 @@ class OriginalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         options = translated(options or {}, self.task)
         options.pop("reconfigure", None)
         given = checked_options(options, self.task)
+        moved = sorted(given.keys() & {"object_xy", "target_xy", "distractor_xy"})
+        if self.task.layouts and moved:
+            raise UserError(
+                f"{moved[0]}: the original simulator has the objects of {self.task.name} only "
+                "where its layouts put them; leave it out."
+            )
         super().reset(seed=seed)
         seed = int(self._seed.randint(2**32)) if seed is None else seed
         self._start = self._draw(seed, given)

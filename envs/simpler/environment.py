@@ -101,8 +101,9 @@ class SimplerEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start an episode; `options` fix what is drawn from the seed otherwise.
 
-        They are robot_pose, robot_xy, robot_yaw, coloring, object_xy, orientation, layout, drawer
-        and object, where the task has them, or SimplerEnv's own (see `simplerenv_options`).
+        They are robot_pose, robot_xy, robot_yaw, coloring, object_xy, target_xy, distractor_xy,
+        orientation, layout, drawer and object, where the task has them, or SimplerEnv's own (see
+        `simplerenv_options`).
         Raises: `UserError` for an unknown option or name, and where nothing can draw.
         """
         options = translated(options or {}, self.task)

@@ -10,8 +10,10 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, TypeVar
 
+import numpy as np
+
 from envs.episode import DEMONSTRATIONS, VISUAL_MATCHING, Episode, episode_seed
-from experiment.errors import UserError
+from experiment.errors import UserError, nearest
 from policies.evaluation.published import GRID_POSITIONS, GROUPS, LISTS, Entry, Reference
 
 V = TypeVar("V")
@@ -19,7 +21,7 @@ V = TypeVar("V")
 ALL = "all"
 """The task that stands for all tasks of a list."""
 
-GRID = "grid"
+GRID, SCATTERED = "grid", "scattered"
 
 
 @dataclass  # not frozen: OmegaConf could not fill it inside of another
@@ -29,8 +31,9 @@ class Protocol:
     The rule: robot poses take turns; so do the object positions (m; without any, the protocol grid
     has those of `published.GRID_POSITIONS`) and the layouts (their number), each with every pose
     once before the next one comes. Otherwise an episode's seed draws its own. `variant` is the
-    scene's. `episodes`: how many are run by default, None for all of a list. `reference`: published
-    figures of the same list.
+    scene's. The protocol scattered puts what has fixed places anywhere between these
+    (`envs.simpler.tasks.scattered`). `episodes`: how many are run by default, None for all of a
+    list. `reference`: published figures of the same list.
     """
 
     name: str = "default"
@@ -79,6 +82,8 @@ def episodes(
         )
     if count is None:
         raise UserError(f"protocol {protocol.name} has no end: give episodes= a number.")
+    if protocol.name == SCATTERED:
+        return _scattered(protocol, task, count, seed)
     return [
         Episode(
             task=task,
@@ -90,6 +95,29 @@ def episodes(
             variant=protocol.variant,
         )
         for index in range(count)
+    ]
+
+
+def _scattered(protocol: Protocol, task: str, count: int, seed: int) -> list[Episode]:
+    # Only here: all else about episodes is known without the tasks.
+    from envs.simpler.tasks.registry import TASKS
+    from envs.simpler.tasks.scattered import scattered
+
+    if task not in TASKS:
+        raise UserError(
+            f"protocol {SCATTERED} and task {task} do not fit: it knows SIMPLER's tasks only."
+            f"{nearest(task, TASKS)}"
+        )
+    seeds = [episode_seed(task, protocol.name, index, seed) for index in range(count)]
+    return [
+        Episode(
+            task=task,
+            index=index,
+            seed=drawn,
+            variant=protocol.variant,
+            **scattered(TASKS[task], np.random.default_rng(drawn)),
+        )
+        for index, drawn in enumerate(seeds)
     ]
 
 

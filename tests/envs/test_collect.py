@@ -186,6 +186,7 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("object_range=[0,1]", "object_range=.*: give 2 pairs"),
         ("object_range=[[0,nan],[0,1]]", "give 2 pairs"),
         ("robot_range=[[0,1],[0,1]]", "robot_range=.*: give 3 pairs"),
+        ("scattered=2", "scattered=2 must be true or false"),
     ],
 )
 def test_bad_settings_get_one_sentence(argument: str, says: str) -> None:
@@ -247,6 +248,23 @@ def test_objects_and_robots_start_in_the_ranges_that_are_given(tmp_path: Path) -
     assert not {"object_range", "robot_range"} & anywhere.identity().keys()
     for one in (there, aside):
         assert json.loads(json.dumps(one.identity())) == one.identity()  # what resuming compares
+
+
+def test_scattered_starts_are_on_no_list(tmp_path: Path) -> None:
+    one = Collection.from_settings(plain(compose("collect", ["task=stack_cube", "scattered=true"])))
+    episodes = [one.episode(index) for index in range(24)]
+    assert len({(each.object_xy, each.target_xy) for each in episodes}) == 24
+    assert {each.layout for each in episodes} == set(range(24))
+    assert json.loads(json.dumps(one.identity())) == one.identity()
+    drawer = ["task=open_top_drawer", "scattered=true"]
+    robot = Collection.from_settings(plain(compose("collect", drawer))).episode(0)
+    assert robot.robot_pose is None
+    assert robot.robot_xy is not None
+    assert "scattered" not in collection(tmp_path).identity()
+    with pytest.raises(UserError, match="leave out robot_range"):
+        Collection.from_settings(
+            plain(compose("collect", [*drawer, "robot_range=[[0,1],[0,1],[0,0]]"]))
+        )
 
 
 def test_every_task_can_be_collected() -> None:

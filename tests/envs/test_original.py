@@ -95,6 +95,14 @@ def test_starts_are_drawn_here_and_handed_over(answering: Any) -> None:
     assert info["versions"] == {"original sapien": "2.2.2"}
 
 
+def test_its_layouts_are_fixed(tmp_path: Path) -> None:
+    code = ANSWER.format(state=json.dumps(STATE), log=str(tmp_path / "messages"))
+    env = OriginalEnv(task_spec("stack_cube"), pipe_to(tmp_path, code), None)
+    with pytest.raises(UserError, match=r"object_xy: .* only where its layouts put them"):
+        env.reset(seed=0, options={"object_xy": (-0.1, 0.0)})
+    env.close()
+
+
 def test_info_and_state_have_the_form_of_our_own_environments(answering: Any) -> None:
     env, _ = answering
     observation, info = env.reset(seed=0)

@@ -1,14 +1,17 @@
 """Random draws of resets, fixed layouts, variants, names: what makes an episode's start."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from envs.simpler.assets.catalogues import CATALOGUES
+from envs.simpler.assets.rests import rests
 from envs.simpler.scenes.names import object_name
 from envs.simpler.tasks import layouts
 from envs.simpler.tasks.registry import COLORINGS, DRAWERS, ORIENTATIONS, TASKS, task_spec
+from envs.simpler.tasks.scattered import scattered
 from envs.simpler.tasks.start import ROBOT_POSES, Start, draw_start
 from envs.simpler.tasks.variants import variant_of, variants_of
 from experiment.errors import UserError
@@ -92,6 +95,54 @@ def test_a_fixed_name_changes_no_other_draw(task: str) -> None:
         assert fixed.drawer == free.drawer
 
 
+def test_objects_of_a_layout_can_be_put_elsewhere() -> None:
+    listed = start("move_near", 5)
+    moved = start("move_near", 5, object_xy=(-0.3, 0.1), distractor_xy=(-0.2, 0.2))
+    source, target = listed.layout.source, listed.layout.target
+    assert source is not None
+    assert target is not None
+    assert moved.layout.positions[source] == (-0.3, 0.1)
+    assert moved.layout.positions[target] == listed.layout.positions[target]
+    assert moved.layout.positions[3 - source - target] == (-0.2, 0.2)
+    assert moved.layout.models == listed.layout.models
+    assert start("stack_cube", 5, target_xy=(-0.1, 0)).layout.positions[1] == (-0.1, 0.0)
+
+
+def test_where_something_rests_is_not_taken_from_another_place() -> None:
+    spec = TASKS["eggplant_in_basket"]
+    listed = start("eggplant_in_basket", 0).layout
+    assert rests(spec, listed) is not None
+    assert rests(spec, start("eggplant_in_basket", 0, object_xy=(-0.1, 0.2)).layout) is None
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_scattered_starts_lie_between_those_of_the_lists(task: str) -> None:
+    spec = TASKS[task]
+    drawn = [scattered(spec, np.random.default_rng(seed)) for seed in range(20)]
+    assert drawn[3] == scattered(spec, np.random.default_rng(3))
+    names = {
+        "drawer": {"robot_xy", "robot_yaw"},
+        "place": {"robot_xy", "robot_yaw"},
+        "grasp": set(),
+        "move_near": {"object_xy", "target_xy", "distractor_xy"},
+        "put_on": {"object_xy", "target_xy"},
+    }[spec.family]
+    assert set(drawn[0]) == names - ({"target_xy"} if spec.robot == "widowx_sink" else set())
+    for name in drawn[0]:
+        values = [options[name] for options in drawn]
+        assert len(set(values)) == 20
+    for options in drawn:
+        start(task, 0, **options)
+        places = np.array([options[name] for name in drawn[0] if "robot" not in name])
+        if spec.family in ("move_near", "put_on"):
+            listed = [start(task, 0, layout=n).layout.positions for n in range(spec.layouts)]
+            assert (places >= np.min(listed, axis=(0, 1))).all()
+            assert (places <= np.max(listed, axis=(0, 1))).all()
+        if len(places) > 1:
+            gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2)]
+            assert min(gaps) >= 0.08
+
+
 def test_everything_that_may_be_drawn_is_drawn() -> None:
     drawers = [start("open_drawer", seed) for seed in range(300)]
     assert {s.robot_pose for s in drawers} == set(ROBOT_POSES)
@@ -116,6 +167,10 @@ def test_everything_that_may_be_drawn_is_drawn() -> None:
         ("stack_cube", {"layout": -1}, "0 to 23"),
         ("pick_coke_can", {"object_xy": (0.1, float("nan"))}, "object_xy"),
         ("pick_coke_can", {"object_xy": (0.1,)}, "object_xy"),
+        ("pick_coke_can", {"target_xy": (0.1, 0.1)}, "has no reset option 'target_xy'"),
+        ("stack_cube", {"target_xy": (0.1,)}, "target_xy"),
+        ("stack_cube", {"distractor_xy": (0.1, 0.1)}, "has no reset option 'distractor_xy'"),
+        ("eggplant_in_basket", {"target_xy": (0.1, 0.1)}, "its basket is fixed"),
     ],
 )
 def test_options_that_cannot_be_are_refused(task: str, wrong: dict[str, Any], message: str) -> None:

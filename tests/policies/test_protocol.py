@@ -53,6 +53,18 @@ def test_every_position_meets_every_pose() -> None:
     assert pairs[2] == ("a0", (-0.02, 0.03))
 
 
+def test_scattered_starts_are_the_same_every_time_and_on_no_list() -> None:
+    one = episodes(Protocol("scattered"), "move_near", 20)
+    assert one[:5] == episodes(Protocol("scattered"), "move_near", 5)
+    assert len({(e.object_xy, e.target_xy, e.distractor_xy) for e in one}) == 20
+    other = episodes(Protocol("scattered"), "move_near", 20, seed=1)
+    assert not {e.object_xy for e in one} & {e.object_xy for e in other}
+    robots = {e.robot_xy for e in episodes(Protocol("scattered"), "close_top_drawer", 20)}
+    assert len(robots) == 20
+    cans = episodes(Protocol("scattered"), "pick_standing_coke_can", 1)
+    assert cans[0].reset_options() == {}  # they lie anywhere by default
+
+
 def test_no_episodes_is_refused() -> None:
     with pytest.raises(UserError, match="episodes=0"):
         episodes(DEFAULT, "open_and_place", 0)
@@ -104,6 +116,7 @@ def test_a_sample_of_a_list_is_even_and_grows() -> None:
         (DEFAULT, ALL, 30, "is for one task"),
         (DEFAULT, "open_and_place", None, "has no end"),
         (Protocol("grid"), "pick_object", 3, "grid and task pick_object do not fit"),
+        (Protocol("scattered"), "stack_cubes", 3, "Did you mean 'stack_cube'"),
     ],
 )
 def test_what_does_not_fit_gets_one_sentence(

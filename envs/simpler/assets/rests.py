@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from envs.simpler.tasks.layouts import Layout
+from envs.simpler.tasks.layouts import Layout, put_on
 from envs.simpler.tasks.registry import TaskSpec
 
 TABLE = Path(__file__).with_name("rests.json")
@@ -42,11 +42,16 @@ def basket_key(layout: int) -> str:
 
 
 def names(spec: TaskSpec, layout: Layout) -> list[str]:
-    """Names of the drops that a layout is made of: one for all together, or one for each object."""
+    """Names of the drops that a layout is made of: one for all together, or one for each object.
+
+    In the basket's task only those of its list are known.
+    """
     if spec.family == "move_near":
         return [group_key(layout)]
     if spec.robot == "widowx_sink":
-        return [basket_key(layout.number or 0)]
+        number = layout.number or 0
+        listed = layout == put_on(number, spec.name, spec.models)
+        return [basket_key(number) if listed else "basket/elsewhere"]
     rows = zip(layout.models, layout.quaternions, strict=True)
     return [key(surface_of(spec.family), *row) for row in rows]
 

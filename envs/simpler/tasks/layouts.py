@@ -3,7 +3,8 @@
 Source: SimplerEnv's move_near (60 layouts) and WidowX tasks (24 layouts each).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
@@ -26,6 +27,27 @@ class Layout:
     source: int | None = None
     target: int | None = None
     number: int | None = None
+
+
+def place_options(layout: Layout) -> dict[str, int]:
+    """Return which object's place each option of a reset names, where the layout has that object.
+
+    They are object_xy (what is to be moved), target_xy and distractor_xy.
+    """
+    others = [i for i in range(len(layout.models)) if i not in (layout.source, layout.target)]
+    named = {"object_xy": layout.source, "target_xy": layout.target}
+    named["distractor_xy"] = others[0] if len(others) == 1 else None
+    return {option: place for option, place in named.items() if place is not None}
+
+
+def placed(layout: Layout, given: Mapping[str, Sequence[float]]) -> Layout:
+    """Return the layout with objects where those of `place_options` that are given put them (m)."""
+    positions = list(layout.positions)
+    for option, place in place_options(layout).items():
+        if option in given:
+            x, y = given[option]
+            positions[place] = (float(x), float(y))
+    return replace(layout, positions=tuple(positions))
 
 
 def _turned(roll: float, yaw: float) -> Quaternion:

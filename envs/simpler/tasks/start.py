@@ -60,6 +60,8 @@ NAMED_OPTIONS = (
     "robot_yaw",
     "coloring",
     "object_xy",
+    "target_xy",
+    "distractor_xy",
     "orientation",
     "layout",
     "drawer",
@@ -69,8 +71,16 @@ _OPTIONS = {
     "drawer": ("robot_pose", "robot_xy", "robot_yaw", "coloring", "drawer"),
     "place": ("robot_pose", "robot_xy", "robot_yaw", "coloring", "drawer", "object", "object_xy"),
     "grasp": ("robot_xy", "robot_yaw", "coloring", "orientation", "object", "object_xy"),
-    "move_near": ("robot_xy", "robot_yaw", "coloring", "layout"),
-    "put_on": ("robot_xy", "robot_yaw", "layout"),
+    "move_near": (
+        "robot_xy",
+        "robot_yaw",
+        "coloring",
+        "layout",
+        "object_xy",
+        "target_xy",
+        "distractor_xy",
+    ),
+    "put_on": ("robot_xy", "robot_yaw", "layout", "object_xy", "target_xy"),
 }
 
 
@@ -180,7 +190,9 @@ def checked_options(options: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any
             )
     if "layout" in given and not 0 <= int(given["layout"]) < spec.layouts:
         raise UserError(f"layout must be 0 to {spec.layouts - 1}; got {given['layout']}.")
-    for key in ("robot_xy", "object_xy"):
+    if "target_xy" in given and spec.robot == "widowx_sink":
+        raise UserError(f"task {spec.name} has no reset option 'target_xy': its basket is fixed.")
+    for key in ("robot_xy", "object_xy", "target_xy", "distractor_xy"):
         if key in given and (np.shape(given[key]) != (2,) or not np.isfinite(given[key]).all()):
             raise UserError(f"{key} must be two finite numbers (m); got {given[key]}.")
     return given
@@ -246,11 +258,10 @@ def _layout(
 ) -> Layout:
     number = int(given.get("layout", number))
     if spec.family == "move_near":
-        return layouts.move_near(
-            number, variant.catalogue or spec.catalogue, variant.without_distractor
-        )
+        catalogue, without = variant.catalogue or spec.catalogue, variant.without_distractor
+        return layouts.placed(layouts.move_near(number, catalogue, without), given)
     if spec.family == "put_on":
-        return layouts.put_on(number, spec.name, spec.models)
+        return layouts.placed(layouts.put_on(number, spec.name, spec.models), given)
     if model is None:
         return Layout()
     low, high = GRASP_RANGE if spec.family == "grasp" else PLACE_RANGE
