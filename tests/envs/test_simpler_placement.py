@@ -143,6 +143,10 @@ def test_scattered_starts_lie_between_those_of_the_lists(task: str) -> None:
             assert min(gaps) >= 0.08
 
 
+def test_three_objects_find_room_however_many_tries_it_takes() -> None:
+    assert scattered(TASKS["move_near"], np.random.default_rng(65))  # more than 10,000 tries
+
+
 def test_everything_that_may_be_drawn_is_drawn() -> None:
     drawers = [start("open_drawer", seed) for seed in range(300)]
     assert {s.robot_pose for s in drawers} == set(ROBOT_POSES)
