@@ -1,4 +1,4 @@
-"""Success against the number of demonstrations a task: table and figure of docs/policies.md.
+"""Success against the number of demonstrations a task: table and figure of docs/generalisation.md.
 
     python -m experiment.recipe demonstrations            # the runs
     python -m benchmarks.demonstrations runs/recipes/demonstrations --figure demonstrations.png
