@@ -12,7 +12,8 @@ import numpy as np
 from envs.simpler.tasks import layouts
 from envs.simpler.tasks.layouts import Layout
 from envs.simpler.tasks.registry import TaskSpec
-from envs.simpler.tasks.start import ROBOT_POSES
+from envs.simpler.tasks.start import ROBOT_POSES, draw_start
+from envs.simpler.tasks.variants import VISUAL_MATCHING, variant_of
 
 Place = tuple[float, float]
 
@@ -39,8 +40,9 @@ def scattered(spec: TaskSpec, generator: np.random.Generator) -> dict[str, Any]:
 
 
 def _objects(spec: TaskSpec, generator: np.random.Generator) -> dict[str, Place]:
-    listed = [_layout(spec, number) for number in range(spec.layouts)]
-    roles = [_roles(layout) for layout in listed]
+    matching = variant_of(spec, VISUAL_MATCHING)
+    listed = [draw_start(0, spec, matching, {"layout": n}) for n in range(spec.layouts)]
+    roles = [_roles(start.layout) for start in listed]
     names = [name for name in roles[0] if len({role[name] for role in roles}) > 1]
     lows, highs = (
         np.array([edge([role[name] for role in roles], axis=0) for name in names])
@@ -53,12 +55,6 @@ def _objects(spec: TaskSpec, generator: np.random.Generator) -> dict[str, Place]
         if gaps.min() >= apart:
             return {name: (float(x), float(y)) for name, (x, y) in zip(names, places, strict=True)}
     raise RuntimeError(f"{spec.name}: no room for objects that far apart")
-
-
-def _layout(spec: TaskSpec, number: int) -> Layout:
-    if spec.family == "move_near":
-        return layouts.move_near(number, spec.catalogue)
-    return layouts.put_on(number, spec.name, spec.models)
 
 
 def _roles(layout: Layout) -> dict[str, Place]:
