@@ -66,6 +66,9 @@ class Collection:
         if not variants:
             raise UserError("variants=[]: give at least one, such as [visual_matching].")
         env, policy = settings["env"], settings["policy"]
+        if settings.get("randomisation"):  # 0 leaves the description as it was
+            scale = settings["randomisation"]
+            env = {"_target_": "envs.dataset.looks.RandomLooks", "env": env, "scale": scale}
         if settings.get("label") is not None:  # a group without a choice leaves no key
             env = {
                 "_target_": "envs.dataset.corrective.LearnerDrives",

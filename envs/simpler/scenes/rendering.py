@@ -64,8 +64,13 @@ def with_drawing_device(backend: BackendInfo) -> BackendInfo:
 class Overlay:
     """A photograph laid behind the simulated robot and objects (SIMPLER's visual matching)."""
 
-    def __init__(self, photograph: NDArray[np.uint8], width: int, height: int) -> None:
-        """Args: `photograph` uint8 (h, w, 3), scaled once to the picture's size."""
+    def __init__(
+        self, photograph: NDArray[np.uint8], width: int, height: int, opacity: float = 1.0
+    ) -> None:
+        """Args: `photograph` uint8 (h, w, 3), scaled once to the picture's size; below an `opacity`
+        of 1 the surroundings shine through.
+        """
+        self._opacity = opacity
         resized = Image.fromarray(photograph).resize((width, height), Image.Resampling.BILINEAR)
         self._background = np.asarray(resized)
 
@@ -74,7 +79,10 @@ class Overlay:
     ) -> NDArray[np.uint8]:
         """Keep `image` (h, w, 3) where `segmentation` (h, w) is one of `foreground`."""
         keep = np.isin(segmentation, foreground)[..., None]
-        return np.where(keep, image, self._background)
+        behind = self._background
+        if self._opacity < 1:
+            behind = (self._opacity * behind + (1 - self._opacity) * image).astype(np.uint8)
+        return np.where(keep, image, behind)
 
 
 class Photographs:
