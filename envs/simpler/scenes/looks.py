@@ -22,8 +22,12 @@ Colour = tuple[float, float, float]
 
 # Standard deviations at scale 1: shift (m), turn (rad) and focal length (share) of the camera.
 CAMERA_SHIFT, CAMERA_TURN, CAMERA_FOCAL = 0.007, 0.01, 0.015
-# Of the logarithm of a brightness: surfaces, lights; of a hue (turns); of a light's angle (rad).
-BRIGHTNESS, LIGHT, HUE, LIGHT_TURN = 0.3, 0.35, 0.015, 0.3
+# Of the logarithms of a surface's brightness and saturation; of its hue (turns).
+BRIGHTNESS, SATURATION, HUE = 0.3, 0.4, 0.03
+# Of the logarithm of a light's strength; of its angle (rad).
+LIGHT, LIGHT_TURN = 0.35, 0.3
+GREY = 0.15
+"""Up to this saturation a surface has no hue of its own, and may be given a little of any."""
 # Shares of the episodes with nothing behind but the stage, and with no stage at all.
 STAGE_ALONE, PICTURE_ALONE = 0.3, 0.4
 
@@ -46,9 +50,9 @@ def dress(scene: SimplerScene, generator: np.random.Generator, scale: float) -> 
 
 
 def _paint(scene: SimplerScene, generator: np.random.Generator, scale: float) -> None:
-    around = [scene.arena._objs[0], *(link._objs[0].entity for link in scene._furniture_links())]
     named = [item._objs[0] for item in scene.objects]
     named += [link._objs[0].entity for link in scene.links]
+    around = [each for each in scene.scene.sub_scenes[0].entities if each not in named]
     anew: dict[Colour, Colour] = {}  # what had one colour keeps one
     for material, before in _materials(around):
         if before not in anew:
@@ -85,11 +89,14 @@ def _mixed(one: Colour, other: Colour, weight: float) -> Colour:
 
 
 def _varied(colour: Colour, generator: np.random.Generator, scale: float) -> Colour:
-    """Return about the same colour: what is red stays red."""
+    """Return about the same colour: what is red stays red, what is grey may be tinged."""
     hue, saturation, value = colorsys.rgb_to_hsv(*colour)
-    turn, fade, brightness = scale * generator.normal(0.0, (HUE, BRIGHTNESS / 2, BRIGHTNESS))
+    deviations = (HUE, SATURATION, BRIGHTNESS, GREY)
+    turn, fade, brightness, tinge = scale * generator.normal(0.0, deviations)
     saturation, value = min(1.0, saturation * np.exp(fade)), min(1.0, value * np.exp(brightness))
-    return colorsys.hsv_to_rgb((hue + turn) % 1.0, saturation, value)
+    varied = colorsys.hsv_to_rgb((hue + turn) % 1.0, saturation, value)
+    tint = colorsys.hsv_to_rgb(generator.random(), 1.0, value)
+    return _mixed(varied, tint, min(1.0, abs(tinge)) if saturation <= GREY else 0.0)
 
 
 def _light(scene: SimplerScene, generator: np.random.Generator, scale: float) -> None:
