@@ -103,13 +103,13 @@ def _card(
     yield "Success by SIMPLER's rule, per cent with 95 % intervals. Demonstrations and evaluation"
     yield "are both in simulation: not to be compared with policies that learned from real robots."
     yield ""
-    yield "| task | assets | episodes | at end | strict |"
-    yield "|---|---|---|---|---|"
+    yield "| task | protocol | assets | episodes | at end | strict |"
+    yield "|---|---|---|---|---|---|"
     for summary in summaries:
+        source = (summary["protocol"], ", ".join(summary["assets"]))
         for line in _task_lines(summary):
-            at_end, strict = line["success_at_end"], line["success_strict"]
-            assets = ", ".join(summary["assets"])
-            values = (line["label"].strip(), assets, line["episodes"], _rate(at_end), _rate(strict))
+            rates = (_rate(line["success_at_end"]), _rate(line["success_strict"]))
+            values = (line["label"].strip(), *source, line["episodes"], *rates)
             yield f"| {' | '.join(map(str, values))} |"
 
 
@@ -165,7 +165,7 @@ def _summary(folder: Path) -> Mapping[str, Any]:
     path = folder / SUMMARY
     try:
         summary: Mapping[str, Any] = json.loads(path.read_bytes())
-        _ = _task_lines(summary)
+        _ = _task_lines(summary), summary["protocol"], summary["assets"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no summary that policies.eval wrote ({error!r}).") from error
     return summary

@@ -25,8 +25,7 @@ class RandomLooks(gymnasium.Wrapper[Any, Any, Any, Any]):
         raw, info = self.env.reset(seed=seed, options=options)
         if "image" in raw:
             task: Any = self.env.unwrapped
-            dress(
-                task.scene, np.random.default_rng(None if seed is None else [seed, 6]), self.scale
-            )
+            generator = np.random.default_rng(None if seed is None else [seed, 6])
+            dress(task.scene, generator, self.scale)
             raw = raw | {"image": task.render()}
         return raw, info

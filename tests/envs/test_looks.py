@@ -11,7 +11,7 @@ import pytest
 import envs.simpler
 from envs.collection import Collection
 from envs.dataset.looks import RandomLooks
-from envs.simpler.scenes.looks import _materials, pattern
+from envs.simpler.scenes.looks import materials, pattern
 from experiment.errors import UserError
 from experiment.settings import compose, plain
 
@@ -25,41 +25,36 @@ def cubes() -> Iterator[Any]:
     env.close()
 
 
-def picture(env: Any, scale: float, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    raw, info = RandomLooks(env, scale).reset(seed=3, options={"layout": 3})
-    first = raw["image"]
-    raw, _ = RandomLooks(env, scale).reset(seed=seed, options={"layout": 3})
-    assert seed != 3 or np.array_equal(first, raw["image"])
-    return raw["image"], info
+def dressed(env: Any, seed: int, scale: float = 1.0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reset the same start in the look that follows from `seed`."""
+    observation: tuple[dict[str, Any], dict[str, Any]]
+    observation = RandomLooks(env, scale).reset(seed=seed, options={"layout": 3})
+    return observation
 
 
 @pytest.mark.usefixtures("drawing")
 @pytest.mark.slow
 def test_a_look_follows_from_the_seed_and_lasts_for_the_episode(cubes: Any) -> None:
-    looks = [picture(cubes, 1.0, seed)[0] for seed in (3, 4, 5)]
+    looks = [dressed(cubes, seed)[0]["image"] for seed in (3, 4, 5)]
     for one, other in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(looks[one].astype(int) - looks[other]).mean() > 5
     still = np.zeros(7, np.float32)
     after = cubes.step(still)[0]["image"]
     assert np.abs(after.astype(int) - looks[2]).mean() < 5
-
-
-def changed_state(env: Any) -> np.ndarray:
-    raw, _ = RandomLooks(env, 1.0).reset(seed=3, options={"layout": 3})
-    return np.asarray(raw["state"])
+    np.testing.assert_array_equal(dressed(cubes, 3)[0]["image"], looks[0])
 
 
 @pytest.mark.usefixtures("drawing")
 @pytest.mark.slow
 def test_nothing_but_the_picture_changes(cubes: Any) -> None:
     plain_raw, plain_info = cubes.reset(seed=3, options={"layout": 3})
-    same, _ = picture(cubes, 0.0, 3)
-    assert np.abs(same.astype(int) - plain_raw["image"]).max() <= 1
-    changed, info = picture(cubes, 1.0, 3)
-    assert np.abs(changed.astype(int) - plain_raw["image"]).mean() > 5
+    same, _ = dressed(cubes, 3, scale=0.0)
+    assert np.abs(same["image"].astype(int) - plain_raw["image"]).max() <= 1
+    changed, info = dressed(cubes, 3)
+    assert np.abs(changed["image"].astype(int) - plain_raw["image"]).mean() > 5
     assert info["instruction"] == plain_info["instruction"]
     assert str(info["privileged"]) == str(plain_info["privileged"])
-    np.testing.assert_array_equal(changed_state(cubes), plain_raw["state"])
+    np.testing.assert_array_equal(changed["state"], plain_raw["state"])
 
 
 @pytest.mark.usefixtures("drawing")
@@ -68,9 +63,9 @@ def test_a_green_cube_stays_green_and_the_next_reset_is_plain(cubes: Any) -> Non
     cubes.reset(seed=3, options={"layout": 3})
     before = cubes.render()
     for seed in range(8):
-        RandomLooks(cubes, 1.0).reset(seed=seed, options={"layout": 3})
+        dressed(cubes, seed)
         green = cubes.scene.objects[cubes.scene.start.layout.source]
-        ((_, colour),) = _materials([green._objs[0]])
+        ((_, colour),) = materials([green._objs[0]])
         assert 0.2 < colorsys.rgb_to_hsv(*colour)[0] < 0.5
     cubes.reset(seed=3, options={"layout": 3})
     np.testing.assert_array_equal(cubes.render(), before)
@@ -96,8 +91,8 @@ def test_collections_without_it_are_what_they_were(tmp_path: Path) -> None:
 
     without = identity()
     assert "RandomLooks" not in str(without)
-    dressed = identity("randomisation=0.5")
-    assert dressed["env"]["env"] == without["env"] | {"asset_root": None}
+    with_looks = identity("randomisation=0.5")
+    assert with_looks["env"]["env"] == without["env"] | {"asset_root": None}
     driven = identity("randomisation=0.5", "label=oracle")
     assert driven["env"]["_target_"].endswith("LearnerDrives")
-    assert driven["env"]["env"] == dressed["env"]
+    assert driven["env"]["env"] == with_looks["env"]

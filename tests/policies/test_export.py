@@ -17,6 +17,7 @@ from tests.policies.conftest import tiny_trainer
 from worldmodel.training.checkpoint import WEIGHTS, read_config, read_tensors, write_tensors
 
 SUMMARY = {
+    "protocol": "scattered",
     "assets": ["primitives"],
     "table": [
         {
@@ -63,7 +64,7 @@ def test_it_acts_as_the_run_does(trained: Path, tmp_path: Path) -> None:
     assert np.ptp(actions[1]) > 0
     np.testing.assert_allclose(actions[0], actions[1], atol=0.005 * np.abs(actions[1]).max())
     card = (out / "README.md").read_text()
-    assert "| open_and_place | primitives | 60 | 95 [86, 98] |  |" in card
+    assert "| open_and_place | scattered | primitives | 60 | 95 [86, 98] |  |" in card
     assert card.count("| open_and_place") == card.count("| primitives") == 1
     assert "3 episodes" in card
     assert "\n\nA toy.\n\n" in card

@@ -54,19 +54,19 @@ def _paint(scene: SimplerScene, generator: np.random.Generator, scale: float) ->
     named += [link._objs[0].entity for link in scene.links]
     around = [each for each in scene.scene.sub_scenes[0].entities if each not in named]
     anew: dict[Colour, Colour] = {}  # what had one colour keeps one
-    for material, before in _materials(around):
+    for material, before in materials(around):
         if before not in anew:
             weight = scale * generator.uniform(0.3, 1.0)
             anew[before] = _mixed(before, _any_colour(generator), weight)
         material.base_color = [*anew[before], 1.0]
     anew = {}
-    for material, before in _materials(named):
+    for material, before in materials(named):
         if before not in anew:
             anew[before] = _varied(before, generator, scale)
         material.base_color = [*anew[before], 1.0]
 
 
-def _materials(entities: Iterable[Any]) -> list[tuple[Any, Colour]]:
+def materials(entities: Iterable[Any]) -> list[tuple[Any, Colour]]:
     """Return every material of `entities` and its colour (linear rgb)."""
     found = []
     for entity in entities:
