@@ -90,6 +90,7 @@ def _make_episodes(collection: Collection) -> dict[int, StagedEpisode]:
         collection.policy,
         [recorder],
         count=count,
+        max_steps=collection.max_steps,
         time_limit=collection.time_limit,
     )
     kept = sum(episode.kept for episode in staged.values())

@@ -27,6 +27,7 @@ _EXAMPLES: dict[str, Range] = {
 class Collection:
     """What to collect. `env` and `policy` are descriptions that every worker builds from;
     `scattered` puts what has fixed places anywhere between these (`envs.simpler.tasks.scattered`).
+    `max_steps` ends an episode before its task's own limit.
     `object_range` bounds x and y (m) of where the object is dropped, `robot_range` x, y (m) and yaw
     (rad) of the robot's base, instead of its poses; None for the task's own.
     """
@@ -47,6 +48,7 @@ class Collection:
     object_range: Range | None = None
     robot_range: Range | None = None
     scattered: bool = False
+    max_steps: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Collection":
@@ -62,6 +64,9 @@ class Collection:
             raise UserError(f"keep_failures={settings['keep_failures']}: give true or false.")
         if settings["task"]["name"] == "all":
             raise UserError("task=all: demonstrations are collected of one task, give its name.")
+        max_steps = settings.get("max_steps")  # envs.branch has none
+        if max_steps is not None and (type(max_steps) is not int or max_steps < 1):
+            raise UserError(f"max_steps={max_steps}: give a whole number of at least 1, or null.")
         variants = settings.get("variants", [VISUAL_MATCHING])  # envs.branch has no other
         if not variants:
             raise UserError("variants=[]: give at least one, such as [visual_matching].")
@@ -94,6 +99,7 @@ class Collection:
             object_range=_checked_range(settings, "object_range"),
             robot_range=_checked_range(settings, "robot_range"),
             scattered=_checked_scattered(settings),
+            max_steps=max_steps,
         )
 
     @property
@@ -108,12 +114,14 @@ class Collection:
     def identity(self) -> dict[str, Any]:
         """Return what decides each episode; the same for all runs into one folder."""
         ranges = {"object_range": self.object_range, "robot_range": self.robot_range}
-        placed: dict[str, Any] = {
+        asked: dict[str, Any] = {
             name: [*map(list, given)] for name, given in ranges.items() if given is not None
         }
         if self.scattered:
-            placed["scattered"] = True
-        return placed | {
+            asked["scattered"] = True
+        if self.max_steps is not None:
+            asked["max_steps"] = self.max_steps
+        return asked | {
             "task": self.task,
             "env": {key: value for key, value in self.env.items() if key != "asset_root"},
             "policy": dict(self.policy),

@@ -73,6 +73,22 @@ def test_failures_are_kept_on_request(tmp_path: Path) -> None:
     assert {row["source/success_ever"] for row in found} == {True, False}
 
 
+def test_beginnings_alone_are_the_first_steps_of_whole_episodes(tmp_path: Path) -> None:
+    whole, begun = tmp_path / "whole", tmp_path / "begun"
+    collect(collection(whole, keep_failures=True))
+    collect(collection(begun, keep_failures=True, max_steps=2))
+    actions = []
+    for out in (whole, begun):
+        table = pq.read_table(out / "data/chunk-000/file-000.parquet")
+        first = [index < 2 for index in table["frame_index"].to_pylist()]
+        actions.append(table.filter(first)["action"].to_pylist())
+        assert len(first) > 12 if out == whole else all(first)
+    assert actions[0] == actions[1]
+    assert len(actions[1]) == 12
+    with pytest.raises(UserError, match="max_steps=2, not null"):
+        collect(collection(begun, keep_failures=True))
+
+
 def test_two_processes_write_the_same_files(tmp_path: Path) -> None:
     collect(collection(tmp_path / "one"))
     collect(collection(tmp_path / "two", workers=2))
@@ -174,6 +190,8 @@ def test_gaps_are_filled_before_new_indices_are_tried(tmp_path: Path) -> None:
         ("episodes=many", "episodes=many"),
         ("workers=-1", "workers=-1"),
         ("keep_failures=maybe", "keep_failures=maybe"),
+        ("max_steps=0", "max_steps=0: give a whole number of at least 1"),
+        ("max_steps=2.5", "max_steps=2.5"),
         ("seed=-1", "seed=-1 must be a whole number"),
         ("seed=two", "seed=two must be a whole number"),
         ("episods=3", "Did you mean 'episodes'"),
