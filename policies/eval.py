@@ -6,7 +6,8 @@
     python -m policies.eval protocol=visual_matching policy=... [task=open_drawer] [episodes=100]
     python -m policies.eval protocol=variant_aggregation --list      print the episodes, run nothing
 
-Protocols: default, grid (one task), visual_matching, variant_aggregation, self_flow_paper (lists).
+Protocols: default, grid, scattered (one task), visual_matching, variant_aggregation,
+self_flow_paper (lists).
 Started again with the same out=, it resumes.
 """
 

@@ -1,6 +1,6 @@
 """Entry point: play in the dream, the world model's picture beside the simulator's.
 
-    python -m policies.play                                       the shipped policy's world model
+    python -m policies.play                                       the shipped policy and world model
     python -m policies.play task=move_near checkpoint=runs/finetune world=runs/world port=8010
 
 Opens a page at http://127.0.0.1:8010: keys or buttons move the gripper, or the policy drives.

@@ -161,7 +161,7 @@ class VideoActionSettings:
     def _pretrained(
         self, init: str, modalities: Sequence[Modality], generator: torch.Generator
     ) -> WorldModel:
-        pretrained = checkpoint.load(init)
+        pretrained = checkpoint.load(checkpoint.checkpoint_folder(init, "init"))
         # An older checkpoint does not say what was the same for all of its time.
         sections = {**pretrained.sections, "model": asdict(pretrained.model.config)}
         # A picture and its patches that are both so many times finer have as many tokens.

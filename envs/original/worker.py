@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-WIDEST_GRASP = 80.0
-
 
 def to_plain(value: Any) -> Any:
     """Numbers, texts and lists for JSON."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiment.errors import UserError
 from experiment.settings import shown
 from worldmodel.model_config import ModelConfig
-from worldmodel.training.checkpoint import CONFIG, read_config, restored_encoders
+from worldmodel.training.checkpoint import CONFIG, checkpoint_folder, read_config, restored_encoders
 
 
 def with_initial(arguments: Sequence[str]) -> list[str]:
@@ -21,7 +21,7 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
     init = given.get("init", "null")
     if init in ("", "null"):
         return list(arguments)
-    folder = Path(init)
+    folder = checkpoint_folder(init, "init")
     sections = read_config(folder)
     tokenizer, text = restored_encoders(sections, folder)
     defaults: list[str] = []

@@ -7,6 +7,7 @@ from typing import Any
 from experiment.address import Address
 from experiment.errors import UserError
 from experiment.settings import Description, typed
+from policies.checkpoint import shipped
 from policies.evaluation.settings import Task
 from policies.serving.request import Keys
 from worldmodel.training.checkpoint import checkpoint_folder
@@ -60,7 +61,8 @@ class ServeSettings:
         Raises `UserError` for a checkpoint that is missing or means nothing to the policy.
         """
         if "checkpoint" in self.policy:
-            folder = checkpoint_folder(self.checkpoint or self.policy["checkpoint"])
+            given = self.checkpoint or self.policy["checkpoint"]
+            folder = shipped(self.task.name) if given is None else checkpoint_folder(given)
             return self.policy | {"checkpoint": str(folder)}
         if self.checkpoint is not None:
             raise UserError(

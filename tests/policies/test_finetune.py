@@ -266,6 +266,22 @@ def test_fine_tuning_starts_from_a_checkpoint_that_says_less(tmp_path: Path) -> 
     assert {"state", "action"} < set(learner.model.modalities)
 
 
+def test_a_run_means_its_checkpoint_wherever_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained(tmp_path / "run/checkpoint", depth=3)
+    monkeypatch.chdir(tmp_path)
+    arguments = with_initial(["init=run"])
+    assert "model.depth=3" in arguments
+    built = build(compose("finetune", arguments).learner.settings, VideoActionSettings)
+    normalisation = Normalisation.of(np.zeros((2, 10)), np.zeros((2, 7)))
+    assert built.learner(WindowConfig(), normalisation, 0).model.config.depth == 3
+    shipped = with_initial(["init=policies/checkpoints/google_robot"])
+    assert "tokenizer.width=256" in shipped
+    with pytest.raises(UserError, match="init elsewhere was not found: give init= a folder"):
+        with_initial(["init=elsewhere"])
+
+
 def test_a_checkpoint_has_nothing_looked_up(tmp_path: Path) -> None:
     pretrained(tmp_path / "pretrained")
     path = tmp_path / "pretrained/config.json"

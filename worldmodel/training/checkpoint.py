@@ -52,11 +52,12 @@ class Checkpoint:
     folder: Path
 
 
-def checkpoint_folder(name: str) -> Path:
+def checkpoint_folder(name: str, setting: str = "checkpoint") -> Path:
     """Return the folder that `name` means: a checkpoint, a run that wrote one, or a shipped one.
 
     A relative path counts from the working directory first, then from this repository;
-    `hf://USER/NAME@REVISION` is fetched from the hub. Raises `UserError` for what does not exist.
+    `hf://USER/NAME@REVISION` is fetched from the hub. Raises `UserError`, which names `setting`,
+    for what does not exist.
     """
     if name.startswith(_HUB):
         from worldmodel.hub import downloaded  # which reads checkpoints with this module
@@ -70,7 +71,7 @@ def checkpoint_folder(name: str) -> Path:
         if folder.is_dir():
             return folder.resolve()
     raise UserError(
-        f"checkpoint {name} was not found: give checkpoint= a folder that "
+        f"{setting} {name} was not found: give {setting}= a folder that "
         "worldmodel.pretrain or policies.finetune wrote."
     )
 
