@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.episode import Observation
-from experiment.errors import UserError
 from policies.experts.from_above import SHUT
-from policies.experts.motion import Goal
+from policies.experts.motion import Goal, check_steps
 from policies.experts.tabletop import PickingExpert, TableState
 
 LIFT = 0.10
@@ -25,8 +24,7 @@ class GraspExpert(PickingExpert):
     hold_steps: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hold_steps, int) or self.hold_steps < 0:
-            raise UserError(f"hold_steps={self.hold_steps}: give a whole number, 0 or more.")
+        check_steps("hold_steps", self.hold_steps)
         super().__post_init__()
 
     def reset(self, instruction: str, seed: int) -> None:

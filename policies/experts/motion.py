@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from envs.episode import EXECUTED
+from experiment.errors import UserError
 from policies.contract import Observation
 
 Vector = NDArray[np.float64]
@@ -43,6 +44,12 @@ def shortened(vector: Vector, limit: float) -> Vector:
 def share_of(value: float, low: float, high: float) -> float:
     """How far `value` is from `low` to `high`: 0 below, 1 above, in between by degrees."""
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
+def check_steps(name: str, steps: object) -> None:
+    """Raise `UserError` unless the setting `name` is a number of steps, 0 or more."""
+    if type(steps) is not int or steps < 0:
+        raise UserError(f"{name}={steps}: give a whole number, 0 or more.")
 
 
 def idle(action: Any) -> bool:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from policies.experts.motion import Drift, Expert, Goal, Vector, share_of, turned
+from policies.contract import Observation
+from policies.experts.motion import Drift, Expert, Goal, Vector, check_steps, share_of, turned
 from policies.experts.put_on_state import EMPTY, LOOSE, STALLED, PutOnState, downward, nearest_turn
 from policies.experts.target_pose import TargetPose
 
@@ -85,9 +86,12 @@ def handling_of(model: str) -> Handling:
 class PutOnExpert(Expert[PutOnState]):
     """Grasps the source from above, puts it onto the target, lets go and retreats upwards.
 
-    `done` is set after the retreat, or when the source fell from the table.
+    `done` is set after the retreat, or when the source fell from the table. The hand then rests for
+    `rest_steps` control steps more, which shows a learner to leave alone what it has put there: an
+    evaluation goes on to the step limit after the success.
     """
 
+    rest_steps: int = 0
     max_translation: float = 0.035
     gain: float = 1.0
 
@@ -103,10 +107,20 @@ class PutOnExpert(Expert[PutOnState]):
     drift = Drift(("go to object", "carry"), kick=0.006, decay=0.8, near=0.05, ramp=0.05)
     _state = PutOnState
 
+    def __post_init__(self) -> None:
+        check_steps("rest_steps", self.rest_steps)
+        super().__post_init__()
+
     def reset(self, instruction: str, seed: int) -> None:
         super().reset(instruction, seed)
         self._target: TargetPose | None = None
-        self._jammed = 0
+        self._jammed = self._rested = 0
+
+    def _finish_step(self, state: PutOnState, observation: Observation) -> None:
+        super()._finish_step(state, observation)
+        if self.phase == "rest":
+            self._rested += 1
+            self.done = self._rested > self.rest_steps
 
     def _towards(self, state: PutOnState, goal: Goal) -> Vector:
         """Each action moves the target pose, which the arm follows."""

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiment.errors import UserError
 from policies.experts.motion import rotation_between, turned
 from policies.experts.put_on import TABLE, TIP, PutOnExpert
 from policies.experts.put_on_state import PutOnState, downward, nearest_turn
+from policies.experts.registry import make_expert
 from policies.experts.target_pose import REALISED, TargetPose
 from tests.policies.experts.states import (
     CUBE,
@@ -207,6 +209,20 @@ def test_done_after_letting_go_and_going_up(expert: PutOnExpert) -> None:
     assert not expert.done
     expert.act(cubes(ONTO + 0.09 * UP, source=on))
     assert expert.done
+
+
+def test_a_stack_is_left_alone_for_as_long_as_asked() -> None:
+    expert = PutOnExpert(jitter=0.0, rest_steps=3)
+    expert.reset("", 0)
+    seen = cubes(ONTO + 0.09 * UP, source=thing(ONTO, CUBE))
+    for _ in range(1 + expert.rest_steps):
+        assert not expert.done
+        action = expert.act(seen)[0]
+        np.testing.assert_allclose(action[:6], 0.0, atol=1e-6)
+        assert action[6] == 1.0
+    assert expert.done
+    with pytest.raises(UserError, match="rest_steps=-1"):
+        make_expert("stack_cube", rest_steps=-1)
 
 
 @pytest.mark.parametrize("height", [0.0, -0.028])
