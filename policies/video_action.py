@@ -17,7 +17,7 @@ from torch import Tensor
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
 from policies.contract import ACTION_SIZE, STATE_SIZE
-from worldmodel.assembler import Assembler, action_position, keypose_position
+from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.windows import WindowBatch, WindowConfig
 from worldmodel.device import CPU, Compute
@@ -39,7 +39,6 @@ from worldmodel.wider_state import widen
 KIND = "video_action"
 
 _ACTION = Modality("action", ACTION_SIZE)
-_KEYPOSE = Modality("keypose", STATE_SIZE)
 _MODEL = 1
 # What a model can differ in from the settings: its layers are added to, its head follows from the
 # objective it was made for, a stem can be added, what conditions attend to has no weights, and a
@@ -92,15 +91,10 @@ class VideoActionPredictor:
         return self.denoised(windows, generator)["action"].cpu().numpy()
 
     def denoised(self, windows: WindowBatch, generator: Randomness) -> dict[str, Tensor]:
-        """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`.
-
-        A model that learned keyposes denoises the next one `(b, 1, s)` along with the actions.
-        """
+        """Return the denoised tokens `(b, n, c)` of `action` and, if predicted, of `video`."""
         assembler, device = self.assembler, self.compute.device
         known = assembler.known(windows.to(device))
         unknown = {"action": action_position(self.chunk, device)}
-        if assembler.windows.keypose:
-            unknown["keypose"] = keypose_position(self.chunk, device)
         if self.inference.predict_video:
             unknown["video"] = assembler.video_position(device)
         sampling = self.inference.sampling
@@ -113,8 +107,8 @@ class VideoActionSettings:
 
     `init`: checkpoint of a pretrained model, None for random weights of size `model`.
     `timesteps`: `shared` by video and actions (App. E), or the actions' `own` from
-    `action_density`. `video_weight`, `action_weight`, `keypose_weight` weigh the losses, each a
-    mean over its tokens. `video_dropout`, `state_dropout`: share of batches without those tokens.
+    `action_density`. `video_weight` and `action_weight` weigh the losses, each a mean over its
+    tokens. `video_dropout`, `state_dropout`: share of the batches without those tokens.
     `state_noise`: states are noised up to this time, as the frame is.
     """
 
@@ -128,7 +122,6 @@ class VideoActionSettings:
     action_density: TimestepDensity = field(default_factory=TimestepDensity)
     action_weight: float = 1.0
     video_weight: float = 1.0
-    keypose_weight: float = 1.0
     video_dropout: float = 0.5
     state_dropout: float = 0.1
     state_noise: float = 0.0
@@ -155,17 +148,13 @@ class VideoActionSettings:
             model = WorldModel(assembler.modalities, config, generator)
         else:
             model = self._pretrained(self.init, assembler.modalities, generator)
-        if windows.keypose and not self.with_state:
-            raise UserError(
-                "data.use.windows.keypose=true predicts states, which the data set lacks or "
-                "learner.settings.with_state=false leaves out: set it to false."
-            )
-        for modality in (*assembler.modalities, *_added(windows, self.with_state)):
+        added = (_state(windows), _ACTION) if self.with_state else (_ACTION,)
+        for modality in (*assembler.modalities, *added):
             if modality.name not in model.modalities:
                 model.add_modality(modality, generator)
         if self.with_state:
             widen(model, _state(windows), generator)
-        objective = self._joint(windows)
+        objective = self._joint()
         objective.check(model.modalities, model.config)
         return VideoActionLearner(model.train(), assembler, objective, self.inference)
 
@@ -213,19 +202,17 @@ class VideoActionSettings:
             )
         model.add_stem(frame, generator)
 
-    def _joint(self, windows: WindowConfig) -> Objective:
+    def _joint(self) -> Objective:
         base = self.objective
         densities = {"action": self.action_density} if self.timesteps == "own" else {}
         state = self.with_state
         noise = {"state": self.state_noise} if state and self.state_noise > 0 else {}
         dropout = {"state": self.state_dropout} if state else {}
-        keypose = {"keypose": self.keypose_weight} if windows.keypose else {}
-        weights = {"action": self.action_weight, "video": self.video_weight, **keypose}
         return replace(
             base,
             own_timesteps={**base.own_timesteps, **densities},
             condition_noise={**base.condition_noise, **noise},
-            weights={**base.weights, **weights},
+            weights={**base.weights, "action": self.action_weight, "video": self.video_weight},
             dropout={**base.dropout, "video": self.video_dropout, **dropout},
         )
 
@@ -265,12 +252,6 @@ def _state(windows: WindowConfig) -> Modality:
     return Modality("state", STATE_SIZE + windows.grip, predicted=False)
 
 
-def _added(windows: WindowConfig, with_state: bool) -> tuple[Modality, ...]:
-    """Return what a policy has beside the video model, in the model's order."""
-    state = (_state(windows),) if with_state else ()
-    return (*state, _ACTION, *((_KEYPOSE,) if windows.keypose else ()))
-
-
 def _times_finer(here: Mapping[str, Any], there: Mapping[str, Any]) -> int:
     """Return how many times as fine picture and patches are, 1 if not by one whole number."""
     if not all(name in each for name in _SIZES for each in (here, there)):
@@ -292,7 +273,7 @@ def predictor_of(
     windows = WindowConfig(**sections["windows"])
     with_state = bool(sections["with_state"])
     assembler = Assembler(tokenizer, text, windows, normalisation, with_state)
-    needed = (*assembler.modalities, *_added(windows, with_state))
+    needed = (*assembler.modalities, _ACTION, *((_state(windows),) if with_state else ()))
     for modality in needed:
         stored = loaded.model.modalities.get(modality.name)
         if stored != modality:

@@ -29,8 +29,8 @@ from worldmodel.vision_encoder import VisionEncoder
 class Assembler:
     """Makes `text`, `frame` and `video`, and with a normalisation `state` and `action`.
 
-    Where the windows have the `start` of their episode, pictures of its `past` or the next
-    `keypose`, it makes those as well.
+    Where the windows have the `start` of their episode or pictures of its `past`, it makes those as
+    well.
 
     With an `outside` teacher the video tokens carry its features as their target.
     """
@@ -83,9 +83,6 @@ class Assembler:
         if self.normalisation is not None:
             position = action_position(windows.action.shape[1], device)
             tokens["action"] = Tokens.clean(windows.action, position, windows.action_valid)
-            if isinstance(windows, WindowBatch) and windows.keypose is not None:
-                position = keypose_position(windows.action.shape[1], device)
-                tokens["keypose"] = Tokens.clean(windows.keypose[:, None], position)
         return tokens
 
     def known(self, windows: WindowBatch) -> Batch:
@@ -160,8 +157,3 @@ def _with_grip(state: Tensor, grip: Tensor | None) -> Tensor:
 def action_position(chunk: int, device: torch.device | None = None) -> Tensor:
     """Return `(1, chunk, 3)`: action i begins i control steps after the condition frame."""
     return times_as_positions(range(chunk), device)
-
-
-def keypose_position(chunk: int, device: torch.device | None = None) -> Tensor:
-    """Return `(1, 1, 3)`: when the gripper changes is not known; it stands behind the chunk."""
-    return times_as_positions([chunk], device)

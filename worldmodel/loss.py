@@ -26,18 +26,17 @@ def losses(
     `generation` and `generation/<modality>` are mean squared errors on the velocity (Eq. 2),
     `representation` compares the student's projected features after layer l with the teacher's
     after layer k (Eq. 6-7), see `worldmodel.targets`; `tokens` counts the sequence's tokens. Where
-    no video is predicted beside others, what is predicted is noised `settings.draws` times, each at
-    a time of its own, in one pass. All that is random comes from `generator`, best one of the
-    batch's device; nothing is changed but the teacher's running means, where `settings.target` asks
-    for them.
+    one modality alone is predicted, it is noised `settings.draws` times, each at a time of its own,
+    in one pass. All
+    that is random comes from `generator`, best one of the batch's device; nothing is changed but
+    the teacher's running means, where `settings.target` asks for them.
     """
     batch = with_dropout(batch, settings.dropout, generator)
     samples = samples_in(batch)
     predicted = [name for name in batch if model.modalities[name].predicted]
-    # Video among others has too many tokens for several draws of it.
-    draws = settings.draws if len(predicted) == 1 or "video" not in predicted else 1
+    draws = settings.draws if len(predicted) == 1 else 1
     if draws > 1:
-        batch = {**batch, **{name: batch[name].repeated(draws) for name in predicted}}
+        batch = {**batch, predicted[0]: batch[predicted[0]].repeated(draws)}
     noised = corrupt(batch, model.modalities, settings, generator)
     with_representation = settings.with_representation and (
         settings.with_teacher or any(tokens.target is not None for tokens in batch.values())
@@ -45,7 +44,7 @@ def losses(
     layer = model.student_layer if with_representation else None
     student = dict(noised.student)
     if draws > 1:
-        student |= {name: student[name].folded(draws) for name in predicted}
+        student[predicted[0]] = student[predicted[0]].folded(draws)
     output = model(student, project=layer)
     terms: dict[str, Tensor] = {}
     weighted: list[Tensor] = []

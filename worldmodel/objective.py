@@ -30,8 +30,8 @@ class Objective:
     modalities not predicted whose tokens are noised up to this time (App. E: 0.2 for the frame).
     `weights`: of each modality's loss, 1 where not named. `dropout`: probability that a modality is
     left out of a whole batch, so that the model can do without it. `draws`: how many times, each
-    with noise of its own, a sample is noised in one pass, where no video is predicted beside
-    others: the conditions, most of the tokens, are read once for all of them.
+    with noise of its own, a sample is noised in one pass, where a single modality is predicted: the
+    conditions, most of the tokens, are read once for all of them.
     """
 
     arm: Arm = "self_flow"

@@ -39,7 +39,7 @@ def with_initial(arguments: Sequence[str]) -> list[str]:
             ]
     windows = sections.get("windows")
     if isinstance(windows, dict):
-        remembered = [name for name in ("start", "grip", "keypose") if windows.get(name) is True]
+        remembered = [name for name in ("start", "grip") if windows.get(name) is True]
         defaults += [f"data.use.windows.{name}=true" for name in remembered]
         past = windows.get("past")
         if isinstance(past, list) and all(isinstance(step, int) for step in past) and past:

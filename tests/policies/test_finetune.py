@@ -187,29 +187,6 @@ def test_a_policy_can_learn_to_remember_its_last_grip(
     assert np.isfinite(policy.act(observation)).all()
 
 
-def test_a_policy_can_learn_the_next_keypose(toy_demonstrations: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert tiny_trainer(toy_demonstrations, first, "video_action", steps=1).run()
-    more = (f"init={first / 'checkpoint'}", "data.use.windows.keypose=true")
-    several = ("objective=dual_timestep", "objective.draws=2", "model.conditions=conditions")
-    trainer = tiny_trainer(toy_demonstrations, second, "video_action", *more, *several, steps=2)
-    assert trainer.run()
-    line = json.loads((second / "log.jsonl").read_text().splitlines()[0])
-    assert line["generation/keypose"] > 0
-    config = compose("finetune", with_initial([f"init={second / 'checkpoint'}"]))
-    assert config.data.use.windows.keypose is True
-    policy = load_policy(str(second / "checkpoint"))
-    observation = Observation(
-        np.zeros((32, 32, 3), np.uint8), np.zeros(10, np.float32), "do", 0, {}
-    )
-    assert np.isfinite(policy.act(observation)).all()
-    with pytest.raises(UserError, match="keypose=true predicts states"):
-        tiny_trainer(
-            toy_demonstrations, tmp_path / "third", "video_action", "data.use.windows.keypose=true",
-            "learner.settings.with_state=false",
-        )  # fmt: skip
-
-
 def test_video_told_as_differences_begins_its_layers_anew(
     toy_demonstrations: Path, tmp_path: Path
 ) -> None:
@@ -326,8 +303,8 @@ def settings(**changes: object) -> VideoActionSettings:
 
 
 def test_timesteps_are_shared_unless_they_are_own() -> None:
-    assert settings()._joint(WindowConfig()).own_timesteps == {}
-    assert set(settings(timesteps="own")._joint(WindowConfig()).own_timesteps) == {"action"}
+    assert settings()._joint().own_timesteps == {}
+    assert set(settings(timesteps="own")._joint().own_timesteps) == {"action"}
     with pytest.raises(UserError, match="shared or own"):
         settings(timesteps="both")
 

@@ -44,14 +44,7 @@ def test_from_data_set_to_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert sheet.width > 5 * 48
     loaded = checkpoint.load(run / "checkpoint")
     assert list(loaded.model.modalities) == ["text", "frame", "video"]
-    windows = {
-        "future": [1, 2],
-        "chunk": 6,
-        "start": False,
-        "grip": False,
-        "past": [],
-        "keypose": False,
-    }
+    windows = {"future": [1, 2], "chunk": 6, "start": False, "grip": False, "past": []}
     assert loaded.sections["windows"] == windows
     assert loaded.sections["training"]["steps"] == 4
     assert json.loads((run / "run.json").read_text())[0]["versions"]["torch"]

@@ -13,7 +13,6 @@ from experiment.errors import UserError
 from worldmodel.data.adapter import Adapter
 from worldmodel.data.formats.episode import DamagedRecord, Episode, Episodes
 from worldmodel.data.grip import last_grips
-from worldmodel.data.keypose import next_keyposes
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.order import WindowIndex
 from worldmodel.data.pictures import KeptPictures, Memory, PictureFile, Size, fitted
@@ -39,8 +38,8 @@ class EpisodeArrays:
     """What an episode holds beside its pictures: `(t, a)`, `(t, s)`, t instructions.
 
     Where the robot rests after the end, `action` has one more row, the resting action. `departs`
-    `(t,)`: at which steps the robot did something else, `grip` `(t, 1)`, `keypose` `(t, s)`; None
-    where they change nothing or are not asked for.
+    `(t,)`: at which steps the robot did something else, `grip` `(t, 1)`; None where they change
+    nothing.
     """
 
     episode: Episode
@@ -49,7 +48,6 @@ class EpisodeArrays:
     instructions: list[str]
     departs: np.ndarray | None = None
     grip: np.ndarray | None = None
-    keypose: np.ndarray | None = None
 
 
 class DataSet:
@@ -222,7 +220,6 @@ class DataSet:
             start=pictures[0] if self.config.start else None,
             grip=None if arrays.grip is None else arrays.grip[index.step],
             past=[pictures[step] for step in past],
-            keypose=None if arrays.keypose is None else arrays.keypose[index.step],
         )
 
     def _learned(self, arrays: EpisodeArrays) -> EpisodeArrays:
@@ -230,9 +227,6 @@ class DataSet:
         grip = last_grips(state[:, -1]) if self.config.grip and state.shape[1] else None
         if action.shape[1] and self.action_transform is not None:
             action = self.action_transform(action)
-        keypose = None
-        if self.config.keypose and action.shape[1] and state.shape[1]:
-            keypose = next_keyposes(action[:, 6], state)
         if action.shape[1] and self.after_end == "hold" and not self._cut_off(arrays.episode):
             rest = np.zeros_like(action[-1])
             rest[6] = action[-1, 6]
@@ -242,16 +236,11 @@ class DataSet:
         if self.normalisation is not None:
             action, state = self.normalisation.action(action), self.normalisation.state(state)
             grip = None if grip is None else self.normalisation.grip(grip)
-            keypose = None if keypose is None else self.normalisation.state(keypose)
-        wider = ((0, 0), (0, max(0, self.state_width - state.shape[1])))
-        keypose = None if keypose is None else np.pad(keypose, wider)
-        state = np.pad(state, wider)
+        state = np.pad(state, ((0, 0), (0, max(0, self.state_width - state.shape[1]))))
         departs = None
         if self.after_departure == "mask" and self.has_actions:
             departs = self.adapter.departures(arrays.episode, arrays.action, self.episodes.columns)
-        return EpisodeArrays(
-            arrays.episode, action, state, arrays.instructions, departs, grip, keypose
-        )
+        return EpisodeArrays(arrays.episode, action, state, arrays.instructions, departs, grip)
 
     def _cut_off(self, episode: Episode) -> bool:
         """Whether an episode is known to have ended before its task was done."""

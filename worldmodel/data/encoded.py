@@ -35,7 +35,7 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 def settings_of(tokenizer: Tokenizer, windows: Any) -> dict[str, Any]:
     """Return what tokens depend on, as plain values."""
     described = {"tokenizer": tokenizer.config(), "windows": asdict(windows)}
-    for name in ("start", "grip", "past", "keypose"):
+    for name in ("start", "grip", "past"):
         if described["windows"].pop(name):
             raise UserError(
                 f"data.use.windows.{name} needs whole episodes, encoded tokens have none."

@@ -31,8 +31,7 @@ class WindowConfig:
     With `start` the first picture of the episode belongs to a window too: what the arm hides later
     is seen there. With `grip` the state says how far the fingers shut the last time
     (`worldmodel.data.grip`). `past` are distances of earlier pictures in control steps, as coarse
-    as the start; before an episode its first picture stands. With `keypose` the state at the next
-    change of the gripper is predicted beside the actions (`worldmodel.data.keypose`).
+    as the start; before an episode its first picture stands.
     """
 
     future: tuple[int, ...] = (3, 6)
@@ -40,7 +39,6 @@ class WindowConfig:
     start: bool = False
     grip: bool = False
     past: tuple[int, ...] = ()
-    keypose: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or not self.future or min(self.future) < 1:
@@ -63,7 +61,7 @@ class Window:
     """One window before it is copied into a batch; fields as in `WindowBatch`, for one sample.
 
     `pictures` are the frame of now and the future ones, uint8 `(h, w, 3)` each, as are `start` and
-    those of `past`; `grip` `(1,)`, `keypose` `(s,)`.
+    those of `past`; `grip` `(1,)`.
     """
 
     pictures: Sequence[np.ndarray]
@@ -75,7 +73,6 @@ class Window:
     start: np.ndarray | None = None
     grip: np.ndarray | None = None
     past: Sequence[np.ndarray] = ()
-    keypose: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +124,7 @@ class WindowBatch(Samples):
     `frame` uint8 `(b, h, w, 3)`, `future` uint8 `(b, t, h, w, 3)`; `future_valid` bool `(b, t)`:
     which future frames count. `start` uint8 `(b, h, w, 3)`: the first pictures of the episodes,
     `grip` float32 `(b, 1)`: how far the fingers shut the last time, `past` uint8 `(b, p, h, w, 3)`:
-    earlier pictures, `keypose` float32 `(b, s)`: the state at the next change of the gripper; None
-    where windows do without.
+    earlier pictures; None where windows do without.
     """
 
     future: Tensor
@@ -136,7 +132,6 @@ class WindowBatch(Samples):
     start: Tensor | None = None
     grip: Tensor | None = None
     past: Tensor | None = None
-    keypose: Tensor | None = None
 
 
 def last_known(known: Iterable[int], step: int) -> int:
@@ -171,7 +166,6 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         for of_window, window in zip(past.numpy(), windows, strict=True):
             of_window[:] = window.past
     grips = [window.grip for window in windows if window.grip is not None]
-    keyposes = [window.keypose for window in windows if window.keypose is not None]
 
     def together(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
@@ -187,5 +181,4 @@ def stack(windows: Sequence[Window], empty: Empty = empty_pictures) -> WindowBat
         start=start,
         grip=torch.from_numpy(np.stack(grips)) if grips else None,
         past=past,
-        keypose=torch.from_numpy(np.stack(keyposes)) if keyposes else None,
     )
