@@ -62,8 +62,9 @@ def policies(
         predictors["dreamed"] = planner
         judges = {"dreamer": planner.dreamer, "value": planner.value}
         predictors["simulated"] = Simulated(**{**same, **judges})
-    past = alone._past
-    return {n: ChunkedPolicy(each, code, execute, past=past) for n, each in predictors.items()}
+    asking = {name: alone.another(each) for name, each in predictors.items()}
+    predictors["policy"].policies.append(asking["policy"])
+    return asking
 
 
 def measure(given: argparse.Namespace) -> None:

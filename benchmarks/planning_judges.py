@@ -112,15 +112,18 @@ class ByExpert(Simulated):
 class ByPolicy(Simulated):
     """Takes the first chunk with which the episode ends well if the policy goes on alone.
 
-    The others are then not looked at, and where none does the policy's own is taken.
+    The others are then not looked at, and where none does the policy's own is taken. `policies`
+    holds the policy that asks.
     """
 
-    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:
+    policies: list[ChunkedPolicy] = field(default_factory=list)
+
+    def judged(self, windows: WindowBatch, chunks: np.ndarray) -> np.ndarray:  # noqa: ARG002
         # Neither policy nor simulator is random: what was seen to end well goes on so.
         found: int | None = 0
         if not self.decisions or self.decisions[-1]["hopeless"]:
             state = self.real.unwrapped.save_state()
-            ends_well = (self._ends_well(state, chunk, windows) for chunk in chunks[0])
+            ends_well = (self._ends_well(state, chunk) for chunk in chunks[0])
             found = next((place for place, well in enumerate(ends_well) if well), None)
         lost = np.ones(self.candidates)
         if found is not None:
@@ -131,11 +134,9 @@ class ByPolicy(Simulated):
         )  # fmt: skip
         return lost[None]
 
-    def _ends_well(self, state: Any, chunk: np.ndarray, windows: WindowBatch) -> bool:
-        alone = ChunkedPolicy(self.predictor, self.code, self.execute)
-        assert windows.start is not None
-        alone._start = windows.start[0].cpu().numpy()
-        alone._decoder(np.concatenate([*self.executed, chunk[: self.execute, 6]]))
+    def _ends_well(self, state: Any, chunk: np.ndarray) -> bool:
+        alone = self.policies[0].copy(self.predictor)
+        alone._took(self.code.decoded(chunk[: self.execute], alone._decoder))
         raw, info, over = self.followed(state, chunk[: self.execute])[-1]
         while not over:
             for action in alone.act(observe(raw, info, 0)):

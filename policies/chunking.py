@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -55,7 +56,7 @@ class Predictor(Protocol):
         """The number of actions predicted."""
 
     def predict(self, windows: WindowBatch, generator: Randomness) -> np.ndarray:
-        """Return `(b, chunk, 7)`; only picture, state and instruction of the windows are used."""
+        """Return `(b, chunk, 7)`; of the windows only what was observed is used."""
 
 
 class ChunkedPolicy:
@@ -96,16 +97,42 @@ class ChunkedPolicy:
         """Forget the last episode; the noise of the next one follows from `seed`."""
         self._generator = torch.Generator().manual_seed(seed)
         self._decoder = self._code.gripper.decoder()
+        self._commands: list[float] = []
+        self._returned = 0
         self._start: np.ndarray | None = None
         self._grip = LastGrip()
         self._chunks: list[np.ndarray] = []
         self._seen: dict[int, np.ndarray] = {}
         self._step = 0
 
-    def another(self) -> "ChunkedPolicy":
-        """Return a policy of the same model with a state of its own."""
+    def told(self, executed: np.ndarray) -> None:
+        """Hear which actions `(k, 7)` were executed in place of those that `act` last returned."""
+        del self._commands[len(self._commands) - self._returned :]
+        self._step -= self._returned
+        self._took(executed)
+        self._returned, self._chunks = 0, []
+        self._decoder = self._code.gripper.decoder(self._commands)
+
+    def _took(self, actions: np.ndarray) -> None:
+        """Note that `actions` `(k, 7)` are executed now."""
+        self._commands += actions[:, 6].tolist()
+        self._returned = len(actions)
+        self._step += self._returned
+
+    def copy(self, predictor: Predictor | None = None) -> "ChunkedPolicy":
+        """Return a policy of the same model, or `predictor`, that goes on from here."""
+        other = self.another(predictor)
+        other._generator.set_state(self._generator.get_state())
+        other._start, other._grip, other._step = self._start, copy(self._grip), self._step
+        other._chunks, other._seen = [*self._chunks], {**self._seen}
+        other._commands, other._returned = [*self._commands], self._returned
+        other._decoder = other._code.gripper.decoder(other._commands)
+        return other
+
+    def another(self, predictor: Predictor | None = None) -> "ChunkedPolicy":
+        """Return a policy of the same model, or `predictor`, with a state of its own."""
         return ChunkedPolicy(
-            self._predictor,
+            predictor or self._predictor,
             self._code,
             self._execute,
             self._picture,
@@ -140,7 +167,6 @@ class ChunkedPolicy:
         pictures = np.stack([self._seen[step] for step in found])
         # The next ones asked for lie after these.
         self._seen = {step: p for step, p in self._seen.items() if step >= min(found)}
-        self._step += self._execute
         return pictures
 
     def _ensembled(self, chunk: np.ndarray) -> np.ndarray:
@@ -194,6 +220,7 @@ def act_together(
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]
             actions[row] = policy._code.decoded(policy._ensembled(chunk), policy._decoder)
+            policy._took(actions[row])
     return [actions[row] for row in range(len(policies))]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.actions import validated_chunk
-from envs.episode import EXECUTED, Policy, policy_name
+from envs.episode import EXECUTED, Policy
 from envs.rollout import observe
+from envs.stepwise import StepwisePolicy
 from experiment.errors import UserError
 
 STRETCH = (4, 24)
@@ -28,20 +28,19 @@ class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not isinstance(learner_share, int | float) or not 0 <= learner_share <= 1:
             raise UserError(f"learner_share={learner_share} must lie in [0, 1].")
         super().__init__(env)
-        self._learner, self._share = learner, learner_share
+        self._learner, self._share = StepwisePolicy(learner), learner_share
         self._generator = np.random.default_rng(0)
-        self._chunk: list[np.ndarray] = []
         self._drives, self._left = False, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset; who drives when follows from `seed`, and so does the learner's noise."""
         raw, info = self.env.reset(seed=seed, options=options)
         self._generator = np.random.default_rng(None if seed is None else [seed, 2])
-        self._step, self._left, self._chunk = 0, 0, []
+        self._step, self._left = 0, 0
         self._seen = observe(raw, info, self._step)
         self._learner.reset(self._seen.instruction, 0 if seed is None else seed)
         # A policy may remember the first picture, whoever drives at first.
-        self._learner.act(self._seen)
+        self._learner.next(self._seen)
         return raw, info
 
     def step(self, action: np.ndarray) -> Any:
@@ -49,16 +48,14 @@ class LearnerDrives(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self._left == 0:
             self._drives = bool(self._generator.random() < self._share)
             self._left = int(self._generator.integers(STRETCH[0], STRETCH[1] + 1))
-            self._chunk = []
+            if self._step > 0:
+                self._learner.look()
         self._left -= 1
-        executed = self._next() if self._drives else np.asarray(action, dtype=np.float32)
+        executed = np.asarray(action, dtype=np.float32)
+        if self._drives:
+            executed = self._learner.next(self._seen)
+        self._learner.executed(executed)
         raw, reward, terminated, truncated, info = self.env.step(executed)
         self._step += 1
         self._seen = observe(raw, info, self._step)
         return raw, reward, terminated, truncated, {EXECUTED: executed, **info}
-
-    def _next(self) -> np.ndarray:
-        if not self._chunk:
-            answer = self._learner.act(self._seen)
-            self._chunk = [*validated_chunk(answer, policy_name(self._learner), self._step)]
-        return self._chunk.pop(0)

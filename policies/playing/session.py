@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from envs.actions import ACTION_SIZE, validated_chunk
-from envs.episode import Observation, Policy, policy_name
+from envs.episode import Observation, Policy
 from envs.rollout import observe
+from envs.stepwise import StepwisePolicy
 from experiment.errors import UserError
 from policies.chunking import windows_of
 from worldmodel.data.gripper import codec_of, learned_of_executed
@@ -52,7 +53,7 @@ class Session:
                 "checkpoint: this model was not trained with actions, so its dreams cannot be "
                 "driven: give a checkpoint of policies.finetune."
             )
-        self._env, self._dreamer, self._policy = env, dreamer, policy
+        self._env, self._dreamer, self._policy = env, dreamer, StepwisePolicy(policy)
         self.turn_steps = int(dreamer.assembler.windows.future[0])
         """Control steps of a turn."""
         self.watchers: list[Callable[[View], None]] = []
@@ -68,7 +69,6 @@ class Session:
         self._generator = torch.Generator().manual_seed(seed)
         self._executed: list[np.ndarray] = []
         self._ms = (0.0, 0.0)
-        self._queue: list[np.ndarray] = []
         self.anchor()
         return self._shown()
 
@@ -91,16 +91,16 @@ class Session:
         turn: list[np.ndarray] = []
         if action is not None:
             chunk = validated_chunk(np.asarray(action)[None], "you", self._seen.step)
-            self._queue = []
             turn = [chunk[0]] * self.turn_steps
         thought = 0.0
         for number in range(self.turn_steps):
             if action is None:
                 asked = time.perf_counter()
-                turn.append(self._next())
+                turn.append(self._policy.next(self._seen))
                 thought += time.perf_counter() - asked
             raw, _, terminated, truncated, self._info = self._env.step(turn[number])
             self._executed.append(turn[number])
+            self._policy.executed(turn[number])
             self._seen = observe(raw, self._info, self._seen.step + 1)
             self._over = terminated or truncated
             if self._over:
@@ -137,13 +137,6 @@ class Session:
         for watcher in self.watchers:
             watcher(view)
         return view
-
-    def _next(self) -> np.ndarray:
-        if not self._queue:
-            answer = self._policy.act(self._seen)
-            name = policy_name(self._policy)
-            self._queue = [*validated_chunk(answer, name, self._seen.step)]
-        return self._queue.pop(0)
 
     def _dreamed(self, began: Observation, turn: list[np.ndarray]) -> np.ndarray:
         """Return the next frame of the dream: what the actions of the turn lead to."""

@@ -5,7 +5,7 @@ the robot takes instead, and which form of it a model learns best. The table is 
 names its robot and codec, and nothing else can be chosen by a file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,8 +39,8 @@ class GripperCodec(Protocol):
     def resting(self, last: np.ndarray) -> np.ndarray:
         """Return what is learned after an episode's end, given its last learned values."""
 
-    def decoder(self) -> Decoder:
-        """Return a decoder for an episode that starts now."""
+    def decoder(self, executed: Sequence[float] = ()) -> Decoder:
+        """Return a decoder for an episode in which these commands were `executed` so far."""
 
 
 class FingerTarget:
@@ -93,9 +93,11 @@ class TargetLevel:
         """The level stays."""
         return last
 
-    def decoder(self) -> Decoder:
+    def decoder(self, executed: Sequence[float] = ()) -> Decoder:
         """Follow the predicted levels; +1 closes the Google robot's gripper in SIMPLER too."""
         target = FingerTarget()
+        for command in executed:
+            target.advance(float(command))
 
         def decode(predicted: np.ndarray) -> np.ndarray:
             commands = np.zeros(len(predicted), dtype=np.float32)
@@ -118,7 +120,7 @@ class RelativeCommand:
         """No command holds the gripper where it is."""
         return np.zeros_like(last)
 
-    def decoder(self) -> Decoder:
+    def decoder(self, executed: Sequence[float] = ()) -> Decoder:  # noqa: ARG002
         """Return the predictions within the bounds of a command."""
         return lambda predicted: np.clip(predicted, -1, 1).astype(np.float32)
 
@@ -134,7 +136,7 @@ class AbsolutePosition:
         """The position stays."""
         return last
 
-    def decoder(self) -> Decoder:
+    def decoder(self, executed: Sequence[float] = ()) -> Decoder:  # noqa: ARG002
         """Turn the canonical sign into that of SIMPLER's WidowX."""
         return lambda predicted: -np.clip(predicted, -1, 1).astype(np.float32)
 
