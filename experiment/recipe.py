@@ -66,6 +66,8 @@ class Recipe:
     def chosen(self, only: Sequence[str] | None) -> list[Stage]:
         """Return the stages named by `only`, all for None; raises `UserError` for an unknown."""
         names = [stage.name for stage in self.stages]
+        if isinstance(only, str):
+            raise UserError(f"only={only} must be a list of stages, such as [{only}].")
         for name in only or ():
             if name not in names:
                 raise UserError(f"only: unknown stage {name!r}.{nearest(name, names)}")

@@ -254,9 +254,10 @@ def _check_kind(key: str, before: DictConfig, after: DictConfig) -> None:
     if isinstance(default, ListConfig) and isinstance(value, ListConfig) and default:
         for item in value:
             _check_scalar(f"{key}={shown(value)}: {shown(item)}", default[0], item)
-    elif isinstance(default, ListConfig) and value is not None and default:
+    elif isinstance(default, ListConfig) and value is not None:
         if not isinstance(value, ListConfig):
-            raise UserError(f"{key}={shown(value)} must be a list, such as {shown(default)}.")
+            such = shown(default) if default else "[a,b]"
+            raise UserError(f"{key}={shown(value)} must be a list, such as {such}.")
     else:
         _check_scalar(f"{key}={shown(value)}", default, value)
 

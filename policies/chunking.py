@@ -59,6 +59,17 @@ class Predictor(Protocol):
         """Return `(b, chunk, 7)`; of the windows only what was observed is used."""
 
 
+def check_execute(execute: int, chunk: int, ensemble: int = 1) -> None:
+    """Raise `UserError` where so many actions of a chunk cannot be executed, or chunks averaged."""
+    if not 1 <= execute <= chunk:
+        raise UserError(
+            f"execute={execute} must lie between 1 and the {chunk} actions that the checkpoint "
+            "predicts."
+        )
+    if ensemble < 1:
+        raise UserError(f"ensemble={ensemble} must be at least 1, which is the newest alone.")
+
+
 class ChunkedPolicy:
     """Executes the first `execute` actions of each predicted chunk, then predicts anew.
 
@@ -80,13 +91,7 @@ class ChunkedPolicy:
         past: Sequence[int] = (),
         hear: Hear = str,
     ) -> None:
-        if not 1 <= execute <= predictor.chunk:
-            raise UserError(
-                f"execute={execute} must lie between 1 and the {predictor.chunk} actions that "
-                "the checkpoint predicts."
-            )
-        if ensemble < 1:
-            raise UserError(f"ensemble={ensemble} must be at least 1, which is the newest alone.")
+        check_execute(execute, predictor.chunk, ensemble)
         self.name = predictor.name
         self._predictor, self._code, self._execute = predictor, code, execute
         self._picture, self._ensemble, self._past = picture, ensemble, tuple(past)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 
@@ -24,16 +25,21 @@ from experiment.files import write_bytes
 from experiment.settings import shown
 from policies.checkpoint import robot_of
 from policies.evaluation.rates import Rate
+from worldmodel.data.normalisation import Normalisation
 from worldmodel.training.checkpoint import (
     CONFIG,
     WEIGHTS,
     checkpoint_folder,
     read_config,
     read_tensors,
+    run_name,
     save_tensors,
 )
 
 CARD, SUMMARY = "README.md", "summary.json"
+
+_UNITS_APART = 0.25
+"""Of the range of an action or the deviation of a state; beyond it a mean is of two languages."""
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,12 +52,15 @@ def main(config: DictConfig) -> Path:
     empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not empty and not (out / CONFIG).is_file():
         raise UserError(f"out={out} holds other things than a checkpoint: give another out=FOLDER.")
-    sections = _without_folders(read_config(source))
-    robot_of(source, sections)
+    read = read_config(source)
+    robot_of(source, read)
+    sections = _without_folders(read)
     summaries = [_summary(Path(str(folder))) for folder in config.evaluations]
-    others = [checkpoint_folder(str(folder)) for folder in config.average]
+    others = [checkpoint_folder(str(folder), "average") for folder in config.average]
+    for folder in others:
+        _check_alike(folder, read_config(folder), read)
     if others:
-        sections["averaged"] = [_named(folder) for folder in others]
+        sections["averaged"] = [run_name(folder) for folder in others]
     mean = _mean(source, others)
     weights = {name: weight.to(_TYPES[config.dtype]) for name, weight in mean.items()}
     if not all(weight.isfinite().all() for weight in weights.values()):
@@ -113,6 +122,34 @@ def _card(
             yield f"| {' | '.join(map(str, values))} |"
 
 
+def _check_alike(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise `UserError` where weights mean something else, so that their mean would mean nothing.
+
+    Units measured on other data may differ a little: those of `checkpoint=` are written.
+    """
+    for name in ("kind", "robot", "gripper", "tokenizer", "text", "windows", "with_state"):
+        if _told(there.get(name)) != _told(here.get(name)):
+            raise UserError(
+                f"average={folder} has {name} {shown(there.get(name))}, checkpoint= has "
+                f"{shown(here.get(name))}: only policies that are alike have a mean."
+            )
+    one, other = (Normalisation.from_section(each["normalisation"]) for each in (here, there))
+    span, spread = one.high - one.low, one.std
+    off = [(other.low - one.low) / span, (other.high - one.high) / span]
+    off += [(other.mean - one.mean) / spread, (other.std - one.std) / spread]
+    most = max(float(np.abs(each).max()) for each in off)
+    if most > _UNITS_APART:
+        raise UserError(
+            f"average={folder}: its units of actions or states are {most:.0%} off those of "
+            "checkpoint=: only policies of much the same data have a mean."
+        )
+
+
+def _told(section: Any) -> Any:
+    """Return a section without what says no: an older checkpoint does not know of it."""
+    return {k: v for k, v in section.items() if v} if isinstance(section, dict) else section
+
+
 def _mean(source: Path, others: Sequence[Path]) -> dict[str, torch.Tensor]:
     """Return the mean of the weights, in float32; raises `UserError` for models of other shapes."""
     mean = {name: weight.float() for name, weight in read_tensors(source / WEIGHTS)[0].items()}
@@ -125,17 +162,13 @@ def _mean(source: Path, others: Sequence[Path]) -> dict[str, torch.Tensor]:
     return {name: weight / (1 + len(others)) for name, weight in mean.items()}
 
 
-def _named(folder: Path) -> str:
-    return folder.parent.name if folder.name == "checkpoint" else folder.name
-
-
 def _without_folders(sections: dict[str, Any]) -> dict[str, Any]:
     """Return the sections with data sets and runs by their names: folders are the machine's own."""
     training = dict(sections["training"])
     names = Counter(Path(root).name for root in str(training["data"]).split(", "))
     training["data"] = ", ".join(f"{n} ({k} sets)" if k > 1 else n for n, k in names.items())
     if training.get("init"):
-        training["init"] = _named(Path(str(training["init"])))
+        training["init"] = run_name(Path(str(training["init"])))
     return {**sections, "training": training}
 
 

@@ -49,6 +49,8 @@ def trainer_of(config: DictConfig) -> Trainer[Any, Any, Any]:
     """Build everything that `configs/finetune.yaml` describes; raises `UserError`."""
     settings: LearnerSettings = build(config.learner.settings)
     trainer_config = build(config.trainer, TrainerConfig)
+    if config.init is not None and not hasattr(settings, "init"):
+        raise UserError(f"init={config.init}: policy=regression has no pretraining, leave it out.")
     if config.validation_windows < 1:
         raise UserError(f"validation_windows={config.validation_windows} must be at least 1.")
     source = build(config.data.source)

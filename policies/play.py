@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     task = str(config.task.name)
     folder = shipped(task) if config.checkpoint is None else checkpoint_folder(config.checkpoint)
     if config.world is not None:
-        world = checkpoint_folder(config.world)
+        world = checkpoint_folder(config.world, "world")
     else:
         world = shipped_world(folder) if config.checkpoint is None else folder
     if read_config(world).get("kind") != "video_action":

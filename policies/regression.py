@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from experiment.errors import UserError
 from experiment.seeding import torch_generator
+from policies.chunking import check_execute
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.data.normalisation import Normalisation
 from worldmodel.data.pictures import resized
@@ -168,7 +170,14 @@ class RegressionSettings:
     def learner(
         self, windows: WindowConfig, normalisation: Normalisation, seed: int
     ) -> "RegressionLearner":
-        """Build the network, its weights from `seed`."""
+        """Build the network, its weights from `seed`; raises `UserError` for what it lacks."""
+        check_execute(self.execute, windows.chunk)
+        for name in ("start", "grip", "past"):
+            if getattr(windows, name):
+                raise UserError(
+                    f"data.use.windows.{name}: policy=regression sees one picture and its state, "
+                    "leave it out."
+                )
         picture, text = self.tokenizer.picture, self.text.modality
         generator = torch_generator(seed, _MODEL)
         config = replace(self.model, with_state=self.with_state)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from experiment.errors import UserError
 from experiment.seeding import torch_generator
+from policies.chunking import check_execute
 from policies.contract import ACTION_SIZE, STATE_SIZE
 from worldmodel.assembler import Assembler, action_position
 from worldmodel.data.normalisation import Normalisation
@@ -138,6 +139,7 @@ class VideoActionSettings:
         self, windows: WindowConfig, normalisation: Normalisation, seed: int
     ) -> "VideoActionLearner":
         """Build the model and what it learns; raises `UserError` if `init` is of another size."""
+        check_execute(self.inference.execute, windows.chunk, self.inference.ensemble)
         generator = torch_generator(seed, _MODEL)
         outside = self.objective.outside
         assembler = Assembler(
@@ -208,11 +210,24 @@ class VideoActionSettings:
         state = self.with_state
         noise = {"state": self.state_noise} if state and self.state_noise > 0 else {}
         dropout = {"state": self.state_dropout} if state else {}
+        weights = {"action": self.action_weight, "video": self.video_weight}
+        told = (
+            ("weights", base.weights, weights, "{}_weight"),
+            ("dropout", base.dropout, {"video": 0.0, "state": 0.0}, "{}_dropout"),
+            ("condition_noise", base.condition_noise, noise, "{}_noise"),
+            ("own_timesteps", base.own_timesteps, densities, "{}_density"),
+        )
+        for setting, given, own, twin in told:
+            for name in given.keys() & own.keys():
+                raise UserError(
+                    f"objective.{setting}.{name}: a policy takes learner.settings."
+                    f"{twin.format(name)} in its place, set that one."
+                )
         return replace(
             base,
             own_timesteps={**base.own_timesteps, **densities},
             condition_noise={**base.condition_noise, **noise},
-            weights={**base.weights, "action": self.action_weight, "video": self.video_weight},
+            weights={**base.weights, **weights},
             dropout={**base.dropout, "video": self.video_dropout, **dropout},
         )
 

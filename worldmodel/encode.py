@@ -99,6 +99,10 @@ def main(config: DictConfig) -> None:
     device = Compute.of(config.device, "float32", "").device
     plan: dict[str, object] = {
         "data": ", ".join(each.root for each in source.chosen()),
+        "splits": [each.split for each in source.chosen()],
+        "cameras": [each.camera for each in source.chosen()],
+        "frame_rate": source.frame_rate,
+        "crop": source.crop,
         "every": int(config.every),
         "shard": int(config.shard),
         "dtype": str(config.dtype),
@@ -109,7 +113,9 @@ def main(config: DictConfig) -> None:
     }
     shards = ("*.safetensors", "*-*.json")
     out = open_run("encode", plan, out=config.out, results=shards, file=PLAN, history=False)
-    windows = encode(source.open(use, tokenizer.picture), use, tokenizer, out, plan, device)
+    # Nothing reads actions or states of tokens, whose sizes differ from set to set.
+    sets = source.open(use, tokenizer.picture, video_only=True)
+    windows = encode(sets, use, tokenizer, out, plan, device)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print(f"{out}: {windows:,} windows, {size / 1e6:,.1f} MB")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiment.files import write_bytes
+from experiment.files import disk_error, write_bytes
 from policies.playing.session import View
 from worldmodel.imagination.pictures import video
 
@@ -28,11 +28,14 @@ class Recording:
     def write(self, folder: Path) -> Path | None:
         """Write what was recorded into `folder`, under the next free number; None for nothing.
 
-        Raises `UserError` where the disk is full.
+        Raises `UserError` where it cannot be written.
         """
         if not self._views:
             return None
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
         taken = [path.stem for path in folder.glob("play_*.json")]
         number = 1 + max((int(name[5:]) for name in taken if name[5:].isdigit()), default=0)
         path = folder / f"play_{number:04d}.mp4"

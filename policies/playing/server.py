@@ -94,7 +94,11 @@ class PlayServer:
     def _act(self, given: dict[str, Any]) -> dict[str, Any]:
         action = given.get("action")
         act = self._session.act
-        return self._seen(act(None if action is None else np.asarray(action, np.float32)))
+        try:
+            asked = None if action is None else np.asarray(action, np.float32)
+        except (TypeError, ValueError):
+            raise UserError("action must be a list of seven numbers, or null.") from None
+        return self._seen(act(asked))
 
     def _seen(self, view: View) -> dict[str, Any]:
         # A page that was loaded anew does not know it otherwise.
@@ -109,9 +113,9 @@ class PlayServer:
                 self._recording(session.view())
                 session.watchers.append(self._recording)
         elif self._recording is not None:
-            session.watchers.remove(self._recording)
-            path = self._recording.write(self._out)
-            self._recording = None
+            recording, self._recording = self._recording, None
+            session.watchers.remove(recording)
+            path = recording.write(self._out)
         written = None if path is None else str(path)
         return {"recording": self._recording is not None, "written": written}
 

@@ -15,6 +15,7 @@ from envs.rollout import observe
 from envs.stepwise import StepwisePolicy
 from experiment.errors import UserError
 from policies.chunking import windows_of
+from worldmodel.data.grip import last_grips
 from worldmodel.data.gripper import codec_of, learned_of_executed
 from worldmodel.data.pictures import resized
 from worldmodel.imagination.dream import Dreamer
@@ -68,6 +69,7 @@ class Session:
         self._policy.reset(self._seen.instruction, seed)
         self._generator = torch.Generator().manual_seed(seed)
         self._executed: list[np.ndarray] = []
+        self._fingers = [float(self._seen.state[-1])]
         self._ms = (0.0, 0.0)
         self.anchor()
         return self._shown()
@@ -102,6 +104,7 @@ class Session:
             self._executed.append(turn[number])
             self._policy.executed(turn[number])
             self._seen = observe(raw, self._info, self._seen.step + 1)
+            self._fingers.append(float(self._seen.state[-1]))
             self._over = terminated or truncated
             if self._over:
                 break
@@ -154,10 +157,11 @@ class Session:
             frame=torch.from_numpy(self._dream[None]),
             start=torch.from_numpy(_picture(self._first)[None]),
             action=torch.from_numpy(learned[None, before : before + chunk]),
+            grip=torch.from_numpy(last_grips(self._fingers[: before + 1])[-1:]),
         )
         if not self._anchored:
             # Where the gripper is in a dream that went its own way is not known.
-            clips = replace(clips, state=clips.state[:, :0])
+            clips = replace(clips, state=clips.state[:, :0], grip=None)
         self._anchored = False
         assert clips.action.shape[1:] == (chunk, ACTION_SIZE)
         return dreamer(clips, 1, self._generator, actions=True)[0, 0]

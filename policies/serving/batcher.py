@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,11 +107,13 @@ class Batcher:
             except BaseException as error:
                 job.future.set_exception(self._said(error))
         if len(ready) > 1 and isinstance(self._first, ChunkedPolicy):
+            before = [cast(ChunkedPolicy, job.session.policy).copy() for job in ready]
             try:
                 self._answer(ready)
                 return
-            except BaseException:  # whose fault it is shows when each is asked alone
-                pass
+            except BaseException:  # whose fault it is shows when each is asked alone, as it was
+                for job, policy in zip(ready, before, strict=True):
+                    job.session.policy = policy
         for job in ready:
             try:
                 self._answer([job])

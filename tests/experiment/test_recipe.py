@@ -54,7 +54,11 @@ def test_the_list_is_printed_and_nothing_is_run(
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [(["nothing"], "unknown recipe 'nothing'"), (["only=[pretrian]"], "Did you mean 'pretrain'")],
+    [
+        (["nothing"], "unknown recipe 'nothing'"),
+        (["only=[pretrian]"], "Did you mean 'pretrain'"),
+        (["only=pretrain"], "such as [pretrain]"),
+    ],
 )
 def test_slips_are_one_sentence(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]

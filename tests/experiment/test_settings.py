@@ -55,6 +55,7 @@ def test_values_and_choices_are_taken() -> None:
         ("trainer=null", "trainer=null: set an entry"),
         ("data.use.windows.future=[3, b]", "b must be a whole number, such as 3"),
         ("data.use.windows.future=3", "must be a list, such as [3, 6]"),
+        ("data.use.windows.past=3", "must be a list, such as [a,b]"),
         ("objective.dropout=0.5", "must be a mapping, such as {name: value}"),
         ("objective.dropout={video", "the value could not be read"),
         ("data=lerobot", "data.root is not set"),

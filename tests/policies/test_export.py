@@ -79,6 +79,25 @@ def test_data_sets_of_one_name_are_counted() -> None:
     assert said["training"] == {"data": "move_near (2 sets), stack_cube", "init": "one"}
 
 
+def shifted(folder: Path) -> dict[str, object]:
+    """Return a checkpoint's units with the states half a deviation off."""
+    units = json.loads((folder / "config.json").read_text())["normalisation"]
+    mean = [m + 0.5 * s for m, s in zip(units["mean"], units["std"], strict=True)]
+    return {**units, "mean": mean}
+
+
+def test_what_is_no_policy_is_named(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained / "checkpoint", copy)
+    (copy / "config.json").write_text(json.dumps({"kind": "value", "robot": None}))
+    with pytest.raises(UserError, match="does not name a robot"):
+        run(f"checkpoint={copy}", f"out={tmp_path / 'out'}")
+    with pytest.raises(UserError, match="average nowhere was not found"):
+        run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", "average=[nowhere]")
+    with pytest.raises(UserError, match="average=nowhere must be a list"):
+        run(f"checkpoint={trained}", f"out={tmp_path / 'out'}", "average=nowhere")
+
+
 def test_weights_are_averaged(trained: Path, tmp_path: Path) -> None:
     before = read_tensors(trained / "checkpoint" / WEIGHTS)[0]
     others = [tmp_path / "first" / "checkpoint", tmp_path / "second"]
@@ -91,6 +110,16 @@ def test_weights_are_averaged(trained: Path, tmp_path: Path) -> None:
     for name, weight in read_tensors(out / WEIGHTS)[0].items():
         torch.testing.assert_close(weight, 3 * before[name])
     assert "averaged with those of first, second." in (out / "README.md").read_text()
+    for change, sentence in (
+        ({"gripper": "raw"}, "has gripper raw, checkpoint= has"),
+        ({"normalisation": shifted(others[0])}, "its units of actions or states are 50% off"),
+    ):
+        config = others[0] / "config.json"
+        told = config.read_text()
+        config.write_text(json.dumps(json.loads(told) | change))
+        with pytest.raises(UserError, match=sentence):
+            run(f"checkpoint={trained}", f"out={tmp_path / 'none'}", given)
+        config.write_text(told)
     write_tensors(others[1] / WEIGHTS, {"alone": torch.zeros(3)}, {})
     with pytest.raises(UserError, match=r"second has weights of other shapes"):
         run(f"checkpoint={trained}", f"out={tmp_path / 'none'}", given)

@@ -187,6 +187,22 @@ def test_a_policy_can_learn_to_remember_its_last_grip(
     assert np.isfinite(policy.act(observation)).all()
 
 
+def test_what_a_policy_would_not_heed_is_refused(toy_demonstrations: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    assert tiny_trainer(toy_demonstrations, first, "regression", steps=1).run()
+    for kind, given, sentence in (
+        ("regression", f"init={first / 'checkpoint'}", "policy=regression has no pretraining"),
+        ("regression", "data.use.windows.start=true", "windows.start: policy=regression sees one"),
+        ("regression", "learner.settings.execute=7", "execute=7 must lie between 1 and the 6"),
+        ("video_action", "data.use.windows.chunk=2", "execute=3 must lie between 1 and the 2"),
+        ("video_action", "learner.settings.inference.ensemble=0", "ensemble=0 must be at least 1"),
+        ("video_action", "+objective.weights.action=3", "learner.settings.action_weight in its"),
+        ("video_action", "+objective.dropout.video=0.1", "learner.settings.video_dropout in its"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            tiny_trainer(toy_demonstrations, tmp_path / "run", kind, given)
+
+
 def test_video_told_as_differences_begins_its_layers_anew(
     toy_demonstrations: Path, tmp_path: Path
 ) -> None:

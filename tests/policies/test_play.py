@@ -91,6 +91,7 @@ def test_the_dream_goes_on_from_its_own_picture_until_it_is_anchored(
     np.testing.assert_array_equal(given[1].frame[0], own)
     # The robot's state is known where the dream began, and no later.
     assert [clips.state.shape[1] for clips in given] == [10, 0]
+    assert [None if clips.grip is None else clips.grip.shape for clips in given] == [(1, 1), None]
     assert session.anchor().difference < 1e-3
     session.act(FORWARD)
     np.testing.assert_allclose(given[2].state[0, 0], given[0].state[0, 0] + 0.6, atol=1e-5)
@@ -187,6 +188,22 @@ def test_the_page_plays_records_and_resets(session: Session, tmp_path: Path) -> 
     assert (tmp_path / "play_0002.mp4").is_file()
 
 
+def test_a_recording_that_cannot_be_written_is_said_and_the_game_goes_on(
+    session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").touch()
+    with served(session, tmp_path / "taken") as url:
+        ask(f"{url}/record", b'{"on": true}')
+        status, answer = ask(f"{url}/record", b'{"on": false}')
+        assert status == 400
+        assert "could not be written" in answer["error"]
+        assert ask(f"{url}/record", b'{"on": false}') == (
+            200,
+            {"recording": False, "written": None},
+        )
+    assert session.watchers == []
+
+
 def test_what_is_no_request_of_the_page_gets_one_sentence(session: Session, tmp_path: Path) -> None:
     with served(session, tmp_path) as url:
         for wrong, body, header, sentence in (
@@ -196,6 +213,8 @@ def test_what_is_no_request_of_the_page_gets_one_sentence(session: Session, tmp_
             ("act", b" " * 20_000, "X-Play", "not a request of the page"),
             ("exit", b"{}", "X-Play", "not a request of the page"),
             ("act", b'{"action": [1, 2]}', "X-Play", "shape (1, 2)"),
+            ("act", b'{"action": ["a"]}', "X-Play", "a list of seven numbers"),
+            ("act", b'{"action": {"x": 1}}', "X-Play", "a list of seven numbers"),
             ("reset", b'{"seed": -1}', "X-Play", "seed=-1 must be"),
             ("reset", b'{"seed": "x"}', "X-Play", "seed='x' must be"),
         ):

@@ -121,6 +121,9 @@ def test_frames_are_skipped_to_the_rate_asked_for_actions_are_not() -> None:
     assert window.future[0, :, 0, 0, 0].tolist() == [4, 7]
     np.testing.assert_allclose(window.action[0, :, 1], 0.001 * np.arange(1, 7), atol=1e-7)
     assert data.counts.tolist() == [6]
+    # What a policy remembers is of control steps: it looks at that rate.
+    remembers = toy_set(ToyEpisodes((12,)), WindowConfig((1, 2), 6, past=(3,)), frame_rate=2.0)
+    assert window_at(remembers, 0, 5).past[0, 0, 0, 0, 0] == 2  # type: ignore[index]
 
 
 def test_video_alone_needs_no_actions() -> None:

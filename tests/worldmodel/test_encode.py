@@ -55,7 +55,7 @@ def adapted() -> DataSet:
     node.rate = 5.0
     adapter = build(node, Adapter)  # type: ignore[arg-type]
     episodes = SetConfig(str(ROOT), adapter, "lerobot").open(None, False, "stop")
-    return DataSet(episodes, adapter, USE.windows, TOKENIZER.picture)
+    return DataSet(episodes, adapter, USE.windows, TOKENIZER.picture, video_only=True)
 
 
 def test_tokens_are_those_of_the_windows(folder: Path) -> None:

@@ -43,10 +43,19 @@ def test_figures_come_back_and_a_waiting_checkpoint_gives_way(
     for step in (1, 2, 3):
         evaluations.add(step, checkpoint(tmp_path, step))
     assert evaluations.steps == {1, 3}
-    assert list(evaluations.wait()) == [
+    assert list(evaluations.wait(lambda: False)) == [
         (1, {"rollouts/success/rate": 0.5, "rollouts/success/of": 1.0}),
         (3, {"rollouts/success/rate": 0.5, "rollouts/success/of": 3.0}),
     ]
+
+
+def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
+    evaluations = Evaluations(tmp_path, config())
+    evaluations.add(1, checkpoint(tmp_path, 1))
+    assert list(evaluations.wait(lambda: True)) == []
+    assert evaluations.steps == {1}
+    evaluations.close()
+    assert evaluations.steps == set()
 
 
 def test_a_failed_evaluation_is_named_and_training_goes_on(
@@ -54,7 +63,7 @@ def test_a_failed_evaluation_is_named_and_training_goes_on(
 ) -> None:
     evaluations = Evaluations(tmp_path, config("fail=1"))
     evaluations.add(7, checkpoint(tmp_path, 7))
-    assert list(evaluations.wait()) == [(7, {})]
+    assert list(evaluations.wait(lambda: False)) == [(7, {})]
     assert "evaluation rollouts of step 7: it ended with code 1" in capsys.readouterr().err
     output = tmp_path / "evaluations/00000007/rollouts.txt"
     assert "the simulator is not there" in output.read_text()

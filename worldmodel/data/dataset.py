@@ -97,7 +97,7 @@ class DataSet:
         self.picture_file: PictureFile | None = None
         self._crop = crop
         self._frames = self.stride * np.asarray((0, *windows.future))
-        self._past = self.stride * np.asarray(windows.past, dtype=np.int64)
+        self._past = np.asarray(windows.past, dtype=np.int64)
         self._actions = np.arange(windows.chunk)
         self.keep(_KEPT_EPISODES, Memory(0))
 

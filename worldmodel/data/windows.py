@@ -26,7 +26,8 @@ Empty = Callable[[tuple[int, ...]], Tensor]
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """`future`: distances of the future frames in control steps; `chunk`: number of actions.
+    """`future`: distances of the future frames, in frames (control steps unless a frame rate is
+    asked for); `chunk`: number of actions.
 
     With `start` the first picture of the episode belongs to a window too: what the arm hides later
     is seen there. With `grip` the state says how far the fingers shut the last time

@@ -1,10 +1,11 @@
 """Evaluation during training: commands on numbered checkpoints, in a process of their own."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from experiment import processes
 from experiment.errors import UserError, nearest
 
 FOLDER = "evaluations"
+_LOOK_SECONDS = 0.5
 _FIELDS = ("module", "settings", "figures")
 
 
@@ -90,10 +92,11 @@ class Evaluations:
             self._start()
             yield job.step, self._figures(job, process.returncode)
 
-    def wait(self) -> Iterator[tuple[int, dict[str, float]]]:
-        """Yield as `finished` does, until nothing is left to run."""
-        while self._running is not None:
-            self._running[1].wait()
+    def wait(self, stopped: Callable[[], bool]) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield as `finished` does, until nothing is left to run or it is `stopped`."""
+        while self._running is not None and not stopped():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._running[1].wait(_LOOK_SECONDS)
             yield from self.finished()
 
     def close(self) -> None:

@@ -131,7 +131,7 @@ class Trainer(Generic[AnyModel, AnyWindows, AnyBatch]):
                 self._read_evaluations()
             if self.finished:
                 self._states.wait()
-                for step, figures in self._evaluations.wait():
+                for step, figures in self._evaluations.wait(lambda: self._stop):
                     self._evaluated(step, figures)
         return self.finished
 

@@ -76,14 +76,17 @@ class StatePredictor:
         return rows
 
 
-def batched(pause: float = 0.0) -> ChunkedPolicy:
-    unit = Normalisation(
+def unit() -> Normalisation:
+    return Normalisation(
         low=np.full(6, -1, np.float32),
         high=np.full(6, 1, np.float32),
         mean=np.zeros(10, np.float32),
         std=np.ones(10, np.float32),
     )
-    return ChunkedPolicy(StatePredictor(pause), ActionCode(unit, TargetLevel()), execute=3)
+
+
+def batched(pause: float = 0.0) -> ChunkedPolicy:
+    return ChunkedPolicy(StatePredictor(pause), ActionCode(unit(), TargetLevel()), execute=3)
 
 
 def target(name: str, **arguments: Any) -> Description:
