@@ -98,7 +98,8 @@ class Policy(Protocol):
 
     Optional attributes: `name: str` for records, the name of the class by default; `done: bool`
     ends the episode early when True; `subtask_done: bool` reports that the current subtask
-    is finished, so the environment continues with the next instruction.
+    is finished, so the environment continues with the next instruction; `told(executed)` hears of
+    the actions `(k, 7)` that were executed in place of those `act` last returned.
     """
 
     def reset(self, instruction: str, seed: int) -> None:

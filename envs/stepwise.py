@@ -15,14 +15,16 @@ class StepwisePolicy:
     """Hands out a policy's chunk action by action, as long as these are what is executed."""
 
     def __init__(self, policy: Policy) -> None:
-        """Args: `policy`; one that has `told(executed)` hears of what was executed in place of
-        what it returned, `(k, 7)` since it was last asked (`policies.chunking.ChunkedPolicy`)."""
+        """Args: `policy`, told of what was executed if it wants to (`envs.episode.Policy`)."""
         self._policy = policy
-        self.reset("", 0)
+        self._begin()
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode, as `Policy.reset`."""
         self._policy.reset(instruction, seed)
+        self._begin()
+
+    def _begin(self) -> None:
         self._answer = np.zeros((0, 7), np.float32)
         self._left: list[np.ndarray] = []
         self._executed: list[np.ndarray] = []

@@ -1,8 +1,8 @@
 """From predicted chunks to executed actions: some of a chunk, then the next one (App. E)."""
 
+import copy
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -128,7 +128,7 @@ class ChunkedPolicy:
         """Return a policy of the same model, or `predictor`, that goes on from here."""
         other = self.another(predictor)
         other._generator.set_state(self._generator.get_state())
-        other._start, other._grip, other._step = self._start, copy(self._grip), self._step
+        other._start, other._grip, other._step = self._start, copy.copy(self._grip), self._step
         other._chunks, other._seen = [*self._chunks], {**self._seen}
         other._commands, other._returned = [*self._commands], self._returned
         other._decoder = other._code.gripper.decoder(other._commands)

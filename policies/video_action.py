@@ -5,7 +5,7 @@ proprioception too), future video and a chunk of actions are denoised jointly. I
 is left out of a share of the batches, so a policy need not pay for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -211,24 +211,25 @@ class VideoActionSettings:
         noise = {"state": self.state_noise} if state and self.state_noise > 0 else {}
         dropout = {"state": self.state_dropout} if state else {}
         weights = {"action": self.action_weight, "video": self.video_weight}
-        told = (
-            ("weights", base.weights, weights, "{}_weight"),
-            ("dropout", base.dropout, {"video": 0.0, "state": 0.0}, "{}_dropout"),
-            ("condition_noise", base.condition_noise, noise, "{}_noise"),
-            ("own_timesteps", base.own_timesteps, densities, "{}_density"),
-        )
-        for setting, given, own, twin in told:
-            for name in given.keys() & own.keys():
-                raise UserError(
-                    f"objective.{setting}.{name}: a policy takes learner.settings."
-                    f"{twin.format(name)} in its place, set that one."
-                )
+        _refuse("weights", base.weights, weights, "weight")
+        _refuse("dropout", base.dropout, ("video", "state"), "dropout")
+        _refuse("condition_noise", base.condition_noise, noise, "noise")
+        _refuse("own_timesteps", base.own_timesteps, densities, "density")
         return replace(
             base,
             own_timesteps={**base.own_timesteps, **densities},
             condition_noise={**base.condition_noise, **noise},
             weights={**base.weights, **weights},
             dropout={**base.dropout, "video": self.video_dropout, **dropout},
+        )
+
+
+def _refuse(setting: str, given: Mapping[str, Any], own: Iterable[str], ending: str) -> None:
+    """Raise `UserError` where the objective sets what is a setting of the policy."""
+    for name in given.keys() & set(own):
+        raise UserError(
+            f"objective.{setting}.{name}: a policy takes learner.settings.{name}_{ending} in its "
+            "place, set that one."
         )
 
 
