@@ -136,7 +136,7 @@ class ByPolicy(Simulated):
 
     def _ends_well(self, state: Any, chunk: np.ndarray) -> bool:
         alone = self.policies[0].copy(self.predictor)
-        alone._took(self.code.decoded(chunk[: self.execute], alone._decoder))
+        alone.decoded(chunk[: self.execute])
         raw, info, over = self.followed(state, chunk[: self.execute])[-1]
         while not over:
             for action in alone.act(observe(raw, info, 0)):

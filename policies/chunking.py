@@ -102,8 +102,8 @@ class ChunkedPolicy:
         """Forget the last episode; the noise of the next one follows from `seed`."""
         self._generator = torch.Generator().manual_seed(seed)
         self._decoder = self._code.gripper.decoder()
-        self._commands: list[float] = []
-        self._returned = 0
+        # The decoder as it was before the actions that were last returned, and how many these are.
+        self._before, self._returned = copy.deepcopy(self._decoder), 0
         self._start: np.ndarray | None = None
         self._grip = LastGrip()
         self._chunks: list[np.ndarray] = []
@@ -112,17 +112,17 @@ class ChunkedPolicy:
 
     def told(self, executed: np.ndarray) -> None:
         """Hear which actions `(k, 7)` were executed in place of those that `act` last returned."""
-        del self._commands[len(self._commands) - self._returned :]
-        self._step -= self._returned
-        self._took(executed)
+        self._before.follow(executed[:, 6])
+        self._decoder = copy.deepcopy(self._before)
+        self._step += len(executed) - self._returned
         self._returned, self._chunks = 0, []
-        self._decoder = self._code.gripper.decoder(self._commands)
 
-    def _took(self, actions: np.ndarray) -> None:
-        """Note that `actions` `(k, 7)` are executed now."""
-        self._commands += actions[:, 6].tolist()
-        self._returned = len(actions)
+    def decoded(self, chunk: np.ndarray) -> np.ndarray:
+        """Return as `act` does what of a predicted `chunk` `(k, 7)` is executed now, all of it."""
+        self._before = copy.deepcopy(self._decoder)
+        self._returned = len(chunk)
         self._step += self._returned
+        return self._code.decoded(chunk, self._decoder)
 
     def copy(self, predictor: Predictor | None = None) -> "ChunkedPolicy":
         """Return a policy of the same model, or `predictor`, that goes on from here."""
@@ -130,8 +130,8 @@ class ChunkedPolicy:
         other._generator.set_state(self._generator.get_state())
         other._start, other._grip, other._step = self._start, copy.copy(self._grip), self._step
         other._chunks, other._seen = [*self._chunks], {**self._seen}
-        other._commands, other._returned = [*self._commands], self._returned
-        other._decoder = other._code.gripper.decoder(other._commands)
+        other._before, other._returned = copy.deepcopy(self._before), self._returned
+        other._decoder = copy.deepcopy(self._decoder)
         return other
 
     def another(self, predictor: Predictor | None = None) -> "ChunkedPolicy":
@@ -224,8 +224,7 @@ def act_together(
         predicted = first._predictor.predict(windows, generators)
         for row, chunk in zip(rows, predicted, strict=True):
             policy = policies[row]
-            actions[row] = policy._code.decoded(policy._ensembled(chunk), policy._decoder)
-            policy._took(actions[row])
+            actions[row] = policy.decoded(policy._ensembled(chunk))
     return [actions[row] for row in range(len(policies))]
 
 

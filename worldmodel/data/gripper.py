@@ -5,17 +5,13 @@ the robot takes instead, and which form of it a model learns best. The table is 
 names its robot and codec, and nothing else can be chosen by a file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from experiment.errors import UserError, nearest
-
-Decoder = Callable[[np.ndarray], np.ndarray]
-"""Predictions `(k,)` to float32 commands `(k,)` for the robot's environment. Follows one episode:
-the commands it returns are taken to be executed."""
 
 RADIANS_PER_UNIT = 1.31
 OPEN, CLOSED = -0.01, 1.31
@@ -30,6 +26,17 @@ _SMALLEST_DELTA = 1e-3
 _DEADBAND = 0.12
 
 
+class Decoder(Protocol):
+    """Follows the gripper of one episode; a deep copy goes on alone."""
+
+    def __call__(self, predicted: np.ndarray) -> np.ndarray:
+        """Return float32 commands `(k,)` for the robot's environment, which are taken to be
+        executed, for predictions `(k,)`."""
+
+    def follow(self, commands: np.ndarray) -> None:
+        """Take commands `(k,)` that another one had executed."""
+
+
 class GripperCodec(Protocol):
     """What a policy learns of a robot's gripper, and how its predictions become commands."""
 
@@ -39,8 +46,8 @@ class GripperCodec(Protocol):
     def resting(self, last: np.ndarray) -> np.ndarray:
         """Return what is learned after an episode's end, given its last learned values."""
 
-    def decoder(self, executed: Sequence[float] = ()) -> Decoder:
-        """Return a decoder for an episode in which these commands were `executed` so far."""
+    def decoder(self) -> Decoder:
+        """Return a decoder for an episode that starts now."""
 
 
 class FingerTarget:
@@ -74,6 +81,32 @@ class FingerTarget:
         return min(max((level - self._drive) / RADIANS_PER_UNIT, -1.0), 1.0)
 
 
+class _TargetDecoder:
+    def __init__(self) -> None:
+        self._target = FingerTarget()
+
+    def __call__(self, predicted: np.ndarray) -> np.ndarray:
+        commands = np.zeros(len(predicted), dtype=np.float32)
+        for step, level in enumerate(in_radians(predicted)):
+            commands[step] = self._target.command_towards(float(level))
+            self._target.advance(float(commands[step]))
+        return commands
+
+    def follow(self, commands: np.ndarray) -> None:
+        for command in commands:
+            self._target.advance(float(command))
+
+
+@dataclass(frozen=True)
+class _Stateless:
+    decode: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, predicted: np.ndarray) -> np.ndarray:
+        return self.decode(predicted)
+
+    def follow(self, commands: np.ndarray) -> None: ...
+
+
 @dataclass(frozen=True)
 class TargetLevel:
     """Google robot: the target level after each command, scaled to [-1, 1].
@@ -93,20 +126,9 @@ class TargetLevel:
         """The level stays."""
         return last
 
-    def decoder(self, executed: Sequence[float] = ()) -> Decoder:
+    def decoder(self) -> Decoder:
         """Follow the predicted levels; +1 closes the Google robot's gripper in SIMPLER too."""
-        target = FingerTarget()
-        for command in executed:
-            target.advance(float(command))
-
-        def decode(predicted: np.ndarray) -> np.ndarray:
-            commands = np.zeros(len(predicted), dtype=np.float32)
-            for step, level in enumerate(in_radians(predicted)):
-                commands[step] = target.command_towards(float(level))
-                target.advance(float(commands[step]))
-            return commands
-
-        return decode
+        return _TargetDecoder()
 
 
 @dataclass(frozen=True)
@@ -120,9 +142,9 @@ class RelativeCommand:
         """No command holds the gripper where it is."""
         return np.zeros_like(last)
 
-    def decoder(self, executed: Sequence[float] = ()) -> Decoder:  # noqa: ARG002
+    def decoder(self) -> Decoder:
         """Return the predictions within the bounds of a command."""
-        return lambda predicted: np.clip(predicted, -1, 1).astype(np.float32)
+        return _Stateless(lambda predicted: np.clip(predicted, -1, 1).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -136,9 +158,9 @@ class AbsolutePosition:
         """The position stays."""
         return last
 
-    def decoder(self, executed: Sequence[float] = ()) -> Decoder:  # noqa: ARG002
+    def decoder(self) -> Decoder:
         """Turn the canonical sign into that of SIMPLER's WidowX."""
-        return lambda predicted: -np.clip(predicted, -1, 1).astype(np.float32)
+        return _Stateless(lambda predicted: -np.clip(predicted, -1, 1).astype(np.float32))
 
 
 CODECS: dict[str, dict[str, GripperCodec]] = {
